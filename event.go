@@ -1,0 +1,56 @@
+package picloud
+
+import (
+	"context"
+	"time"
+)
+
+// Event is an immutable, committed fact. Data is compact JSON; nobody may
+// change its bytes, since readers share them.
+type Event struct {
+	Position
+	App         string
+	Topic       string
+	Data        []byte
+	PublishedAt time.Time // stamped once by the committer: UTC, whole microseconds
+	Source      string    // who published: "key:ab12cd34ef", "local", "spool", "system"
+	Durability  Durability
+}
+
+// TimeLayout is how PublishedAt is written everywhere: RFC 3339 in UTC with
+// exactly six digits, so that texts sort as times do.
+const TimeLayout = "2006-01-02T15:04:05.000000Z"
+
+// Draft is an event that has not been published yet.
+type Draft struct {
+	Topic string
+	Data  []byte // any JSON value
+}
+
+// Publication asks for one or more events of one app to be published in one
+// commit, all or none.
+type Publication struct {
+	App            string
+	Drafts         []Draft
+	IdempotencyKey string // empty: none
+	By             Principal
+}
+
+// Limits of publishing.
+const (
+	MaxBatch          = 1000        // events of one publication
+	MaxIdempotencyKey = 255         // bytes
+	DefaultMaxData    = 256 << 10   // bytes of one event's data, before it is compacted
+	LimitMaxData      = 1 << 20     // largest value the setting may have
+	MaxBatchBytes     = 1<<20 + 512 // bytes of data of one publication; one commit group holds it
+)
+
+// Publisher is the one door in.
+//
+// Publish returns when the events are durable (or, on telemetry topics,
+// announced). An error means that they are not in the journal, unless ctx ended
+// first: then they may be, and a repeat with the same idempotency key is safe.
+// The events are in the order of the drafts.
+type Publisher interface {
+	Publish(ctx context.Context, p Publication) ([]Event, error)
+}

@@ -1,0 +1,58 @@
+# PiCloud. `make` alone prints what there is.
+
+SHELL   := /bin/bash
+GO      ?= go
+FUZZTIME ?= 30s
+BENCHTIME ?= 1s
+BENCH   ?= .
+ROUNDS  ?= 200
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test unit race e2e crash lint fmt fuzz bench cross install-tools ci clean
+
+help: ## print this list
+	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | while IFS=$$'\t' read -r t d; do printf '  make %-14s %s\n' "$$t" "$$d"; done
+
+build: ## build ./picloud, a static binary for this machine
+	CGO_ENABLED=0 $(GO) build -trimpath -o picloud ./cmd/picloud
+
+run: build ## build, start a node on ./var with a live demo, say what to try next
+	scripts/run
+
+test: ## everything: format, vet, lint, cross builds, unit and end-to-end tests; installs what is missing
+	scripts/test
+
+ci: test ## what CI runs: the same as test
+
+unit: ## unit tests alone, without the race detector (the quick turn while working)
+	$(GO) test $$($(GO) list ./... | grep -v /e2e$$)
+
+race: ## unit tests with the race detector
+	$(GO) test -race $$($(GO) list ./... | grep -v /e2e$$)
+
+e2e: ## end-to-end tests alone, against the real binary
+	$(GO) test -count=1 -timeout 20m ./e2e/
+
+crash: ## the kill -9 loop alone: ROUNDS=200
+	PICLOUD_E2E_ROUNDS=$(ROUNDS) $(GO) test -count=1 -timeout 120m -run 'TestCrash' -v ./e2e/
+
+lint: ## golangci-lint with .golangci.yml
+	scripts/lint
+
+fmt: ## format all Go code as the linter wants it
+	scripts/lint fmt
+
+fuzz: ## every fuzz target for FUZZTIME=30s each
+	FUZZTIME=$(FUZZTIME) scripts/fuzz
+
+bench: ## every benchmark: BENCH=regexp BENCHTIME=1s
+	$(GO) test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem ./...
+
+cross: ## build for every board: linux arm64, arm (ARMv6) and amd64, without cgo
+	scripts/cross
+
+install-tools: ## install what the tests need: a compiler, curl, nginx, caddy, chromium, golangci-lint
+	scripts/setup-test
+
+clean: ## remove what was built (never ./var, which holds the data of make run)
+	rm -rf picloud bin dist e2e/out

@@ -2,13 +2,17 @@ package store
 
 import (
 	"context"
-	"io"
 	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/journal"
 )
 
 // Broadcaster takes committed events to live subscribers. Its methods never
@@ -27,23 +31,109 @@ type Config struct {
 	NodeName     string      // for people; default: the host name
 	Broadcaster  Broadcaster // may be set later with SetBroadcaster; nil: nobody listens
 	Now          func() time.Time
-	Logger       *slog.Logger
-	Metrics      *metrics.Set
-	Retention    picloud.Retention // node-wide defaults for topics
+	Logger       *slog.Logger      // nil: discard
+	Metrics      *metrics.Set      // nil: not exported
+	Retention    picloud.Retention // for topics that do not say; default 10 000 events, 7 days, 64 MiB
 	JournalBytes int64             // disk budget of the journal; default 256 MiB
-	ReserveBytes int64             // free space that is left to others; default 64 MiB
+	ReserveBytes int64             // free space that is left to others; default 64 MiB, negative: none
 	Intake       int               // commands that may wait; default 4096
+	IntakeBytes  int64             // bytes of data that may wait; default 16 MiB
+
+	// SyncWithin is how long an event of a telemetry topic may wait for its
+	// fsync. Default 900 ms, which keeps the promised second.
+	SyncWithin time.Duration
+	// CheckpointBytes is how far the journal may run ahead of state.db, which
+	// bounds the time a start takes. Default 16 MiB.
+	CheckpointBytes int64
+	// CheckpointAfter is how long changes may wait for a checkpoint. Default
+	// 15 minutes. An idle node writes none.
+	CheckpointAfter time.Duration
+
+	// JournalFS replaces the file system below the journal; nil: the real one.
+	JournalFS journal.FS
+	// SegmentSize of the journal; 0: its default.
+	SegmentSize int64
 }
 
-// Store is the node's memory. Its methods are safe for concurrent use.
-type Store struct{}
+func (c Config) withDefaults() Config {
+	if c.NodeName == "" {
+		c.NodeName, _ = os.Hostname() // an empty name is only less pretty
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Metrics == nil {
+		c.Metrics = metrics.NewSet()
+	}
+	c.Retention = c.Retention.Or(picloud.Retention{MaxEvents: 10_000, MaxAge: 7 * 24 * time.Hour, MaxBytes: 64 << 20})
+	c.JournalBytes = or(c.JournalBytes, 256<<20)
+	c.ReserveBytes = or(c.ReserveBytes, 64<<20)
+	c.Intake = or(c.Intake, 4096)
+	c.IntakeBytes = or(c.IntakeBytes, 16<<20)
+	c.SyncWithin = or(c.SyncWithin, 900*time.Millisecond)
+	c.CheckpointBytes = or(c.CheckpointBytes, 16<<20)
+	c.CheckpointAfter = or(c.CheckpointAfter, 15*time.Minute)
+	return c
+}
 
-// Health is the store's view of its own condition.
-type Health struct {
-	Degraded bool
-	ReadOnly bool
-	NoSpace  bool
-	Notes    []string // what is wrong and what to do, for people
+func or[T comparable](v, otherwise T) T {
+	var zero T
+	if v == zero {
+		return otherwise
+	}
+	return v
+}
+
+// Store is the node's memory. Its methods are safe for concurrent use, but for
+// the order of life: Open, SetBroadcaster, Run, Close.
+type Store struct {
+	cfg   Config
+	log   *slog.Logger
+	lock  *os.File
+	ident identity
+
+	journal   *journal.Journal
+	journalID uint64
+	tables    *tables
+	catalog   atomic.Pointer[catalog] // what is committed; never changed in place
+
+	intake     chan *command
+	queued     atomic.Int64 // bytes of data in the intake
+	stopping   atomic.Bool
+	failed     atomic.Bool   // a write or fsync failed: nothing more is written
+	ended      chan struct{} // closed when Run has returned
+	endedOnce  sync.Once
+	commit     committer
+	keyUse     keyUse
+	space      space
+	health     health
+	metrics    storeMetrics
+	maintainMu sync.Mutex // held while segments are dropped, state.db is rewritten, or a backup takes its bearings
+}
+
+// SetBroadcaster sets who is told of committed events. Call it before Run.
+func (s *Store) SetBroadcaster(b Broadcaster) { s.cfg.Broadcaster = b }
+
+// Node returns who this node is.
+func (s *Store) Node() picloud.Node { return s.ident.node(s.cfg.NodeName) }
+
+// Close writes a checkpoint and closes all files. Call it after Run has
+// returned. The directory is consistent without it too: it only makes the next
+// start faster.
+func (s *Store) Close() error {
+	s.end()
+	err := s.finish()
+	if cerr := s.journal.Close(); err == nil && cerr != nil {
+		err = cerr
+	}
+	if cerr := s.tables.close(); err == nil && cerr != nil {
+		err = cerr
+	}
+	_ = s.lock.Close() // releases the lock; nothing was written through it
+	return err
 }
 
 // Stats are figures for status pages.
@@ -52,76 +142,51 @@ type Stats struct {
 	Segments     int
 	FirstLSN     uint64
 	LastLSN      uint64
-	Events       uint64 // published since start
-	Commits      uint64 // groups since start
+	Events       uint64    // published since start
+	Commits      uint64    // groups written since start
+	LastCommit   time.Time // zero: none since start
 }
 
-// LockedError says that another process has the data directory.
-type LockedError struct{ Dir string }
-
-func (e *LockedError) Error() string {
-	return "data directory " + e.Dir + " is in use by another picloud; stop that one, or give this one its own with --data"
+// Stats returns the present figures.
+func (s *Store) Stats() Stats {
+	st := Stats{
+		JournalBytes: s.journal.SizeOnDisk(),
+		LastLSN:      uint64(s.journal.Written()),
+		Events:       s.metrics.events.Get(),
+		Commits:      s.metrics.commits.Get(),
+	}
+	if at := s.commit.lastCommit.Load(); at != 0 {
+		st.LastCommit = fromMicros(at)
+	}
+	segments := s.journal.Segments()
+	st.Segments = len(segments)
+	if len(segments) > 0 {
+		st.FirstLSN = uint64(segments[0].Base)
+	}
+	return st
 }
 
-func Open(cfg Config) (*Store, error)                                              { panic("stub") }
-func (s *Store) SetBroadcaster(b Broadcaster)                                      { panic("stub") }
-func (s *Store) Run(ctx context.Context) error                                     { panic("stub") }
-func (s *Store) Close() error                                                      { panic("stub") }
-func (s *Store) Node() picloud.Node                                                { panic("stub") }
-func (s *Store) Health() Health                                                    { panic("stub") }
-func (s *Store) Apps() []picloud.App                                               { panic("stub") }
-func (s *Store) App(name string) (picloud.App, error)                              { panic("stub") }
-func (s *Store) CreateApp(ctx context.Context, a picloud.App) (picloud.App, error) { panic("stub") }
-func (s *Store) UpdateApp(ctx context.Context, name string, p picloud.AppPatch) (picloud.App, error) {
-	panic("stub")
+// LastMove returns when the committer last showed life: now while it has
+// nothing to do, else when it began with what it is doing.
+func (s *Store) LastMove() time.Time {
+	if since := s.commit.busySince.Load(); since != 0 {
+		return fromMicros(since)
+	}
+	return s.cfg.Now()
 }
-func (s *Store) DeleteApp(ctx context.Context, name string) error { panic("stub") }
-func (s *Store) Topics(app string) ([]picloud.Topic, error)       { panic("stub") }
-func (s *Store) Topic(app, name string) (picloud.Topic, error)    { panic("stub") }
-func (s *Store) CreateTopic(ctx context.Context, t picloud.Topic) (picloud.Topic, error) {
-	panic("stub")
+
+func (s *Store) path(name string) string { return filepath.Join(s.cfg.Dir, name) }
+
+func (s *Store) end() { s.endedOnce.Do(func() { close(s.ended) }) }
+
+// Times are kept as microseconds since 1970, which is the precision of what is
+// shown.
+func micros(t time.Time) int64      { return t.UnixMicro() }
+func fromMicros(us int64) time.Time { return time.UnixMicro(us).UTC() }
+
+// do runs fn in the committer and waits until what it staged is durable.
+func (s *Store) do(ctx context.Context, fn func(tx *tx) error) error {
+	c := newCommand()
+	c.fn = fn
+	return s.submit(ctx, c)
 }
-func (s *Store) UpdateTopic(ctx context.Context, app, name string, p picloud.TopicPatch) (picloud.Topic, error) {
-	panic("stub")
-}
-func (s *Store) SetExternal(ctx context.Context, app, name string, external bool) (picloud.Topic, error) {
-	panic("stub")
-}
-func (s *Store) DeleteTopic(ctx context.Context, app, name string) error { panic("stub") }
-func (s *Store) APIKeys() []picloud.APIKey                               { panic("stub") }
-func (s *Store) APIKey(id string) (picloud.APIKey, bool)                 { panic("stub") }
-func (s *Store) CreateAPIKey(ctx context.Context, k picloud.APIKey) (picloud.APIKey, error) {
-	panic("stub")
-}
-func (s *Store) RevokeAPIKey(ctx context.Context, id string) error { panic("stub") }
-func (s *Store) TouchAPIKey(id string, at time.Time)               { panic("stub") }
-func (s *Store) SigningKeys(app string) []picloud.SigningKey       { panic("stub") }
-func (s *Store) EnsureSigningKey(ctx context.Context, app string) (picloud.SigningKey, error) {
-	panic("stub")
-}
-func (s *Store) RotateSigningKey(ctx context.Context, app string, overlap time.Duration) (picloud.SigningKey, error) {
-	panic("stub")
-}
-func (s *Store) Publish(ctx context.Context, p picloud.Publication) ([]picloud.Event, error) {
-	panic("stub")
-}
-func (s *Store) Head(app string) (picloud.Position, error) { panic("stub") }
-func (s *Store) Event(ctx context.Context, app string, pos picloud.Position) (picloud.Event, error) {
-	panic("stub")
-}
-func (s *Store) Events(ctx context.Context, q picloud.HistoryQuery) (picloud.HistoryPage, error) {
-	panic("stub")
-}
-func (s *Store) CheckPosition(app string, topics []string, pos picloud.Position) error {
-	panic("stub")
-}
-func (s *Store) Before(ctx context.Context, app string, topics []string, t time.Time) (uint64, error) {
-	panic("stub")
-}
-func (s *Store) Latest(ctx context.Context, app string, topics []string) ([]picloud.Event, error) {
-	panic("stub")
-}
-func (s *Store) Stats() Stats                                  { panic("stub") }
-func (s *Store) Backup(ctx context.Context, w io.Writer) error { panic("stub") }
-func Restore(dir string, r io.Reader) (picloud.Node, error)    { panic("stub") }
-func (s *Store) LastMove() time.Time                           { panic("stub") }

@@ -1,0 +1,130 @@
+package journal
+
+import (
+	"context"
+	"fmt"
+)
+
+// Run does in the background what appending should not wait for: it keeps a
+// next segment ready, writes the footers of complete ones, and removes dropped
+// files. It returns nil when ctx has ended.
+func (j *Journal) Run(ctx context.Context) error {
+	for {
+		j.writeFooters()
+		j.reap()
+		j.prepare()
+		select {
+		case <-j.chores:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// prepare makes a spare file when there is none. When that fails, appending
+// tries itself as soon as it needs one, and tells.
+func (j *Journal) prepare() {
+	j.fileMu.Lock()
+	defer j.fileMu.Unlock()
+	if len(j.spares) > 0 || j.err() != nil {
+		return
+	}
+	if err := j.makeSpare(); err != nil {
+		j.log.Warn("next journal segment could not be prepared", "err", err)
+	}
+}
+
+// writeFooters gives complete segments their index. Without one a start takes
+// longer; so an error is told and left at that.
+func (j *Journal) writeFooters() {
+	for {
+		j.mu.Lock()
+		if len(j.unsealed) == 0 {
+			j.mu.Unlock()
+			return
+		}
+		s := j.unsealed[0]
+		j.unsealed = j.unsealed[1:]
+		s.refs++
+		j.mu.Unlock()
+		if err := j.writeFooter(s); err != nil {
+			j.log.Warn("journal footer could not be written", "segment", s.name, "err", err)
+		}
+		j.unpin(s)
+	}
+}
+
+func (j *Journal) writeFooter(s *segment) error {
+	b, at, blocks := s.footer(s.keys, s.last, s.end)
+	if at < s.end {
+		return nil // it does not fit: the index stays in memory
+	}
+	if _, err := s.file.WriteAt(b, at); err != nil {
+		return fmt.Errorf("write footer: %w", err)
+	}
+	if err := s.file.Datasync(); err != nil {
+		return fmt.Errorf("sync footer: %w", err)
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for name, k := range s.keys {
+		bl := blocks[name]
+		k.block, k.length, k.entries = bl[0], int(bl[1]), nil
+	}
+	return nil
+}
+
+// Drop gives up complete segments that end below an LSN. Their files are reused
+// or removed as soon as nobody reads them any more.
+func (j *Journal) Drop(below LSN) error {
+	if err := j.err(); err != nil {
+		return err
+	}
+	j.mu.Lock()
+	n := 0
+	for n < len(j.segments)-1 && j.segments[n].last < below {
+		j.decoded.forget(j.segments[n].base)
+		n++
+	}
+	j.doomed = append(j.doomed, j.segments[:n]...)
+	j.segments = append([]*segment(nil), j.segments[n:]...)
+	j.mu.Unlock()
+	j.reap()
+	return nil
+}
+
+// reap removes dropped files, strictly from the oldest on and each durably
+// before the next: a crash must not leave a gap that looks like a loss.
+func (j *Journal) reap() {
+	j.fileMu.Lock()
+	defer j.fileMu.Unlock()
+	for {
+		j.mu.Lock()
+		if len(j.doomed) == 0 || j.doomed[0].refs > 0 || j.err() != nil {
+			j.mu.Unlock()
+			return
+		}
+		s := j.doomed[0]
+		j.doomed = j.doomed[1:]
+		j.mu.Unlock()
+		if err := j.remove(s); err != nil {
+			j.log.Warn("dropped journal segment could not be removed", "segment", s.name, "err", err)
+		}
+	}
+}
+
+func (j *Journal) remove(s *segment) error {
+	if err := s.file.Close(); err != nil {
+		return err
+	}
+	if s.size == j.cfg.SegmentSize && len(j.spares) < maxSpares {
+		name := fmt.Sprintf("%s%020d", sparePrefix, uint64(s.base))
+		if err := j.fs.Rename(j.path(s.name), j.path(name)); err != nil {
+			return err
+		}
+		j.addSpare(name)
+	} else if err := j.fs.Remove(j.path(s.name)); err != nil {
+		return err
+	}
+	return j.fs.SyncDir(j.cfg.Dir)
+}

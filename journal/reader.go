@@ -1,0 +1,188 @@
+package journal
+
+import (
+	"fmt"
+	"io"
+)
+
+// Reader reads durable records in order. It is for one goroutine.
+type Reader struct {
+	j      *Journal
+	seg    *segment // pinned; nil: none yet
+	want   LSN
+	offset int64
+	buf    []byte // bytes of the segment from bufAt on, all of them durable
+	bufAt  int64
+}
+
+// readAhead is how much a Reader reads at once.
+const readAhead = 128 << 10
+
+// NewReader returns a Reader that begins with the record at from, or ErrGone
+// when it was dropped.
+func (j *Journal) NewReader(from LSN) (*Reader, error) {
+	if err := j.err(); err != nil {
+		return nil, err
+	}
+	j.mu.Lock()
+	s := j.find(from)
+	if s != nil {
+		s.refs++
+	}
+	j.mu.Unlock()
+	if s == nil {
+		return nil, ErrGone
+	}
+	r := &Reader{j: j, seg: s, want: from, offset: dataStart}
+	if err := r.seek(); err != nil {
+		_ = r.Close() // cannot fail
+		return nil, err
+	}
+	return r, nil
+}
+
+// seek moves to the first record at or after want in the first segment.
+func (r *Reader) seek() error {
+	for {
+		limit, _ := r.limit()
+		if r.offset >= limit {
+			return nil
+		}
+		b, h, err := r.peek(limit)
+		if err != nil {
+			return err
+		}
+		if next := after(&h, b); next > r.want {
+			r.want = h.lsn
+			return nil
+		}
+		r.offset += int64(h.length)
+	}
+}
+
+// Next returns the next record; its slices are valid until the next call.
+// io.EOF means that there is no durable one yet: Wait, and call again. A
+// DamageError means that what was written cannot be read back.
+func (r *Reader) Next() (Record, error) {
+	for {
+		if r.want > r.j.Synced() {
+			return Record{}, io.EOF
+		}
+		limit, complete := r.limit()
+		if r.offset < limit {
+			b, h, err := r.peek(limit)
+			if err != nil {
+				return Record{LSN: r.want}, err
+			}
+			r.offset += int64(h.length)
+			r.want = after(&h, b)
+			return h.record(b), nil
+		}
+		if !complete {
+			return Record{}, io.EOF
+		}
+		if err := r.advance(); err != nil {
+			return Record{}, err
+		}
+	}
+}
+
+// limit returns where durable records end in the present segment, and whether
+// no more will come there.
+func (r *Reader) limit() (end int64, complete bool) {
+	r.j.mu.Lock()
+	defer r.j.mu.Unlock()
+	if n := len(r.j.segments); n > 0 && r.j.segments[n-1] == r.seg {
+		return r.j.syncOff, false
+	}
+	return r.seg.end, true
+}
+
+// advance goes on in the segment that holds want.
+func (r *Reader) advance() error {
+	r.j.mu.Lock()
+	next := r.j.find(r.want)
+	if next == nil || next == r.seg || next.base < r.seg.base {
+		r.j.mu.Unlock()
+		return ErrGone
+	}
+	next.refs++
+	r.j.mu.Unlock()
+	r.j.unpin(r.seg)
+	r.seg, r.offset, r.buf = next, dataStart, r.buf[:0]
+	return nil
+}
+
+// peek returns the record at the present offset.
+func (r *Reader) peek(limit int64) ([]byte, head, error) {
+	damage := &DamageError{File: r.seg.name, LSN: r.want}
+	b, err := r.bytes(headSize, limit)
+	if err != nil {
+		return nil, head{}, err
+	}
+	if len(b) < headSize {
+		return nil, head{}, damage
+	}
+	need := recordLength(b)
+	if need > MaxGroup || int64(need) > limit-r.offset {
+		return nil, head{}, damage
+	}
+	if b, err = r.bytes(need, limit); err != nil {
+		return nil, head{}, err
+	}
+	h, ok := parseHead(b)
+	if !ok || !checkSum(r.j.id, b, &h) {
+		return nil, head{}, damage
+	}
+	return b, h, nil
+}
+
+// bytes returns at least n bytes from the present offset on, or what there is
+// before limit.
+func (r *Reader) bytes(n int, limit int64) ([]byte, error) {
+	have := r.bufAt + int64(len(r.buf)) - r.offset
+	if r.offset < r.bufAt || have < int64(n) {
+		size := min(max(int64(n), readAhead), limit-r.offset)
+		if int64(cap(r.buf)) < size {
+			r.buf = make([]byte, size)
+		}
+		r.buf, r.bufAt = r.buf[:size], r.offset
+		if _, err := r.seg.file.ReadAt(r.buf, r.offset); err != nil {
+			r.buf = r.buf[:0]
+			return nil, fmt.Errorf("read %s: %w", r.seg.name, err)
+		}
+	}
+	return r.buf[r.offset-r.bufAt:], nil
+}
+
+// Close lets go of the files.
+func (r *Reader) Close() error {
+	if r.seg != nil {
+		r.j.unpin(r.seg)
+		r.seg = nil
+	}
+	return nil
+}
+
+// Read reads one record into buf, which is grown when needed. The record's
+// slices are part of it. ErrGone when its segment was dropped.
+func (j *Journal) Read(e Entry, buf []byte) (Record, error) {
+	s, err := j.pin(e.segment)
+	if err != nil {
+		return Record{}, err
+	}
+	defer j.unpin(s)
+	n := headSize + int(e.keyLen) + int(e.Size)
+	if cap(buf) < n {
+		buf = make([]byte, n)
+	}
+	buf = buf[:n]
+	if _, err := s.file.ReadAt(buf, int64(e.offset)); err != nil {
+		return Record{}, fmt.Errorf("%w: %w", &DamageError{File: s.name, LSN: e.LSN}, err)
+	}
+	h, ok := parseHead(buf)
+	if !ok || h.length != n || h.lsn != e.LSN || !checkSum(j.id, buf, &h) {
+		return Record{}, &DamageError{File: s.name, LSN: e.LSN}
+	}
+	return h.record(buf), nil
+}

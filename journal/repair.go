@@ -1,0 +1,179 @@
+package journal
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+)
+
+// damagedDir is where damaged files are kept, beside the journal's directory.
+func (j *Journal) damagedDir() string { return filepath.Join(filepath.Dir(j.cfg.Dir), "damaged") }
+
+// keep gives a damaged file a second, dated name.
+func (j *Journal) keep(name string) (string, error) {
+	dir := j.damagedDir()
+	if err := j.fs.MkdirAll(dir); err != nil {
+		return "", err
+	}
+	to := filepath.Join(dir, name+"."+j.cfg.Now().UTC().Format("20060102T150405.000000Z"))
+	if err := j.fs.Link(j.path(name), to); err != nil {
+		return "", fmt.Errorf("set %s aside: %w", name, err)
+	}
+	if err := j.fs.SyncDir(dir); err != nil {
+		return "", fmt.Errorf("set %s aside: %w", name, err)
+	}
+	return to, nil
+}
+
+// setAside takes a file out of the journal. d says what is lost with it.
+func (j *Journal) setAside(c *candidate, reason string, d Damage, rec *Recovery) error {
+	s := c.segment
+	to, err := j.keep(s.name)
+	if err != nil {
+		return err
+	}
+	if err := j.fs.Remove(j.path(s.name)); err != nil {
+		return err
+	}
+	if err := j.fs.SyncDir(j.cfg.Dir); err != nil {
+		return err
+	}
+	j.segments = slices.DeleteFunc(j.segments, func(o *segment) bool { return o == s })
+	c.segment = nil
+	d.File, d.SetAside, d.Reason = s.name, to, reason
+	j.damage(d, rec)
+	return s.file.Close()
+}
+
+func (j *Journal) damage(d Damage, rec *Recovery) {
+	rec.Damage = append(rec.Damage, d)
+	j.log.Error("journal is damaged", "file", d.File, "set_aside", d.SetAside, "first_lsn", uint64(d.First), "last_lsn", uint64(d.Last), "reason", d.Reason)
+}
+
+// repair replaces a damaged complete segment by a file with what could be
+// decoded and a record of KindLost in each gap.
+func (j *Journal) repair(c *candidate, b []byte, runs []run, nextBase LSN, reason string, rec *Recovery) error {
+	s := c.segment
+	for i := range runs {
+		runs[i].dropContinued(b)
+		runs[i].dropOpenUnit(b)
+	}
+	return j.replace(c, b, runs, nextBase, nextBase, s.size, reason, rec)
+}
+
+// repairNewest does the same for the newest segment, which is appended to
+// afterwards.
+func (j *Journal) repairNewest(c *candidate, b []byte, runs []run, rec *Recovery) (LSN, error) {
+	for i := range runs {
+		runs[i].dropContinued(b)
+		runs[i].dropOpenUnit(b)
+	}
+	next := runs[0].next
+	for i := range runs {
+		if runs[i].records > 0 {
+			next = runs[i].next
+		}
+	}
+	return next, j.replace(c, b, runs, next, 0, c.segment.size, "records are damaged", rec)
+}
+
+// replace writes the surviving runs to a fresh file and puts it in the place of
+// the damaged one, which is kept. next is the LSN after the last that belongs
+// here.
+func (j *Journal) replace(c *candidate, b []byte, runs []run, next, nextBase LSN, size int64, reason string, rec *Recovery) error {
+	old := c.segment
+	var body []byte
+	var lost []Damage
+	want := old.base
+	gap := func(upTo LSN) {
+		if want < upTo {
+			body = appendRecord(body, j.id, &Record{LSN: want, Kind: KindLost, At: j.cfg.Now().UnixMicro(), Body: lostRange(want, upTo-1)}, false, 0)
+			lost = append(lost, Damage{First: want, Last: upTo - 1})
+		}
+	}
+	for i := range runs {
+		r := &runs[i]
+		if r.records == 0 {
+			continue
+		}
+		gap(r.first)
+		body = append(body, b[r.start:r.end]...)
+		want = r.next
+	}
+	gap(next)
+	to, err := j.keep(old.name)
+	if err != nil {
+		return err
+	}
+	s, err := j.writeSegment(old.base, body, size, nextBase == 0)
+	if err != nil {
+		return err
+	}
+	if err := old.file.Close(); err != nil {
+		return err
+	}
+	c.segment = s
+	j.segments[slices.Index(j.segments, old)] = s
+	if nextBase != 0 {
+		j.unsealed = append(j.unsealed, s)
+	}
+	for _, d := range lost {
+		d.File, d.SetAside, d.Reason = old.name, to, reason
+		j.damage(d, rec)
+	}
+	if len(lost) == 0 { // only the header was damaged
+		j.log.Warn("journal file repaired without loss", "file", old.name, "set_aside", to, "reason", reason)
+	}
+	return nil
+}
+
+// fillGap puts a file with one record of KindLost where segments are missing.
+func (j *Journal) fillGap(first, last LSN, reason string, rec *Recovery) error {
+	body := appendRecord(nil, j.id, &Record{LSN: first, Kind: KindLost, At: j.cfg.Now().UnixMicro(), Body: lostRange(first, last)}, false, 0)
+	s, err := j.writeSegment(first, body, dataStart, false)
+	if err != nil {
+		return err
+	}
+	j.segments = append(j.segments, s)
+	j.damage(Damage{File: s.name, First: first, Last: last, Reason: reason}, rec)
+	return nil
+}
+
+// writeSegment makes a segment of given records, durably and at once, in the
+// place of a file of the same name. The newest has its full size.
+func (j *Journal) writeSegment(base LSN, body []byte, size int64, newest bool) (*segment, error) {
+	size = max(size, dataStart+int64(len(body)))
+	if newest {
+		size = max(size, j.cfg.SegmentSize)
+	}
+	name := segmentName(base)
+	tmp := j.path(name + ".tmp")
+	f, err := j.fs.Create(tmp)
+	if err != nil {
+		return nil, fmt.Errorf("repair %s: %w", name, err)
+	}
+	b := make([]byte, dataStart, dataStart+len(body))
+	copy(b, j.header(base, size))
+	b = append(b, body...)
+	_, err = f.WriteAt(b, 0)
+	if err == nil {
+		err = fill(f, int64(len(b)), size)
+	}
+	if err == nil {
+		err = f.Datasync()
+	}
+	if err == nil {
+		err = j.fs.Rename(tmp, j.path(name))
+	}
+	if err == nil {
+		err = j.fs.SyncDir(j.cfg.Dir)
+	}
+	if err != nil {
+		_ = f.Close() // the first error is the one to tell
+		return nil, fmt.Errorf("repair %s: %w", name, err)
+	}
+	s := &segment{name: name, file: f, base: base, size: size, keys: map[string]*keyIndex{}}
+	r := walk(j.id, b, dataStart, base)
+	s.indexRun(b, &r)
+	return s, nil
+}

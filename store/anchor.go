@@ -1,0 +1,74 @@
+package store
+
+import (
+	"fmt"
+
+	"github.com/tidwall/btree"
+
+	"github.com/picloud/picloud/journal"
+)
+
+// An anchor repeats the catalog in the journal before old segments are dropped,
+// so that the journal alone can always bring back apps, topics and keys: losing
+// state.db then loses nothing that counts. It ends with a row that says where
+// it began.
+
+// anchorChunk is how many bytes of rows go in one commit.
+const anchorChunk = journal.MaxGroup / 4
+
+// writeAnchor repeats the catalog. Called by the committer.
+func (s *Store) writeAnchor() error {
+	start := s.journal.Written() + 1
+	changes := s.catalog.Load().changes()
+	for app, q := range s.commit.sequences {
+		changes = append(changes, sequenceChange(app, q.visible.Load()))
+	}
+	changes = append(changes, change{table: tableAnchor, key: []byte{}, value: cborEncode(uint64(start))})
+	for len(changes) > 0 {
+		n, size := 0, 0
+		for n < len(changes) && size < anchorChunk {
+			size += recordCost + len(changes[n].key) + len(changes[n].value)
+			n++
+		}
+		g := s.commit.group
+		g.begin(s.catalog.Load(), micros(s.cfg.Now()))
+		g.hard = true
+		s.record(g, changes[:n])
+		g.changes = nil // the rows are what the tables have already
+		if err := s.commitGroup(g); err != nil {
+			return fmt.Errorf("repeat the catalog: %w", err)
+		}
+		changes = changes[n:]
+	}
+	return nil
+}
+
+// replayAnchor notes that the journal repeats the whole catalog.
+func (s *Store) replayAnchor(r *recovery, ch change) error {
+	var start uint64
+	if err := cborDecode(ch.value, &start); err != nil {
+		return err
+	}
+	r.based = r.based || journal.LSN(start) >= r.journal.First
+	return nil
+}
+
+// changes returns puts that make the catalog what it is.
+func (c *catalog) changes() []change {
+	var out []change
+	out = appendRows(out, tableApp, c.apps, func(r *appRow) any { return r })
+	out = appendRows(out, tableTopic, c.topics, same)
+	out = appendRows(out, tableKey, c.keys, same)
+	out = appendRows(out, tableSigning, c.signing, same)
+	return appendRows(out, tableFloor, c.floors, same)
+}
+
+func same[T any](v T) any { return v }
+
+func appendRows[T any](out []change, t table, m *btree.Map[string, T], row func(T) any) []change {
+	m.Scan(func(k string, v T) bool {
+		out = append(out, change{table: t, key: []byte(k), value: cborEncode(row(v))})
+		return true
+	})
+	return out
+}

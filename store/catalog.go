@@ -1,0 +1,119 @@
+package store
+
+import (
+	"strings"
+	"sync/atomic"
+
+	"github.com/tidwall/btree"
+
+	"github.com/picloud/picloud"
+)
+
+// catalog is what the hot paths look up: apps, topics, keys. It is held in
+// memory as a whole. A published catalog never changes; the committer works on
+// a copy, which costs nothing until a row changes.
+type catalog struct {
+	apps    *btree.Map[string, *appRow]
+	topics  *btree.Map[string, picloud.Topic] // by eventKey
+	keys    *btree.Map[string, picloud.APIKey]
+	signing *btree.Map[string, picloud.SigningKey] // by app, zero byte, key id
+	floors  *btree.Map[string, uint64]             // by eventKey; of deleted topics
+}
+
+func newCatalog() *catalog {
+	return &catalog{
+		apps:    new(btree.Map[string, *appRow]),
+		topics:  new(btree.Map[string, picloud.Topic]),
+		keys:    new(btree.Map[string, picloud.APIKey]),
+		signing: new(btree.Map[string, picloud.SigningKey]),
+		floors:  new(btree.Map[string, uint64]),
+	}
+}
+
+func (c *catalog) copy() *catalog {
+	return &catalog{apps: c.apps.Copy(), topics: c.topics.Copy(), keys: c.keys.Copy(), signing: c.signing.Copy(), floors: c.floors.Copy()}
+}
+
+// appRow is an app as it is kept. Born is the sequence of the name's history at
+// which this app began: events up to it belonged to a deleted app of the same
+// name.
+type appRow struct {
+	App  picloud.App
+	Born uint64
+
+	sequence *sequence
+}
+
+// sequence counts the events of one app name. It outlives the app, so that a
+// position is never used twice.
+type sequence struct {
+	last    uint64        // staged by the committer, and seen by nobody else
+	visible atomic.Uint64 // committed
+}
+
+// apply takes one change of a catalog row in. It reports false for tables that
+// the catalog does not hold.
+func (c *catalog) apply(ch change, seq func(app string) *sequence) (held bool, err error) {
+	key := string(ch.key)
+	switch ch.table {
+	case tableApp:
+		if ch.value == nil {
+			c.apps.Delete(key)
+			return true, nil
+		}
+		row := &appRow{sequence: seq(key)}
+		if err := cborDecode(ch.value, row); err != nil {
+			return true, err
+		}
+		c.apps.Set(key, row)
+	case tableTopic:
+		return true, applyRow(c.topics, key, ch.value)
+	case tableKey:
+		return true, applyRow(c.keys, key, ch.value)
+	case tableSigning:
+		return true, applyRow(c.signing, key, ch.value)
+	case tableFloor:
+		return true, applyRow(c.floors, key, ch.value)
+	default:
+		return false, nil
+	}
+	return true, nil
+}
+
+func applyRow[T any](m *btree.Map[string, T], key string, value []byte) error {
+	if value == nil {
+		m.Delete(key)
+		return nil
+	}
+	var row T
+	if err := cborDecode(value, &row); err != nil {
+		return err
+	}
+	m.Set(key, row)
+	return nil
+}
+
+// under returns the rows whose key begins with prefix, in order.
+func under[T any](m *btree.Map[string, T], prefix string) []T {
+	var rows []T
+	m.Ascend(prefix, func(k string, v T) bool {
+		if !strings.HasPrefix(k, prefix) {
+			return false
+		}
+		rows = append(rows, v)
+		return true
+	})
+	return rows
+}
+
+// pair joins the two parts of a composite key.
+func pair(app, name string) string { return app + "\x00" + name }
+
+// app finds an app.
+func (c *catalog) app(name string) (*appRow, error) {
+	row, ok := c.apps.Get(name)
+	if !ok {
+		return nil, picloud.ErrAppNotFound
+	}
+	return row, nil
+}

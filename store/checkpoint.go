@@ -1,0 +1,141 @@
+package store
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/tidwall/btree"
+
+	"github.com/picloud/picloud/journal"
+)
+
+// checkpointMemory is how much may have changed before it goes to state.db.
+const checkpointMemory = 4 << 20
+
+// untilDue is how long the committer may sleep: until records of telemetry
+// topics must be fsynced, or a checkpoint is due.
+func (s *Store) untilDue() time.Duration {
+	d := time.Hour // the clock moves retention on, too
+	if !s.commit.softSince.IsZero() {
+		d = min(d, s.cfg.SyncWithin-time.Since(s.commit.softSince))
+	}
+	if !s.commit.dirtySince.IsZero() && s.commit.checkpointing == nil {
+		d = min(d, max(s.cfg.CheckpointAfter-time.Since(s.commit.dirtySince), time.Until(s.commit.retryAt)))
+	}
+	return max(d, time.Millisecond)
+}
+
+// chores does between groups what is due.
+func (s *Store) chores() error {
+	if !s.commit.softSince.IsZero() && time.Since(s.commit.softSince) >= s.cfg.SyncWithin {
+		if err := s.sync(); err != nil {
+			return err
+		}
+	}
+	if s.checkpointDue() {
+		return s.beginCheckpoint()
+	}
+	return nil
+}
+
+func (s *Store) checkpointDue() bool {
+	c := &s.commit
+	if c.checkpointing != nil || c.dirtySince.IsZero() || time.Now().Before(c.retryAt) {
+		return false
+	}
+	return c.writtenBytes >= s.cfg.CheckpointBytes || s.tables.memory() >= checkpointMemory ||
+		time.Since(c.dirtySince) >= s.cfg.CheckpointAfter
+}
+
+// beginCheckpoint freezes what there is and writes it to state.db while the
+// committer goes on.
+func (s *Store) beginCheckpoint() error {
+	if err := s.sync(); err != nil {
+		return err
+	}
+	rows, meta, day := s.freeze()
+	done := make(chan error, 1)
+	s.commit.checkpointing = done
+	s.commit.reaching = meta.LSN
+	s.commit.dirtySince, s.commit.writtenBytes = time.Time{}, 0
+	go func() { done <- s.writeCheckpoint(rows, meta, day) }()
+	return nil
+}
+
+// freeze collects what a checkpoint holds: every row, and how far each app's
+// sequence has come.
+func (s *Store) freeze() (*btree.Map[string, []byte], checkpointMeta, uint32) {
+	changes := make([]change, 0, len(s.commit.sequences))
+	for app, q := range s.commit.sequences {
+		changes = append(changes, sequenceChange(app, q.visible.Load()))
+	}
+	s.tables.put(changes)
+	meta := checkpointMeta{Version: stateVersion, Node: s.ident.ID, Journal: s.journalID, LSN: s.journal.Synced()}
+	return s.tables.freeze(), meta, idemDay(micros(s.cfg.Now()))
+}
+
+func sequenceChange(app string, last uint64) change {
+	return change{table: tableSequence, key: []byte(app), value: cborEncode(last)}
+}
+
+func (s *Store) writeCheckpoint(rows *btree.Map[string, []byte], meta checkpointMeta, day uint32) error {
+	s.maintainMu.Lock()
+	defer s.maintainMu.Unlock()
+	n, err := writeState(s.tables.db, rows, meta, day)
+	if err != nil {
+		return fmt.Errorf("write state.db: %w", err)
+	}
+	s.metrics.checkpoints.Inc()
+	s.metrics.cpBytes.AddInt64(n)
+	return nil
+}
+
+// retryCheckpoint is how long to wait after a checkpoint has failed. Nothing is
+// lost meanwhile: the journal has everything.
+const retryCheckpoint = 30 * time.Second
+
+func (s *Store) checkpointDone(err error) {
+	s.commit.checkpointing = nil
+	s.tables.thaw(err == nil)
+	if err != nil {
+		s.metrics.cpFailed.Inc()
+		s.log.Warn("checkpoint failed, trying again later", "err", err)
+		s.commit.dirtySince, s.commit.retryAt = time.Now(), time.Now().Add(retryCheckpoint)
+		return
+	}
+	s.commit.reached = s.commit.reaching
+	if derr := s.dropOld(); derr != nil {
+		s.log.Warn("old journal segments could not be dropped", "err", derr)
+	}
+}
+
+// finish leaves the directory so that the next start has nothing to replay.
+func (s *Store) finish() error {
+	if s.Health().ReadOnly || s.failed.Load() {
+		return nil // the disk must stay as it is
+	}
+	last := s.journal.Written()
+	if s.commit.stopLSN != last {
+		if _, err := s.journal.Append([]journal.Record{{Kind: kindStop, At: micros(s.cfg.Now())}}); err != nil {
+			return fmt.Errorf("note the stop: %w", err)
+		}
+	}
+	if err := s.journal.Sync(); err != nil {
+		return fmt.Errorf("note the stop: %w", err)
+	}
+	if s.commit.stopLSN == last && s.commit.reached >= last {
+		return nil // nothing has happened
+	}
+	return s.checkpointNow()
+}
+
+// checkpointNow writes a checkpoint while nothing else goes on.
+func (s *Store) checkpointNow() error {
+	rows, meta, day := s.freeze()
+	err := s.writeCheckpoint(rows, meta, day)
+	s.tables.thaw(err == nil)
+	if err == nil {
+		s.commit.reached = meta.LSN
+	}
+	return err
+}

@@ -1,0 +1,296 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/journal"
+)
+
+// committer is what the one goroutine that writes needs. Only the fields of
+// atomic types are read by others.
+type committer struct {
+	group      *group
+	sequences  map[string]*sequence
+	carry      *command      // did not fit into the last group
+	lastCount  int           // commands of the last group
+	smoothed   time.Duration // how long commits take, smoothed
+	softSince  time.Time     // when the oldest record that is not fsynced was written; zero: all are
+	dirtySince time.Time     // when the oldest change that state.db lacks was made; zero: it has all
+	lastCommit atomic.Int64  // microseconds
+	busySince  atomic.Int64  // microseconds; 0: idle
+	events     []picloud.Event
+
+	checkpointing chan error  // nil: none under way
+	retryAt       time.Time   // of a checkpoint that failed
+	reaching      journal.LSN // by the checkpoint under way
+	reached       journal.LSN // by state.db
+	writtenBytes  int64       // to the journal since the last checkpoint began
+	stopLSN       journal.LSN // of the record that says the node stopped in good order; 0: none
+}
+
+// Run is the committer. It returns nil after ctx has ended and everything that
+// was accepted has been answered. Any error is final: what is on the disk is
+// uncertain, and only a new start can find out.
+func (s *Store) Run(ctx context.Context) error {
+	defer s.end()
+	prepare := make(chan error, 1)
+	bg, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	go func() { prepare <- s.journal.Run(bg) }()
+	err := s.run(ctx)
+	s.stopping.Store(true)
+	cancel()
+	if perr := <-prepare; err == nil && perr != nil && !errors.Is(perr, context.Canceled) {
+		err = perr
+	}
+	if cp := s.commit.checkpointing; cp != nil {
+		s.checkpointDone(<-cp)
+	}
+	return err
+}
+
+func (s *Store) run(ctx context.Context) error {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		s.commit.busySince.Store(0)
+		timer.Reset(s.untilDue())
+		select {
+		case c := <-s.intake:
+			s.commit.busySince.Store(micros(s.cfg.Now()))
+			if err := s.serve(c); err != nil {
+				return err
+			}
+		case <-timer.C:
+			s.commit.busySince.Store(micros(s.cfg.Now()))
+		case err := <-s.commit.checkpointing:
+			s.checkpointDone(err)
+		case <-ctx.Done():
+			s.stopping.Store(true)
+			return s.drain()
+		}
+		if err := s.chores(); err != nil {
+			return err
+		}
+	}
+}
+
+// drain answers what was accepted before the end began.
+func (s *Store) drain() error {
+	for {
+		select {
+		case c := <-s.intake:
+			if err := s.serve(c); err != nil {
+				return err
+			}
+		default:
+			return s.sync()
+		}
+	}
+}
+
+// serve takes c and whatever waits behind it through one commit, and again
+// while something was left over.
+func (s *Store) serve(c *command) error {
+	for c != nil {
+		g := s.commit.group
+		g.begin(s.catalog.Load(), micros(s.cfg.Now()))
+		s.space.look(s.cfg.Now())
+		s.gather(g, c)
+		s.keyUse.stage(s, g)
+		if err := s.commitGroup(g); err != nil {
+			return err
+		}
+		c, s.commit.carry = s.commit.carry, nil
+	}
+	return nil
+}
+
+// groupBytes leaves room for one change of any size below journal.MaxGroup.
+const groupBytes = journal.MaxGroup - 64<<10
+
+// gather prepares c and the commands behind it until the intake is empty, the
+// group is full, or lingering is over.
+func (s *Store) gather(g *group, c *command) {
+	linger := s.linger()
+	for {
+		if g.size > 0 && g.size+int(c.size) > groupBytes { // #nosec G115 -- bounded at the door
+			s.commit.carry = c
+			return
+		}
+		s.prepare(g, c)
+		select {
+		case c = <-s.intake:
+			continue
+		default:
+		}
+		if linger == 0 {
+			return
+		}
+		timer := time.NewTimer(linger)
+		linger = 0
+		select {
+		case c = <-s.intake:
+			timer.Stop()
+		case <-timer.C:
+			return
+		}
+	}
+}
+
+// linger is how long to wait for company: a small part of what a commit costs,
+// and only while company has lately come.
+func (s *Store) linger() time.Duration {
+	if s.commit.lastCount < 2 {
+		return 0
+	}
+	d := min(s.commit.smoothed/20, time.Millisecond)
+	if d < 20*time.Microsecond {
+		return 0 // a timer costs as much
+	}
+	return d
+}
+
+// prepare decides about one command against what is committed and what the
+// group has staged. A refusal is answered at once.
+func (s *Store) prepare(g *group, c *command) {
+	s.queued.Add(-c.size)
+	hard, err := true, error(nil)
+	switch {
+	case c.fn != nil:
+		err = s.stageChanges(g, c.fn)
+	case s.space.full.Load():
+		s.metrics.noSpace.Inc()
+		err = picloud.ErrNoSpace
+	default:
+		hard, err = s.stagePublication(g, c)
+	}
+	if err != nil {
+		s.answer(c, err)
+		return
+	}
+	g.size += int(c.size) // #nosec G115 -- bounded at the door
+	g.hard = g.hard || hard
+	g.commands = append(g.commands, c)
+}
+
+// commitGroup writes the group, makes it durable, and then lets everybody know.
+func (s *Store) commitGroup(g *group) error {
+	began := time.Now()
+	if len(g.records) > 0 {
+		_, err := s.journal.Append(g.records)
+		switch {
+		case errors.Is(err, journal.ErrNoSpace):
+			s.space.full.Store(true)
+			s.refuse(g, picloud.ErrNoSpace)
+			return nil
+		case errors.Is(err, journal.ErrTooLarge):
+			s.refuse(g, picloud.ErrDataTooLarge)
+			return nil
+		case err != nil:
+			return s.fail(g, fmt.Errorf("append to the journal: %w", err))
+		}
+		s.commit.writtenBytes += int64(g.encoded())
+		if s.commit.softSince.IsZero() {
+			s.commit.softSince = began
+		}
+		if s.commit.dirtySince.IsZero() {
+			s.commit.dirtySince = began
+		}
+	}
+	if g.hard {
+		if err := s.sync(); err != nil {
+			return s.fail(g, err)
+		}
+	}
+	if len(g.records) > 0 {
+		took := time.Since(began)
+		s.commit.smoothed += (took - s.commit.smoothed) / 8
+		s.commit.lastCommit.Store(g.at)
+		s.metrics.wrote(int64(g.encoded()), took)
+	}
+	s.commit.lastCount = len(g.commands)
+	s.publishGroup(g)
+	return nil
+}
+
+// sync makes everything that was written durable.
+func (s *Store) sync() error {
+	if s.commit.softSince.IsZero() {
+		return nil
+	}
+	if err := s.journal.Sync(); err != nil {
+		s.failed.Store(true)
+		return fmt.Errorf("sync the journal: %w", err)
+	}
+	s.commit.softSince = time.Time{}
+	return nil
+}
+
+// publishGroup makes what was staged visible, tells the broadcaster in order,
+// and answers the callers.
+func (s *Store) publishGroup(g *group) {
+	s.tables.put(g.changes)
+	if g.changed {
+		s.catalog.Store(g.catalog)
+	}
+	for _, q := range g.touched {
+		q.visible.Store(q.last)
+	}
+	s.announce(g.notices)
+	for _, c := range g.commands {
+		s.answer(c, nil)
+	}
+}
+
+// announce hands runs of events and revocations to the broadcaster.
+func (s *Store) announce(notices []notice) {
+	b := s.cfg.Broadcaster
+	events := s.commit.events[:0]
+	flush := func() {
+		if len(events) > 0 {
+			s.metrics.events.Add(len(events))
+			if b != nil {
+				b.Broadcast(events)
+			}
+			clear(events)
+			events = events[:0]
+		}
+	}
+	for _, n := range notices {
+		events = append(events, n.events...)
+		if n.revocation != nil {
+			flush()
+			if b != nil {
+				b.Revoke(*n.revocation)
+			}
+		}
+	}
+	flush()
+	s.commit.events = events
+}
+
+// refuse answers the whole group with err. Nothing of it was written.
+func (s *Store) refuse(g *group, err error) {
+	for _, q := range g.touched {
+		q.last = q.visible.Load()
+	}
+	for _, c := range g.commands {
+		c.events = nil
+		s.answer(c, err)
+	}
+}
+
+// fail answers the group after a failure that leaves it open whether it was
+// written, and returns the cause. The callers get the cause as well: none of
+// the public errors would be true, since they say that nothing was stored.
+func (s *Store) fail(g *group, cause error) error {
+	s.stopping.Store(true)
+	s.failed.Store(true)
+	s.refuse(g, cause)
+	return cause
+}

@@ -1,0 +1,78 @@
+package store
+
+import (
+	"bytes"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/journal"
+)
+
+// group is what one commit takes along. One is reused for all commits.
+type group struct {
+	at       int64    // the time of everything in it, microseconds
+	catalog  *catalog // with what was staged
+	changed  bool     // the catalog differs from the committed one
+	records  []journal.Record
+	changes  []change
+	notices  []notice
+	touched  []*sequence
+	commands []*command
+	hard     bool   // must be fsynced before it is answered
+	size     int    // upper bound of its bytes in the journal
+	arena    []byte // keys and bodies of the records
+}
+
+// notice is something the broadcaster is told after the commit.
+type notice struct {
+	events     []picloud.Event
+	revocation *picloud.Revocation
+}
+
+// arenaKept bounds what an exceptionally large group leaves behind.
+const arenaKept = 256 << 10
+
+func (g *group) begin(committed *catalog, at int64) {
+	clear(g.records)
+	clear(g.changes)
+	clear(g.notices)
+	clear(g.commands)
+	arena := g.arena[:0]
+	if cap(arena) > arenaKept {
+		arena = nil
+	}
+	*g = group{
+		at: at, catalog: committed, records: g.records[:0], changes: g.changes[:0], notices: g.notices[:0],
+		touched: g.touched[:0], commands: g.commands[:0], arena: arena,
+	}
+}
+
+// hold keeps what fn appends until the group is written.
+func (g *group) hold(fn func([]byte) []byte) []byte {
+	start := len(g.arena)
+	g.arena = fn(g.arena)
+	return g.arena[start:len(g.arena):len(g.arena)]
+}
+
+// encoded is an upper bound of the bytes the records take in the journal.
+func (g *group) encoded() int { return len(g.arena) + recordCost*len(g.records) }
+
+func (g *group) touch(q *sequence) { g.touched = append(g.touched, q) }
+
+// staged finds a row the group is about to write.
+func (g *group) staged(t table, key []byte) []byte {
+	for i := len(g.changes) - 1; i >= 0; i-- {
+		if c := &g.changes[i]; c.table == t && bytes.Equal(c.key, key) {
+			return c.value
+		}
+	}
+	return nil
+}
+
+func (g *group) topicDurability(app, topic string) picloud.Durability {
+	var buf [picloud.MaxAppName + 2 + picloud.MaxTopicName]byte
+	t, ok := g.catalog.topics.Get(string(eventKey(buf[:0], app, topic)))
+	if !ok {
+		return picloud.DurabilitySync
+	}
+	return t.Durability
+}

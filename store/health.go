@@ -1,0 +1,46 @@
+package store
+
+import (
+	"slices"
+	"sync"
+)
+
+// Health is the store's view of its own condition.
+type Health struct {
+	Degraded bool
+	ReadOnly bool
+	NoSpace  bool
+	Notes    []string // what is wrong and what to do, for people
+}
+
+// Health returns the present condition.
+func (s *Store) Health() Health {
+	s.health.mu.Lock()
+	defer s.health.mu.Unlock()
+	h := Health{Notes: slices.Clone(s.health.notes), ReadOnly: s.health.readOnly}
+	if s.space.full.Load() {
+		h.NoSpace = true
+		h.Notes = append(h.Notes, "The disk is full up to its reserve: publishing is refused until space is freed.")
+	}
+	h.Degraded = len(h.Notes) > 0
+	return h
+}
+
+// health collects what went wrong and stays wrong until an operator has looked:
+// it is kept until the next start.
+type health struct {
+	mu       sync.Mutex
+	notes    []string
+	readOnly bool
+}
+
+// maxNotes bounds the list; the log has them all.
+const maxNotes = 32
+
+func (h *health) note(text string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.notes) < maxNotes && !slices.Contains(h.notes, text) {
+		h.notes = append(h.notes, text)
+	}
+}

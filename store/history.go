@@ -1,0 +1,348 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/journal"
+)
+
+// Head returns the position of the app's newest event; its Seq is 0 while there
+// is none.
+func (s *Store) Head(app string) (picloud.Position, error) {
+	row, err := s.catalog.Load().app(app)
+	if err != nil {
+		return picloud.Position{}, err
+	}
+	return picloud.Position{Epoch: s.ident.epoch, Seq: row.sequence.visible.Load()}, nil
+}
+
+// view is what one reader of an app's history sees: the catalog and the newest
+// committed event as they were when it began.
+type view struct {
+	s    *Store
+	c    *catalog
+	row  *appRow
+	head uint64
+}
+
+func (s *Store) view(app string) (*view, error) {
+	c := s.catalog.Load()
+	row, err := c.app(app)
+	if err != nil {
+		return nil, err
+	}
+	return &view{s: s, c: c, row: row, head: row.sequence.visible.Load()}, nil
+}
+
+// defaultLimit is how many events a page has when the query does not say.
+const defaultLimit = 1000
+
+// Events returns a page of the history of some topics, in order of sequence.
+// Topics need not be registered, nor exist.
+func (s *Store) Events(ctx context.Context, q picloud.HistoryQuery) (picloud.HistoryPage, error) {
+	v, err := s.view(q.App)
+	if err != nil {
+		return picloud.HistoryPage{}, err
+	}
+	limit := or(q.Limit, defaultLimit)
+	upTo := v.head
+	if q.UpTo != 0 {
+		upTo = min(upTo, q.UpTo)
+	}
+	page := picloud.HistoryPage{Next: max(q.After, upTo)}
+	var found []journal.Entry
+	for _, topic := range compact(q.Topics) {
+		found, err = v.collect(found, topic, q.After, upTo, limit+1)
+		if err != nil {
+			return picloud.HistoryPage{}, err
+		}
+	}
+	slices.SortFunc(found, func(a, b journal.Entry) int { return cmp.Compare(a.Seq, b.Seq) })
+	if len(found) > limit {
+		found = found[:limit]
+		page.Next, page.More = found[limit-1].Seq, true
+	}
+	page.Events, err = v.read(ctx, found)
+	if err != nil {
+		return picloud.HistoryPage{}, err
+	}
+	return page, nil
+}
+
+// collect appends up to limit entries of a topic with sequences in (after,
+// upTo] that are above its floor.
+func (v *view) collect(found []journal.Entry, topic string, after, upTo uint64, limit int) ([]journal.Entry, error) {
+	if after >= upTo {
+		return found, nil
+	}
+	floor, err := v.s.floor(v.c, v.row, topic)
+	if err != nil {
+		return nil, err
+	}
+	after = max(after, floor)
+	key := eventKey(nil, v.row.App.Name, topic)
+	for _, sp := range v.s.journal.Spans(key) {
+		if sp.LastSeq <= after {
+			continue
+		}
+		if sp.FirstSeq > upTo || limit == 0 {
+			break
+		}
+		entries, err := v.s.entries(key, sp.Segment)
+		if err != nil {
+			return nil, err
+		}
+		first := sort.Search(len(entries), func(i int) bool { return entries[i].Seq > after })
+		last := sort.Search(len(entries), func(i int) bool { return entries[i].Seq > upTo })
+		n := min(max(last-first, 0), limit)
+		found = append(found, entries[first:first+n]...)
+		limit -= n
+	}
+	return found, nil
+}
+
+// entries is journal.Entries, where a segment that was dropped meanwhile has
+// none.
+func (s *Store) entries(key []byte, segment journal.LSN) ([]journal.Entry, error) {
+	entries, err := s.journal.Entries(key, segment)
+	if errors.Is(err, journal.ErrGone) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read index: %w", err)
+	}
+	return entries, nil
+}
+
+// read turns entries into events. One that is damaged is left out, told to the
+// operator, and does not hide the others; one that was dropped meanwhile is
+// left out as well.
+func (v *view) read(ctx context.Context, entries []journal.Entry) ([]picloud.Event, error) {
+	events := make([]picloud.Event, 0, len(entries))
+	synced := v.s.journal.Synced()
+	var buf []byte
+	for i, e := range entries {
+		if i%64 == 0 && ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if need := int(e.Size) + recordCost + journal.MaxKey; cap(buf) < need {
+			buf = make([]byte, 0, need)
+		}
+		rec, err := v.s.journal.Read(e, buf)
+		var damage *journal.DamageError
+		switch {
+		case errors.Is(err, journal.ErrGone):
+			continue
+		case errors.As(err, &damage):
+			v.s.log.Error("event is damaged on the disk", "app", v.row.App.Name, "seq", e.Seq, "err", err)
+			v.s.health.note("The journal is damaged in places: " + damage.Error() + ". Replace the card and restore a backup.")
+			continue
+		case err != nil:
+			return nil, fmt.Errorf("read event: %w", err)
+		}
+		ev, err := parseEvent(v.s.ident.epoch, &rec)
+		if err != nil {
+			return nil, fmt.Errorf("read event %d: %w", e.Seq, err)
+		}
+		ev.Durability = picloud.DurabilityLocal
+		if e.LSN > synced {
+			ev.Durability = picloud.DurabilityPending
+		}
+		events = append(events, ev)
+	}
+	return events, nil
+}
+
+// Event returns one event, or picloud.ErrEventNotFound.
+func (s *Store) Event(ctx context.Context, app string, pos picloud.Position) (picloud.Event, error) {
+	v, err := s.view(app)
+	if err != nil {
+		return picloud.Event{}, err
+	}
+	if pos.Epoch != s.ident.epoch || pos.Seq == 0 || pos.Seq > v.head || pos.Seq <= v.row.Born {
+		return picloud.Event{}, picloud.ErrEventNotFound
+	}
+	topic, ok := s.topicAt(app, pos.Seq)
+	if !ok {
+		return picloud.Event{}, picloud.ErrEventNotFound
+	}
+	found, err := v.collect(nil, topic, pos.Seq-1, pos.Seq, 1)
+	if err != nil {
+		return picloud.Event{}, err
+	}
+	events, err := v.read(ctx, found)
+	if err != nil {
+		return picloud.Event{}, err
+	}
+	if len(events) == 0 {
+		return picloud.Event{}, picloud.ErrEventNotFound
+	}
+	return events[0], nil
+}
+
+// topicAt finds the topic that an app's sequence went to.
+func (s *Store) topicAt(app string, seq uint64) (topic string, ok bool) {
+	prefix := pair(app, "")
+	s.journal.Keys(func(key []byte, spans []journal.Span) bool {
+		if !strings.HasPrefix(string(key), prefix) {
+			return true
+		}
+		for _, sp := range spans {
+			if seq < sp.FirstSeq || seq > sp.LastSeq {
+				continue
+			}
+			entries, err := s.entries(key, sp.Segment)
+			if err != nil {
+				continue // told when the event itself is read
+			}
+			i := sort.Search(len(entries), func(i int) bool { return entries[i].Seq >= seq })
+			if i < len(entries) && entries[i].Seq == seq {
+				topic, ok = string(key[len(prefix):]), true
+				return false
+			}
+		}
+		return true
+	})
+	return topic, ok
+}
+
+// CheckPosition tells whether a reader of some topics that has seen everything
+// up to pos can go on from there: nil, picloud.ErrPositionGone when events
+// after it have been removed, or picloud.ErrPositionForeign when it is not of
+// this history.
+func (s *Store) CheckPosition(app string, topics []string, pos picloud.Position) error {
+	v, err := s.view(app)
+	if err != nil {
+		return err
+	}
+	if pos.Epoch != s.ident.epoch || pos.Seq > v.head {
+		return picloud.ErrPositionForeign
+	}
+	if pos.Seq == v.head {
+		return nil
+	}
+	dropped := s.dropped(app)
+	for _, topic := range compact(topics) {
+		gone, err := s.floor(v.c, v.row, topic)
+		if err != nil {
+			return err
+		}
+		if dropped > gone {
+			gone = dropped
+			if spans := s.journal.Spans(eventKey(nil, app, topic)); len(spans) > 0 {
+				gone = min(dropped, spans[0].FirstSeq-1)
+			}
+		}
+		if pos.Seq < gone {
+			return picloud.ErrPositionGone
+		}
+	}
+	return nil
+}
+
+// dropped returns a sequence of an app below which events may have gone with
+// their segments. 0: none have.
+func (s *Store) dropped(app string) uint64 {
+	segments := s.journal.Segments()
+	if len(segments) == 0 || segments[0].Base <= 1 {
+		return 0
+	}
+	prefix := pair(app, "")
+	first := uint64(math.MaxUint64)
+	s.journal.Keys(func(key []byte, spans []journal.Span) bool {
+		if len(spans) > 0 && strings.HasPrefix(string(key), prefix) {
+			first = min(first, spans[0].FirstSeq)
+		}
+		return true
+	})
+	return first - 1
+}
+
+// Before returns the sequence just before the first event of some topics that
+// was published at t or later.
+func (s *Store) Before(_ context.Context, app string, topics []string, t time.Time) (uint64, error) {
+	v, err := s.view(app)
+	if err != nil {
+		return 0, err
+	}
+	at := micros(t)
+	before := v.head
+	for _, topic := range compact(topics) {
+		key := eventKey(nil, app, topic)
+		floor, err := s.floor(v.c, v.row, topic)
+		if err != nil {
+			return 0, err
+		}
+	spans:
+		for _, sp := range s.journal.Spans(key) {
+			if sp.LastAt < at || sp.LastSeq <= floor {
+				continue
+			}
+			entries, err := s.entries(key, sp.Segment)
+			if err != nil {
+				return 0, err
+			}
+			for _, e := range entries {
+				if e.At >= at && e.Seq > floor {
+					before = min(before, e.Seq-1)
+					break spans
+				}
+			}
+		}
+	}
+	return before, nil
+}
+
+// Latest returns the newest retained event of each topic that has one, in order
+// of sequence.
+func (s *Store) Latest(ctx context.Context, app string, topics []string) ([]picloud.Event, error) {
+	v, err := s.view(app)
+	if err != nil {
+		return nil, err
+	}
+	var found []journal.Entry
+	for _, topic := range compact(topics) {
+		floor, err := s.floor(v.c, v.row, topic)
+		if err != nil {
+			return nil, err
+		}
+		key := eventKey(nil, app, topic)
+		for _, sp := range slices.Backward(s.journal.Spans(key)) {
+			if sp.FirstSeq > v.head {
+				continue // written, but not committed yet
+			}
+			entries, err := s.entries(key, sp.Segment)
+			if err != nil {
+				return nil, err
+			}
+			i := sort.Search(len(entries), func(i int) bool { return entries[i].Seq > v.head })
+			if i > 0 && entries[i-1].Seq > floor {
+				found = append(found, entries[i-1])
+			}
+			if i > 0 {
+				break
+			}
+		}
+	}
+	slices.SortFunc(found, func(a, b journal.Entry) int { return cmp.Compare(a.Seq, b.Seq) })
+	return v.read(ctx, found)
+}
+
+// compact returns the topics without repetitions.
+func compact(topics []string) []string {
+	if len(topics) < 2 {
+		return topics
+	}
+	t := slices.Clone(topics)
+	slices.Sort(t)
+	return slices.Compact(t)
+}

@@ -1,0 +1,163 @@
+package store
+
+import (
+	"crypto/rand"
+	"encoding/base32"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/picloud/picloud"
+)
+
+// identity is node.json: who this node is, whatever happens to its other files.
+type identity struct {
+	ID          string    `json:"id"`
+	Epoch       string    `json:"epoch"`
+	Incarnation uint64    `json:"incarnation"`
+	CreatedAt   time.Time `json:"created_at"`
+	// LostLSN is the newest loss in the journal that the epoch accounts for, so
+	// that replaying the same loss again does not begin another epoch.
+	LostLSN uint64 `json:"lost_lsn,omitempty"`
+
+	epoch picloud.Epoch
+}
+
+const identityFile = "node.json"
+
+func newIdentity(now time.Time) identity {
+	id := identity{ID: randomText(16), Incarnation: 1, CreatedAt: now.UTC().Truncate(time.Microsecond)}
+	id.newEpoch()
+	return id
+}
+
+// newEpoch begins another history: positions handed out before are foreign from
+// now on.
+func (id *identity) newEpoch() {
+	var b [8]byte
+	for id.epoch == 0 {
+		mustRead(b[3:])
+		id.epoch = picloud.Epoch(binary.BigEndian.Uint64(b[:]))
+	}
+	id.Epoch = id.epoch.String()
+}
+
+// renewEpoch is newEpoch for an identity that has one.
+func (id *identity) renewEpoch() {
+	id.epoch = 0
+	id.newEpoch()
+}
+
+func (id *identity) node(name string) picloud.Node {
+	return picloud.Node{ID: id.ID, Name: name, Epoch: id.epoch, Incarnation: id.Incarnation, CreatedAt: id.CreatedAt}
+}
+
+// readIdentity returns fs.ErrNotExist when there is none, and another error when
+// it cannot be understood.
+func readIdentity(dir string) (identity, error) {
+	var id identity
+	b, err := os.ReadFile(filepath.Join(dir, identityFile)) // #nosec G304 -- the operator names the data directory
+	if err != nil {
+		return id, fmt.Errorf("read node identity: %w", err)
+	}
+	if err := parseIdentity(b, &id); err != nil {
+		return identity{}, fmt.Errorf("read node identity: %w", err)
+	}
+	return id, nil
+}
+
+func parseIdentity(b []byte, id *identity) error {
+	if err := json.Unmarshal(b, id); err != nil {
+		return err
+	}
+	pos, err := picloud.ParsePosition(id.Epoch + ".0")
+	if err != nil || id.ID == "" {
+		return errors.New("id or epoch is missing or malformed")
+	}
+	id.epoch = pos.Epoch
+	return nil
+}
+
+// write replaces node.json so that a power cut leaves the old or the new one.
+func (id *identity) write(dir string) error {
+	b, err := json.MarshalIndent(id, "", "\t")
+	if err != nil {
+		return fmt.Errorf("write node identity: %w", err)
+	}
+	if err := writeFileSync(filepath.Join(dir, identityFile), append(b, '\n')); err != nil {
+		return fmt.Errorf("write node identity: %w", err)
+	}
+	return nil
+}
+
+// writeFileSync replaces path: temporary file, fsync, rename, fsync of the
+// directory.
+func writeFileSync(path string, b []byte) error {
+	tmp := path + ".tmp"
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) // #nosec G304 -- below the data directory
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(tmp, path)
+	}
+	if err != nil {
+		_ = os.Remove(tmp) // the first error is the one to tell
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir) // #nosec G304 -- below the data directory
+	if err != nil {
+		return err
+	}
+	err = d.Sync()
+	if cerr := d.Close(); err == nil {
+		err = cerr
+	}
+	return err
+}
+
+// setAside moves a file that cannot be used to damaged/ under a dated name, so
+// that nothing is destroyed that a person might still want to look at.
+func setAside(dir, name string, now time.Time) (string, error) {
+	if err := os.MkdirAll(filepath.Join(dir, "damaged"), 0o700); err != nil {
+		return "", err
+	}
+	to := filepath.Join("damaged", name+"."+now.UTC().Format("20060102T150405.000000Z"))
+	if err := os.Rename(filepath.Join(dir, name), filepath.Join(dir, to)); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return "", nil
+		}
+		return "", err
+	}
+	return to, errors.Join(syncDir(filepath.Join(dir, "damaged")), syncDir(dir))
+}
+
+// randomText returns n random bytes as lower-case base32 without padding.
+func randomText(n int) string {
+	b := make([]byte, n)
+	mustRead(b)
+	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b))
+}
+
+func mustRead(b []byte) {
+	if _, err := rand.Read(b); err != nil {
+		panic("crypto/rand failed: " + err.Error()) // documented never to happen
+	}
+}

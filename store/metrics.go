@@ -1,0 +1,57 @@
+package store
+
+import (
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+)
+
+// storeMetrics are the figures a node exports about its storage.
+type storeMetrics struct {
+	events      *metrics.Counter
+	commits     *metrics.Counter
+	bytes       *metrics.Counter
+	refused     *metrics.Counter
+	noSpace     *metrics.Counter
+	repeated    *metrics.Counter
+	seconds     *metrics.Histogram
+	checkpoints *metrics.Counter
+	cpBytes     *metrics.Counter
+	cpFailed    *metrics.Counter
+}
+
+func (s *Store) register(set *metrics.Set) {
+	s.metrics = storeMetrics{
+		events:      set.GetOrCreateCounter("picloud_events_published_total"),
+		commits:     set.GetOrCreateCounter("picloud_commits_total"),
+		bytes:       set.GetOrCreateCounter("picloud_journal_written_bytes_total"),
+		refused:     set.GetOrCreateCounter(`picloud_publish_refused_total{reason="intake_full"}`),
+		noSpace:     set.GetOrCreateCounter(`picloud_publish_refused_total{reason="no_space"}`),
+		repeated:    set.GetOrCreateCounter("picloud_publish_repeated_total"),
+		seconds:     set.GetOrCreateHistogram("picloud_commit_duration_seconds"),
+		checkpoints: set.GetOrCreateCounter("picloud_checkpoints_total"),
+		cpBytes:     set.GetOrCreateCounter("picloud_checkpoint_written_bytes_total"),
+		cpFailed:    set.GetOrCreateCounter("picloud_checkpoint_failures_total"),
+	}
+	set.GetOrCreateGauge("picloud_journal_bytes", func() float64 { return float64(s.journal.SizeOnDisk()) })
+	set.GetOrCreateGauge("picloud_journal_segments", func() float64 { return float64(len(s.journal.Segments())) })
+	set.GetOrCreateGauge("picloud_journal_last_lsn", func() float64 { return float64(s.journal.Written()) })
+	set.GetOrCreateGauge("picloud_intake_commands", func() float64 { return float64(len(s.intake)) })
+	set.GetOrCreateGauge("picloud_intake_bytes", func() float64 { return float64(s.queued.Load()) })
+	set.GetOrCreateGauge("picloud_store_degraded", func() float64 {
+		if s.Health().Degraded {
+			return 1
+		}
+		return 0
+	})
+}
+
+// block is the unit in which cards and their file systems write.
+const block = 4096
+
+// wrote counts what a group of n encoded bytes costs the card: whole blocks.
+func (m *storeMetrics) wrote(n int64, took time.Duration) {
+	m.commits.Inc()
+	m.bytes.AddInt64((n + block - 1) / block * block)
+	m.seconds.Update(took.Seconds())
+}

@@ -1,0 +1,428 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/journal"
+)
+
+// Open takes a data directory, recovers what is in it, and returns a Store that
+// reads at once and writes as soon as Run is called.
+//
+// Damage does not stop it: what cannot be used is set aside under a dated name,
+// noted in Health, and the rest is served. Errors remain for directories that
+// cannot be used at all (LockedError when another process has it) and for files
+// that a newer version wrote.
+func Open(cfg Config) (*Store, error) {
+	cfg = cfg.withDefaults()
+	s := &Store{
+		cfg:    cfg,
+		log:    cfg.Logger.With("component", "store"),
+		intake: make(chan *command, cfg.Intake),
+		ended:  make(chan struct{}),
+		space:  space{dir: cfg.Dir, reserve: cfg.ReserveBytes},
+	}
+	s.commit.group = new(group)
+	s.commit.sequences = map[string]*sequence{}
+	s.register(cfg.Metrics)
+	if err := s.open(); err != nil {
+		if s.tables != nil {
+			_ = s.tables.close() // the first error is the one to tell
+		}
+		if s.journal != nil {
+			_ = s.journal.Close()
+		}
+		if s.lock != nil {
+			_ = s.lock.Close()
+		}
+		return nil, err
+	}
+	return s, nil
+}
+
+// recovery is what opening finds out on its way.
+type recovery struct {
+	began   time.Time
+	state   checkpointMeta
+	journal journal.Recovery
+	lost    []string    // why this is no longer the history it was; empty: it is
+	lostLSN journal.LSN // newest loss the journal tells of
+	clean   bool        // the last thing noted is that the node stopped in good order
+	records int
+	unbased bool // there is no checkpoint below the journal's first record
+	based   bool // but the journal repeats the catalog as it was
+}
+
+func (s *Store) open() error {
+	r := recovery{began: time.Now()}
+	if err := os.MkdirAll(s.cfg.Dir, 0o700); err != nil {
+		return fmt.Errorf("make data directory: %w", err)
+	}
+	var err error
+	if s.lock, err = lockDir(s.cfg.Dir); err != nil {
+		return err
+	}
+	known, err := s.openIdentity()
+	if err != nil {
+		return err
+	}
+	if err := s.openState(&r, known); err != nil {
+		return err
+	}
+	if err := s.openJournal(&r); err != nil {
+		return err
+	}
+	if err := s.match(&r); err != nil {
+		return err
+	}
+	if err := s.load(); err != nil {
+		return err
+	}
+	if err := s.replay(&r); err != nil {
+		return err
+	}
+	if err := s.settle(&r, known); err != nil {
+		return err
+	}
+	s.log.Info("store opened", "records", r.records, "took", time.Since(r.began), "clean", r.clean, "lsn", uint64(r.journal.Last))
+	return nil
+}
+
+// openIdentity reads node.json, or makes a new identity when there is none or
+// it is damaged. known is false for a new one.
+func (s *Store) openIdentity() (known bool, err error) {
+	s.ident, err = readIdentity(s.cfg.Dir)
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, fs.ErrNotExist):
+	case errors.Is(err, fs.ErrPermission):
+		return false, err
+	default:
+		if err := s.aside(identityFile, err); err != nil {
+			return false, err
+		}
+	}
+	s.ident = newIdentity(s.cfg.Now())
+	return false, nil
+}
+
+// openState opens state.db, or a new one when it is damaged or another node's.
+func (s *Store) openState(r *recovery, known bool) error {
+	path := s.path(stateFile)
+	db, meta, err := openState(path)
+	if errors.Is(err, errStateVersion) || errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	if err == nil && meta.Node != "" && known && meta.Node != s.ident.ID {
+		_ = db.Close() // nothing was written
+		err = fmt.Errorf("it belongs to node %s", meta.Node)
+	}
+	if err != nil {
+		if err := s.aside(stateFile, err); err != nil {
+			return err
+		}
+		if db, meta, err = openState(path); err != nil {
+			return err
+		}
+	}
+	if meta.Node != "" && !known {
+		s.ident.ID = meta.Node // node.json was lost; this is who we were
+	}
+	s.tables, r.state = newTables(db), meta
+	return nil
+}
+
+func (s *Store) openJournal(r *recovery) error {
+	j, rec, err := journal.Open(journal.Config{
+		Dir: s.path("journal"), FS: s.cfg.JournalFS, SegmentSize: s.cfg.SegmentSize,
+		ScanFrom: r.state.LSN + 1, Now: s.cfg.Now, Logger: s.cfg.Logger,
+	})
+	if err != nil {
+		return fmt.Errorf("open journal: %w", err)
+	}
+	s.journal, s.journalID, r.journal = j, rec.ID, rec
+	for _, d := range rec.Damage {
+		r.lost = append(r.lost, fmt.Sprintf("The journal file %s was damaged (%s): records %d to %d are lost. The file is kept as %s.",
+			filepath.Base(d.File), d.Reason, d.First, d.Last, d.SetAside))
+		r.lostLSN = max(r.lostLSN, d.Last)
+	}
+	return nil
+}
+
+// match holds checkpoint and journal against each other.
+func (s *Store) match(r *recovery) error {
+	st, j := &r.state, &r.journal
+	switch {
+	case st.Journal == 0: // no checkpoint yet, or it was lost: the journal has to have everything
+		r.unbased = j.First > 1
+		return nil
+	case st.Journal != j.ID && !j.Fresh:
+		if err := s.tables.close(); err != nil {
+			return err
+		}
+		if err := s.aside(stateFile, errors.New("it belongs to another journal")); err != nil {
+			return err
+		}
+		db, meta, err := openState(s.path(stateFile))
+		if err != nil {
+			return err
+		}
+		s.tables, r.state = newTables(db), meta
+		return s.match(r)
+	case j.Fresh:
+		r.lost = append(r.lost, "The journal is gone: apps, topics and keys are those of the last checkpoint, the history of events is lost.")
+		st.LSN = 0
+	case j.Last < st.LSN:
+		r.lost = append(r.lost, fmt.Sprintf("The journal ends at record %d, before the checkpoint at %d: what was between is lost from the history.", j.Last, st.LSN))
+		st.LSN = j.Last
+	case j.First > st.LSN+1:
+		r.lost = append(r.lost, fmt.Sprintf("The journal begins at record %d, after the checkpoint at %d: what was between is lost.", j.First, st.LSN))
+		st.LSN = j.First - 1
+	}
+	return nil
+}
+
+// load brings the catalog and the sequences of the checkpoint into memory.
+func (s *Store) load() error {
+	c := newCatalog()
+	err := scanState(s.tables.db, func(t table, key, value []byte) error {
+		ch := change{table: t, key: key, value: value}
+		if t == tableSequence {
+			return s.raise(ch)
+		}
+		_, err := c.apply(ch, s.sequenceOf)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("load state.db: %w", err)
+	}
+	s.catalog.Store(c)
+	return nil
+}
+
+// raise takes over what a row says about the sequence of an app.
+func (s *Store) raise(ch change) error {
+	var last uint64
+	if err := cborDecode(ch.value, &last); err != nil {
+		return err
+	}
+	q := s.sequenceOf(string(ch.key))
+	q.last = max(q.last, last)
+	q.visible.Store(q.last)
+	return nil
+}
+
+// replay applies what the journal has beyond the checkpoint.
+func (s *Store) replay(r *recovery) error {
+	from := max(r.state.LSN+1, r.journal.First)
+	if r.journal.Last < from {
+		return s.readTail(r)
+	}
+	rd, err := s.journal.NewReader(from)
+	if err != nil {
+		return fmt.Errorf("replay journal: %w", err)
+	}
+	defer func() { _ = rd.Close() }() // only read
+	c := s.catalog.Load().copy()
+	for {
+		rec, err := rd.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err == nil {
+			err = s.replayRecord(r, c, &rec)
+		}
+		if err != nil {
+			return fmt.Errorf("replay journal: record %d: %w", rec.LSN, err)
+		}
+		r.records++
+	}
+	s.catalog.Store(c)
+	return nil
+}
+
+// readTail finds out whether the newest record, which the checkpoint covers,
+// says that the node stopped in good order.
+func (s *Store) readTail(r *recovery) error {
+	if r.journal.Last == 0 {
+		r.clean = true // nothing has ever happened
+		return nil
+	}
+	rd, err := s.journal.NewReader(r.journal.Last)
+	if err != nil {
+		return fmt.Errorf("read journal: %w", err)
+	}
+	defer func() { _ = rd.Close() }() // only read
+	rec, err := rd.Next()
+	if err != nil {
+		return fmt.Errorf("read journal: %w", err)
+	}
+	r.clean = rec.Kind == kindStop
+	return nil
+}
+
+func (s *Store) replayRecord(r *recovery, c *catalog, rec *journal.Record) error {
+	r.clean = false
+	switch rec.Kind {
+	case kindEvent:
+		app, _, err := splitEventKey(rec.Key)
+		if err != nil {
+			return err
+		}
+		q := s.sequenceOf(app)
+		q.last = max(q.last, rec.Seq)
+		q.visible.Store(q.last)
+		body, err := parseEventBody(rec.Body)
+		if err != nil {
+			return err
+		}
+		if body.idem != "" {
+			s.tables.put([]change{idemChange(app, rec.Seq, rec.At, &body)})
+		}
+	case kindChange:
+		ch, err := parseChange(rec.Body)
+		if err != nil {
+			return err
+		}
+		if tableNames[ch.table] == "" {
+			return fmt.Errorf("table %d is not known: a newer picloud wrote this journal; install that version", ch.table)
+		}
+		switch ch.table {
+		case tableSequence:
+			return s.raise(ch)
+		case tableAnchor:
+			return s.replayAnchor(r, ch)
+		default:
+		}
+		if _, err := c.apply(ch, s.sequenceOf); err != nil {
+			return err
+		}
+		s.tables.put([]change{cloneChange(ch)})
+	case kindStop:
+		r.clean = true
+	case journal.KindLost:
+		r.lostLSN = max(r.lostLSN, rec.LSN)
+	default:
+		return fmt.Errorf("kind %d is not known: a newer picloud wrote this journal; install that version", rec.Kind)
+	}
+	return nil
+}
+
+// settle draws the conclusions and makes them durable before anything is
+// served.
+func (s *Store) settle(r *recovery, known bool) error {
+	if r.unbased && !r.based {
+		r.lost = append(r.lost, fmt.Sprintf("state.db was lost and the journal begins at record %d: apps, topics and keys made before are lost.", r.journal.First))
+	}
+	if r.lostLSN > journal.LSN(s.ident.LostLSN) && len(r.lost) == 0 {
+		r.lost = append(r.lost, "The journal tells of lost records.")
+	}
+	for _, text := range r.lost {
+		s.log.Error("data was lost", "what", text)
+		s.health.note(text + " Restore a backup if you need it.")
+	}
+	if len(r.lost) > 0 {
+		s.ident.renewEpoch()
+		s.ident.LostLSN = max(s.ident.LostLSN, uint64(r.lostLSN))
+	}
+	if len(r.lost) > 0 || !known {
+		if err := s.ident.write(s.cfg.Dir); err != nil {
+			return err
+		}
+	}
+	if r.clean {
+		s.commit.stopLSN = r.journal.Last
+	}
+	s.commit.reached = r.state.LSN
+	if err := s.openCommit(r); err != nil {
+		return err
+	}
+	if len(r.lost) > 0 { // a checkpoint that does not fit the journal must not be met again
+		return s.checkpointNow()
+	}
+	if r.records > 0 {
+		s.commit.dirtySince = time.Now()
+	}
+	return nil
+}
+
+// jump is how far sequences are moved ahead after an unclean stop, in apps that
+// announce events before they are fsynced: by more than can have been announced
+// and lost, since less than journal.MaxGroup bytes are ever not fsynced and no
+// record is smaller than 44.
+const jump = 1 << 16
+
+// openCommit writes what has to be there before the node serves: the default
+// app, and sequences moved ahead after an unclean stop.
+func (s *Store) openCommit(r *recovery) error {
+	g := s.commit.group
+	g.begin(s.catalog.Load(), micros(s.cfg.Now()))
+	g.hard = true
+	err := s.stageChanges(g, func(tx *tx) error {
+		if _, err := tx.catalog.app(picloud.DefaultApp); err != nil {
+			a := picloud.App{Name: picloud.DefaultApp, Description: "The app that is there from the start."}
+			if err := tx.createApp(&a); err != nil {
+				return err
+			}
+		}
+		if !r.clean {
+			for app := range s.telemetryApps() {
+				q := s.sequenceOf(app)
+				q.last += jump
+				q.visible.Store(q.last)
+				tx.changes = append(tx.changes, sequenceChange(app, q.last))
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("prepare to serve: %w", err)
+	}
+	if len(g.records) == 0 {
+		return nil
+	}
+	if err := s.commitGroup(g); err != nil {
+		return fmt.Errorf("prepare to serve: %w", err)
+	}
+	return nil
+}
+
+// telemetryApps are the apps that have a topic whose events are announced
+// before they are fsynced.
+func (s *Store) telemetryApps() map[string]bool {
+	apps := map[string]bool{}
+	s.catalog.Load().topics.Scan(func(_ string, t picloud.Topic) bool {
+		if t.Durability == picloud.DurabilityTelemetry {
+			apps[t.App] = true
+		}
+		return true
+	})
+	return apps
+}
+
+// aside sets a file aside because of cause.
+func (s *Store) aside(name string, cause error) error {
+	to, err := setAside(s.cfg.Dir, name, s.cfg.Now())
+	if err != nil {
+		return fmt.Errorf("set %s aside: %w", name, err)
+	}
+	s.log.Error("file set aside", "file", name, "to", to, "err", cause)
+	s.health.note(fmt.Sprintf("%s could not be used (%v) and was set aside as %s; it was rebuilt from the journal.", name, cause, to))
+	return nil
+}
+
+func cloneChange(c change) change {
+	v := c.value
+	if v != nil {
+		v = append(make([]byte, 0, len(v)), v...)
+	}
+	return change{table: c.table, key: append([]byte(nil), c.key...), value: v}
+}

@@ -1,0 +1,128 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/journal"
+)
+
+// Retention has no state of its own: what is visible of a topic follows from
+// the journal's index and the topic's limits. A topic's floor is the sequence
+// up to which its events are not visible any more.
+
+// floor returns the floor of a topic: of its newest events as many as all three
+// limits allow are above it.
+func (s *Store) floor(c *catalog, row *appRow, topic string) (uint64, error) {
+	key := eventKey(nil, row.App.Name, topic)
+	floor := row.Born
+	if f, ok := c.floors.Get(string(key)); ok {
+		floor = max(floor, f)
+	}
+	limits := s.cfg.Retention
+	if t, ok := c.topics.Get(string(key)); ok {
+		limits = t.Retention.Or(limits)
+	}
+	cutoff := micros(s.cfg.Now()) - limits.MaxAge.Microseconds()
+	var count int
+	var size int64
+	spans := s.journal.Spans(key)
+	for i := len(spans) - 1; i >= 0; i-- {
+		sp := &spans[i]
+		if sp.LastSeq <= floor {
+			return floor, nil
+		}
+		if sp.LastAt < cutoff {
+			return sp.LastSeq, nil
+		}
+		count += sp.Count
+		size += sp.Bytes
+		if count > limits.MaxEvents || size > limits.MaxBytes || sp.FirstAt < cutoff {
+			evicted, err := s.boundary(key, sp, count-sp.Count, size-sp.Bytes, limits, cutoff)
+			return max(floor, evicted), err
+		}
+	}
+	return floor, nil
+}
+
+// boundary finds the newest event of a span that is over the limits, when count
+// events of size bytes lie above the span. 0: none is.
+func (s *Store) boundary(key []byte, sp *journal.Span, count int, size int64, limits picloud.Retention, cutoff int64) (uint64, error) {
+	entries, err := s.journal.Entries(key, sp.Segment)
+	if err != nil {
+		if errors.Is(err, journal.ErrGone) {
+			return sp.LastSeq, nil
+		}
+		return 0, fmt.Errorf("read index: %w", err)
+	}
+	for _, e := range slices.Backward(entries) {
+		count++
+		size += int64(e.Size)
+		if count > limits.MaxEvents || size > limits.MaxBytes || e.At < cutoff {
+			return e.Seq, nil
+		}
+	}
+	return 0, nil
+}
+
+// dropOld drops the oldest segments that state.db has overtaken, as long as all
+// in them is past retention or the journal is over its budget. Called by the
+// committer, after a checkpoint.
+func (s *Store) dropOld() error {
+	s.maintainMu.Lock()
+	defer s.maintainMu.Unlock()
+	below := journal.LSN(0)
+	size := s.journal.SizeOnDisk()
+	for _, seg := range s.journal.Segments() {
+		if !seg.Sealed || seg.Last >= s.commit.reached {
+			break
+		}
+		if size <= s.cfg.JournalBytes && !s.pastRetention(seg.Base) {
+			break
+		}
+		size -= seg.Bytes
+		below = seg.Last + 1
+	}
+	if below == 0 {
+		return nil
+	}
+	if err := s.writeAnchor(); err != nil {
+		return err
+	}
+	if err := s.journal.Drop(below); err != nil {
+		return fmt.Errorf("drop segments: %w", err)
+	}
+	s.log.Info("journal segments dropped", "below", uint64(below))
+	return nil
+}
+
+// pastRetention reports whether nothing in a segment is visible any more.
+func (s *Store) pastRetention(segment journal.LSN) bool {
+	c := s.catalog.Load()
+	past := true
+	s.journal.Keys(func(key []byte, spans []journal.Span) bool {
+		for i := range spans {
+			if spans[i].Segment == segment {
+				past = s.isPast(c, key, &spans[i])
+				break
+			}
+		}
+		return past
+	})
+	return past
+}
+
+func (s *Store) isPast(c *catalog, key []byte, sp *journal.Span) bool {
+	app, topic, err := splitEventKey(key)
+	if err != nil {
+		return false
+	}
+	row, err := c.app(app)
+	if err != nil {
+		return true // the app was deleted
+	}
+	floor, err := s.floor(c, row, topic)
+	return err == nil && sp.LastSeq <= floor
+}

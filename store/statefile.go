@@ -1,0 +1,182 @@
+package store
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"runtime/debug"
+	"time"
+
+	"github.com/tidwall/btree"
+	"go.etcd.io/bbolt"
+
+	"github.com/picloud/picloud/journal"
+)
+
+// state.db: one bucket with the rows of all tables, one with what the
+// checkpoint reaches. See ARCHITECTURE.md for why so few buckets.
+var (
+	bucketRows = []byte("rows")
+	bucketMeta = []byte("meta")
+	keyMeta    = []byte("checkpoint")
+)
+
+const (
+	stateFile    = "state.db"
+	stateVersion = 1
+)
+
+// checkpointMeta says whose checkpoint a state.db is and how far it reaches.
+type checkpointMeta struct {
+	Version uint64      `cbor:"1,keyasint"`
+	Node    string      `cbor:"2,keyasint"`
+	Journal uint64      `cbor:"3,keyasint"`
+	LSN     journal.LSN `cbor:"4,keyasint"`
+}
+
+// maxStateBytes bounds the file by what a 32-bit board can map.
+const maxStateBytes = math.MaxInt32/2 + 1
+
+func openBolt(path string) (*bbolt.DB, error) {
+	opt := *bbolt.DefaultOptions
+	opt.PageSize = 4096 // a Pi 5 has pages of 16 kB; files must move between boards
+	opt.FreelistType = bbolt.FreelistMapType
+	opt.NoFreelistSync = false // else opening reads the whole file
+	opt.MaxSize = maxStateBytes
+	opt.Timeout = time.Second // another process can only be a tool: say so instead of hanging
+	opt.PreLoadFreelist = true
+	return bbolt.Open(path, 0o600, &opt)
+}
+
+// errStateVersion is the one fault of a state.db that must not be healed by
+// setting it aside: a newer version wrote it.
+var errStateVersion = errors.New("state.db was written by a newer picloud; install that version, or restore a backup made by this one")
+
+// openState opens state.db. A missing file is an empty checkpoint; any error
+// but errStateVersion means that the file is damaged.
+func openState(path string) (db *bbolt.DB, meta checkpointMeta, err error) {
+	// bbolt panics on some damaged pages, and reading a truncated file through
+	// its mapping is a fault. What is met here may be a ruin: that must stay an
+	// error.
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if r := recover(); r != nil {
+			db, meta, err = nil, checkpointMeta{}, fmt.Errorf("open state.db: %v", r)
+		}
+	}()
+	db, err = openBolt(path)
+	if err != nil {
+		return nil, meta, fmt.Errorf("open state.db: %w", err)
+	}
+	err = readMeta(db, &meta)
+	if err == nil && meta.LSN > 0 {
+		err = checkRows(db)
+	}
+	if err != nil {
+		_ = db.Close() // the first error is the one to tell
+		return nil, meta, fmt.Errorf("open state.db: %w", err)
+	}
+	return db, meta, nil
+}
+
+func readMeta(db *bbolt.DB, meta *checkpointMeta) error {
+	fresh := false
+	err := db.View(func(tx *bbolt.Tx) error {
+		b := tx.Bucket(bucketMeta)
+		if b == nil || tx.Bucket(bucketRows) == nil {
+			fresh = true
+			return nil
+		}
+		return cborDecode(b.Get(keyMeta), meta)
+	})
+	if err != nil {
+		return err
+	}
+	if meta.Version > stateVersion {
+		return errStateVersion
+	}
+	if !fresh {
+		return nil
+	}
+	return db.Update(func(tx *bbolt.Tx) error {
+		_, err := tx.CreateBucketIfNotExists(bucketRows)
+		if err != nil {
+			return err
+		}
+		b, err := tx.CreateBucketIfNotExists(bucketMeta)
+		if err != nil {
+			return err
+		}
+		return b.Put(keyMeta, cborEncode(checkpointMeta{Version: stateVersion}))
+	})
+}
+
+// checkRows walks all pages that rows are on, which makes bbolt notice damage
+// now rather than in the middle of work.
+func checkRows(db *bbolt.DB) error {
+	return db.View(func(tx *bbolt.Tx) error {
+		return tx.Bucket(bucketRows).ForEach(func(k, _ []byte) error {
+			if len(k) == 0 || tableNames[table(k[0])] == "" {
+				return fmt.Errorf("row of unknown table %q", k)
+			}
+			return nil
+		})
+	})
+}
+
+// writeState moves rows to state.db in one transaction together with the
+// journal position they reach. Idempotency keys of past days go at the same
+// time.
+func writeState(db *bbolt.DB, rows *btree.Map[string, []byte], meta checkpointMeta, today uint32) (written int64, err error) {
+	err = db.Update(func(tx *bbolt.Tx) error {
+		b := tx.Bucket(bucketRows)
+		var err error
+		rows.Scan(func(k string, v []byte) bool {
+			if v == nil {
+				err = b.Delete([]byte(k))
+			} else {
+				err = b.Put([]byte(k), v)
+			}
+			return err == nil
+		})
+		if err != nil {
+			return err
+		}
+		if err := purgeIdem(b, today); err != nil {
+			return err
+		}
+		err = tx.Bucket(bucketMeta).Put(keyMeta, cborEncode(meta))
+		tx.OnCommit(func() {
+			stats := tx.Stats()
+			written = stats.GetPageAlloc() + 2*block
+		})
+		return err
+	})
+	return written, err
+}
+
+// purgeIdem deletes the idempotency keys of the days before yesterday: their
+// 24 hours are over.
+func purgeIdem(b *bbolt.Bucket, today uint32) error {
+	if today < 2 {
+		return nil
+	}
+	end := string(binary.BigEndian.AppendUint32([]byte{byte(tableIdem)}, today-1))
+	c := b.Cursor()
+	for k, _ := c.Seek([]byte{byte(tableIdem)}); k != nil && string(k) < end; k, _ = c.Seek([]byte{byte(tableIdem)}) {
+		if err := c.Delete(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// scanState calls fn with every row of state.db.
+func scanState(db *bbolt.DB, fn func(t table, key, value []byte) error) error {
+	return db.View(func(tx *bbolt.Tx) error {
+		return tx.Bucket(bucketRows).ForEach(func(k, v []byte) error {
+			return fn(table(k[0]), k[1:], v)
+		})
+	})
+}

@@ -1,0 +1,120 @@
+package store
+
+import (
+	"bytes"
+	"sync"
+
+	"github.com/tidwall/btree"
+	"go.etcd.io/bbolt"
+)
+
+// table names one kind of row. The numbers are on the disk: never change or
+// reuse one.
+type table byte
+
+const (
+	tableApp      table = 1 // app name
+	tableTopic    table = 2 // app, zero byte, topic name
+	tableKey      table = 3 // API key id
+	tableSigning  table = 4 // app, zero byte, signing key id
+	tableFloor    table = 5 // app, zero byte, topic name: events up to this sequence are not visible
+	tableSequence table = 6 // app name: the sequence of its newest event
+	tableIdem     table = 7 // day, app, zero byte, idempotency key
+	tableAnchor   table = 8 // empty: where the catalog was last repeated in the journal
+)
+
+// tableNames lists the tables this version knows, for the check at start.
+var tableNames = map[table]string{
+	tableApp: "apps", tableTopic: "topics", tableKey: "API keys", tableSigning: "signing keys", tableFloor: "floors",
+	tableSequence: "sequences", tableIdem: "idempotency keys", tableAnchor: "anchor",
+}
+
+// rowKey is a key as the ordered tables hold it: the table's number first, so
+// that one bbolt bucket and one tree in memory serve all tables.
+func rowKey(t table, key []byte) string { return string(byte(t)) + string(key) }
+
+// tables are the rows of all tables: what changed lately in memory, over what
+// is being written to state.db right now, over state.db.
+//
+// One goroutine (the committer) writes; any may read.
+type tables struct {
+	mu     sync.RWMutex               // guards live and frozen, not what is in the frozen tree
+	live   *btree.Map[string, []byte] // nil value: deleted
+	frozen *btree.Map[string, []byte] // nil while no checkpoint is under way
+	size   int                        // bytes in live
+	db     *bbolt.DB
+}
+
+func newTables(db *bbolt.DB) *tables {
+	return &tables{live: new(btree.Map[string, []byte]), db: db}
+}
+
+// rowCost is what a row costs in memory beside its bytes, roughly.
+const rowCost = 64
+
+// put takes changes into memory. The values belong to the tables from then on.
+func (t *tables) put(changes []change) {
+	if len(changes) == 0 {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, c := range changes {
+		t.live.Set(rowKey(c.table, c.key), c.value)
+		t.size += len(c.key) + len(c.value) + rowCost
+	}
+}
+
+// get returns a row, or nil when there is none. Nobody may change its bytes.
+func (t *tables) get(tb table, key []byte) []byte {
+	k := rowKey(tb, key)
+	t.mu.RLock()
+	v, ok := t.live.Get(k)
+	if !ok && t.frozen != nil {
+		v, ok = t.frozen.Get(k)
+	}
+	t.mu.RUnlock()
+	if ok {
+		return v
+	}
+	_ = t.db.View(func(tx *bbolt.Tx) error { // fails only when closed: then there is nothing to find
+		v = bytes.Clone(tx.Bucket(bucketRows).Get([]byte(k)))
+		return nil
+	})
+	return v
+}
+
+// freeze begins a checkpoint: what changed so far is returned and will not
+// change any more; what comes goes to a fresh tree.
+func (t *tables) freeze() *btree.Map[string, []byte] {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.frozen, t.live, t.size = t.live, new(btree.Map[string, []byte]), 0
+	return t.frozen
+}
+
+// thaw ends a checkpoint. When it failed its rows go back below the newer ones.
+func (t *tables) thaw(written bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !written {
+		t.live.Scan(func(k string, v []byte) bool {
+			t.frozen.Set(k, v)
+			return true
+		})
+		t.live = t.frozen
+	}
+	t.frozen, t.size = nil, 0
+	t.live.Scan(func(k string, v []byte) bool {
+		t.size += len(k) + len(v) + rowCost
+		return true
+	})
+}
+
+func (t *tables) memory() int {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.size
+}
+
+func (t *tables) close() error { return t.db.Close() }

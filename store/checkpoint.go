@@ -114,6 +114,13 @@ func (s *Store) finish() error {
 	if s.Health().ReadOnly || s.failed.Load() {
 		return nil // the disk must stay as it is
 	}
+	g := s.commit.group
+	g.begin(s.catalog.Load(), micros(s.cfg.Now()))
+	g.hard = true
+	s.keyUse.stageAll(s, g)
+	if err := s.commitGroup(g); err != nil {
+		return err
+	}
 	last := s.journal.Written()
 	if s.commit.stopLSN != last {
 		if _, err := s.journal.Append([]journal.Record{{Kind: kindStop, At: micros(s.cfg.Now())}}); err != nil {

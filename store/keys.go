@@ -98,13 +98,18 @@ func (u *keyUse) stage(s *Store, g *group) {
 	if len(g.records) == 0 || now.Sub(u.staged).Abs() < useEvery {
 		return
 	}
-	u.staged = now
+	u.stageAll(s, g)
+}
+
+// stageAll adds the notes whatever time it is.
+func (u *keyUse) stageAll(s *Store, g *group) {
 	u.mu.Lock()
 	used := maps.Clone(u.used)
 	u.mu.Unlock()
 	if len(used) == 0 {
 		return
 	}
+	u.staged = fromMicros(g.at)
 	_ = s.stageChanges(g, func(tx *tx) error { // stages rows that were decoded before: cannot fail
 		for id, at := range used {
 			k, ok := tx.catalog.keys.Get(id)

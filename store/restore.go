@@ -133,6 +133,9 @@ func unpack(dir string, r io.Reader) error {
 			return err
 		}
 	}
+	if _, err := io.Copy(io.Discard, zr); err != nil { // checks the sum of the whole
+		return fmt.Errorf("%w: %w", ErrBackupDamaged, err)
+	}
 	if err := m.check(sums); err != nil {
 		return err
 	}

@@ -59,6 +59,9 @@ func start(t *testing.T, cfg store.Config) *running {
 	if cfg.ReserveBytes == 0 {
 		cfg.ReserveBytes = -1
 	}
+	if cfg.SegmentSize == 0 {
+		cfg.SegmentSize = 512 << 10
+	}
 	if testing.Verbose() {
 		cfg.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
 	}

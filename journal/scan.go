@@ -1,5 +1,7 @@
 package journal
 
+import "encoding/binary"
+
 // run is a stretch of valid records without a gap.
 type run struct {
 	start, end int64 // offsets
@@ -56,6 +58,10 @@ func walk(id uint64, b []byte, at int64, want LSN) run {
 func resync(id uint64, b []byte, from int64, want LSN) (int64, bool) {
 	most := want + LSN(len(b)/headSize) // no segment holds more
 	for at := from + 1; at+headSize <= int64(len(b)); at++ {
+		if binary.LittleEndian.Uint64(b[at:]) == 0 {
+			at += 4 // no record begins in the first five of eight zero bytes: its length would be 0
+			continue
+		}
 		h, ok := parseHead(b[at:])
 		if ok && h.lsn >= want && h.lsn < most && checkSum(id, b[at:], &h) {
 			return at, true

@@ -66,7 +66,11 @@ func (s *Store) bearings() (*journal.Snapshot, *os.File, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	f, err := os.CreateTemp(s.cfg.Dir, ".backup-*.tmp")
+	dir := s.cfg.Dir
+	if s.readOnly {
+		dir = "" // the system's
+	}
+	f, err := os.CreateTemp(dir, ".backup-*.tmp")
 	if err == nil {
 		err = os.Remove(f.Name()) // it lives as long as it is open
 	}

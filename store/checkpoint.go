@@ -111,7 +111,7 @@ func (s *Store) checkpointDone(err error) {
 
 // finish leaves the directory so that the next start has nothing to replay.
 func (s *Store) finish() error {
-	if s.Health().ReadOnly || s.failed.Load() {
+	if s.readOnly || s.failed.Load() {
 		return nil // the disk must stay as it is
 	}
 	g := s.commit.group

@@ -40,7 +40,7 @@ func (c *command) release() {
 // submit hands c to the committer and waits for the answer. When ctx ends
 // first, what c asks for may still happen.
 func (s *Store) submit(ctx context.Context, c *command) error {
-	if s.Health().ReadOnly {
+	if s.readOnly {
 		return picloud.ErrReadOnly
 	}
 	if s.stopping.Load() {

@@ -38,6 +38,10 @@ type committer struct {
 // uncertain, and only a new start can find out.
 func (s *Store) Run(ctx context.Context) error {
 	defer s.end()
+	if s.readOnly {
+		<-ctx.Done()
+		return nil
+	}
 	prepare := make(chan error, 1)
 	bg, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	go func() { prepare <- s.journal.Run(bg) }()

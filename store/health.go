@@ -17,7 +17,7 @@ type Health struct {
 func (s *Store) Health() Health {
 	s.health.mu.Lock()
 	defer s.health.mu.Unlock()
-	h := Health{Notes: slices.Clone(s.health.notes), ReadOnly: s.health.readOnly}
+	h := Health{Notes: slices.Clone(s.health.notes), ReadOnly: s.readOnly}
 	if s.space.full.Load() {
 		h.NoSpace = true
 		h.Notes = append(h.Notes, "The disk is full up to its reserve: publishing is refused until space is freed.")
@@ -29,9 +29,8 @@ func (s *Store) Health() Health {
 // health collects what went wrong and stays wrong until an operator has looked:
 // it is kept until the next start.
 type health struct {
-	mu       sync.Mutex
-	notes    []string
-	readOnly bool
+	mu    sync.Mutex
+	notes []string
 }
 
 // maxNotes bounds the list; the log has them all.

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -62,11 +61,7 @@ type recovery struct {
 
 func (s *Store) open() error {
 	r := recovery{began: time.Now()}
-	if err := os.MkdirAll(s.cfg.Dir, 0o700); err != nil {
-		return fmt.Errorf("make data directory: %w", err)
-	}
-	var err error
-	if s.lock, err = lockDir(s.cfg.Dir); err != nil {
+	if err := s.takeDir(); err != nil {
 		return err
 	}
 	known, err := s.openIdentity()
@@ -106,6 +101,9 @@ func (s *Store) openIdentity() (known bool, err error) {
 	case errors.Is(err, fs.ErrPermission):
 		return false, err
 	default:
+		if s.readOnly {
+			return false, err
+		}
 		if err := s.aside(identityFile, err); err != nil {
 			return false, err
 		}
@@ -117,7 +115,12 @@ func (s *Store) openIdentity() (known bool, err error) {
 // openState opens state.db, or a new one when it is damaged or another node's.
 func (s *Store) openState(r *recovery, known bool) error {
 	path := s.path(stateFile)
-	db, meta, err := openState(path)
+	db, meta, err := openState(path, s.readOnly)
+	if s.readOnly && err != nil {
+		s.health.note(fmt.Sprintf("state.db could not be read (%v).", err))
+		s.tables = newTables(nil)
+		return nil
+	}
 	if errors.Is(err, errStateVersion) || errors.Is(err, fs.ErrPermission) {
 		return err
 	}
@@ -129,7 +132,7 @@ func (s *Store) openState(r *recovery, known bool) error {
 		if err := s.aside(stateFile, err); err != nil {
 			return err
 		}
-		if db, meta, err = openState(path); err != nil {
+		if db, meta, err = openState(path, false); err != nil {
 			return err
 		}
 	}
@@ -164,6 +167,8 @@ func (s *Store) match(r *recovery) error {
 	case st.Journal == 0: // no checkpoint yet, or it was lost: the journal has to have everything
 		r.unbased = j.First > 1
 		return nil
+	case st.Journal != j.ID && !j.Fresh && s.readOnly:
+		return errors.New("state.db belongs to another journal, and the disk cannot be written to mend that")
 	case st.Journal != j.ID && !j.Fresh:
 		if err := s.tables.close(); err != nil {
 			return err
@@ -171,7 +176,7 @@ func (s *Store) match(r *recovery) error {
 		if err := s.aside(stateFile, errors.New("it belongs to another journal")); err != nil {
 			return err
 		}
-		db, meta, err := openState(s.path(stateFile))
+		db, meta, err := openState(s.path(stateFile), false)
 		if err != nil {
 			return err
 		}
@@ -193,6 +198,10 @@ func (s *Store) match(r *recovery) error {
 // load brings the catalog and the sequences of the checkpoint into memory.
 func (s *Store) load() error {
 	c := newCatalog()
+	if s.tables.db == nil {
+		s.catalog.Store(c)
+		return nil
+	}
 	err := scanState(s.tables.db, func(t table, key, value []byte) error {
 		ch := change{table: t, key: key, value: value}
 		if t == tableSequence {
@@ -332,6 +341,9 @@ func (s *Store) settle(r *recovery, known bool) error {
 	if len(r.lost) > 0 {
 		s.ident.renewEpoch()
 		s.ident.LostLSN = max(s.ident.LostLSN, uint64(r.lostLSN))
+	}
+	if s.readOnly {
+		return nil
 	}
 	if len(r.lost) > 0 || !known {
 		if err := s.ident.write(s.cfg.Dir); err != nil {

@@ -38,14 +38,15 @@ type checkpointMeta struct {
 // maxStateBytes bounds the file by what a 32-bit board can map.
 const maxStateBytes = math.MaxInt32/2 + 1
 
-func openBolt(path string) (*bbolt.DB, error) {
+func openBolt(path string, readOnly bool) (*bbolt.DB, error) {
 	opt := *bbolt.DefaultOptions
 	opt.PageSize = 4096 // a Pi 5 has pages of 16 kB; files must move between boards
 	opt.FreelistType = bbolt.FreelistMapType
 	opt.NoFreelistSync = false // else opening reads the whole file
 	opt.MaxSize = maxStateBytes
 	opt.Timeout = time.Second // another process can only be a tool: say so instead of hanging
-	opt.PreLoadFreelist = true
+	opt.PreLoadFreelist = !readOnly
+	opt.ReadOnly = readOnly
 	return bbolt.Open(path, 0o600, &opt)
 }
 
@@ -55,7 +56,7 @@ var errStateVersion = errors.New("state.db was written by a newer picloud; insta
 
 // openState opens state.db. A missing file is an empty checkpoint; any error
 // but errStateVersion means that the file is damaged.
-func openState(path string) (db *bbolt.DB, meta checkpointMeta, err error) {
+func openState(path string, readOnly bool) (db *bbolt.DB, meta checkpointMeta, err error) {
 	// bbolt panics on some damaged pages, and reading a truncated file through
 	// its mapping is a fault. What is met here may be a ruin: that must stay an
 	// error.
@@ -65,7 +66,7 @@ func openState(path string) (db *bbolt.DB, meta checkpointMeta, err error) {
 			db, meta, err = nil, checkpointMeta{}, fmt.Errorf("open state.db: %v", r)
 		}
 	}()
-	db, err = openBolt(path)
+	db, err = openBolt(path, readOnly)
 	if err != nil {
 		return nil, meta, fmt.Errorf("open state.db: %w", err)
 	}
@@ -98,6 +99,9 @@ func readMeta(db *bbolt.DB, meta *checkpointMeta) error {
 	}
 	if !fresh {
 		return nil
+	}
+	if db.IsReadOnly() {
+		return errors.New("it is empty")
 	}
 	return db.Update(func(tx *bbolt.Tx) error {
 		_, err := tx.CreateBucketIfNotExists(bucketRows)

@@ -104,6 +104,7 @@ type Store struct {
 	queued     atomic.Int64 // bytes of data in the intake
 	stopping   atomic.Bool
 	failed     atomic.Bool   // a write or fsync failed: nothing more is written
+	readOnly   bool          // the directory cannot be written; set by Open
 	ended      chan struct{} // closed when Run has returned
 	endedOnce  sync.Once
 	commit     committer
@@ -132,7 +133,9 @@ func (s *Store) Close() error {
 	if cerr := s.tables.close(); err == nil && cerr != nil {
 		err = cerr
 	}
-	_ = s.lock.Close() // releases the lock; nothing was written through it
+	if s.lock != nil {
+		_ = s.lock.Close() // releases the lock; nothing was written through it
+	}
 	return err
 }
 

@@ -42,7 +42,7 @@ type tables struct {
 	live   *btree.Map[string, []byte] // nil value: deleted
 	frozen *btree.Map[string, []byte] // nil while no checkpoint is under way
 	size   int                        // bytes in live
-	db     *bbolt.DB
+	db     *bbolt.DB                  // nil: there is none, and none can be made
 }
 
 func newTables(db *bbolt.DB) *tables {
@@ -74,7 +74,7 @@ func (t *tables) get(tb table, key []byte) []byte {
 		v, ok = t.frozen.Get(k)
 	}
 	t.mu.RUnlock()
-	if ok {
+	if ok || t.db == nil {
 		return v
 	}
 	_ = t.db.View(func(tx *bbolt.Tx) error { // fails only when closed: then there is nothing to find
@@ -117,4 +117,9 @@ func (t *tables) memory() int {
 	return t.size
 }
 
-func (t *tables) close() error { return t.db.Close() }
+func (t *tables) close() error {
+	if t.db == nil {
+		return nil
+	}
+	return t.db.Close()
+}

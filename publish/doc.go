@@ -1,0 +1,7 @@
+// Package publish is the one door in: every event, whoever it comes from,
+// passes Service.Publish. It checks who asks and what is asked, and hands on to
+// the store only what is sound as a whole.
+//
+// The HTTP edge, the spool, devices and scripts call it. It does not store,
+// order or broadcast anything (package store does) and knows nothing of HTTP.
+package publish

@@ -1,0 +1,95 @@
+package publish
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"sync"
+	"unicode/utf8"
+
+	"github.com/picloud/picloud"
+)
+
+// MaxDepth is how deeply arrays and objects may be nested in the data of an
+// event. Deeper ones serve to exhaust the stack of whoever reads them next.
+const MaxDepth = 128
+
+// compactJSON appends the compact form of the one JSON value in data to dst.
+// It has no line breaks, which the framing of streams relies on. The error is
+// public.
+func compactJSON(dst *bytes.Buffer, data []byte) error {
+	invalid := picloud.ErrDataInvalid
+	switch {
+	case len(bytes.TrimSpace(data)) == 0:
+		return invalid.Detailf("there is no data: send one JSON value, such as {\"value\": 1} or null")
+	case bytes.HasPrefix(data, []byte("\xef\xbb\xbf")):
+		return invalid.Detailf("it begins with a byte order mark: send UTF-8 without one")
+	case !utf8.Valid(data):
+		return invalid.Detailf("byte %d is not UTF-8: send UTF-8", firstInvalid(data))
+	}
+	if json.Compact(dst, data) != nil {
+		return syntaxFault(data)
+	}
+	if depth(dst.Bytes()) > MaxDepth {
+		return invalid.Detailf("arrays and objects are nested more than %d deep: send a flatter value", MaxDepth)
+	}
+	return nil
+}
+
+// syntaxFault says where data stops being JSON. Compact does not tell; reading
+// data a second time does, and only those who send faulty data wait for it.
+func syntaxFault(data []byte) error {
+	var at *json.SyntaxError
+	if errors.As(json.Unmarshal(data, new(json.RawMessage)), &at) {
+		return picloud.ErrDataInvalid.Detailf("byte %d: %s: send exactly one JSON value (RFC 8259)", at.Offset, at.Error())
+	}
+	return picloud.ErrDataInvalid.Detailf("send exactly one JSON value (RFC 8259)")
+}
+
+// firstInvalid returns the number, from 1, of the first byte that is not UTF-8.
+func firstInvalid(b []byte) int {
+	for i := 0; i < len(b); {
+		r, n := utf8.DecodeRune(b[i:])
+		if r == utf8.RuneError && n == 1 {
+			return i + 1
+		}
+		i += n
+	}
+	return len(b)
+}
+
+// depth returns how deeply valid JSON is nested.
+func depth(b []byte) int {
+	level, deepest := 0, 0
+	inString := false
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case inString && c == '\\':
+			i++ // what is escaped ends no string
+		case c == '"':
+			inString = !inString
+		case inString:
+		case c == '{' || c == '[':
+			level++
+			deepest = max(deepest, level)
+		case c == '}' || c == ']':
+			level--
+		}
+	}
+	return deepest
+}
+
+// keepBuffer is the largest buffer that is kept for the next publication: rare
+// large ones shall not stay in the memory of a small board.
+const keepBuffer = 64 << 10
+
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+func takeBuffer() *bytes.Buffer { return buffers.Get().(*bytes.Buffer) }
+
+func giveBuffer(b *bytes.Buffer) {
+	if b.Cap() <= keepBuffer {
+		b.Reset()
+		buffers.Put(b)
+	}
+}

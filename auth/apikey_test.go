@@ -58,7 +58,7 @@ func TestIssuedKeyAuthenticates(t *testing.T) {
 
 // AU-6: one 401 for every failure; only the log learns more. No failure counts
 // as a use of the key.
-func TestAuthenticateRefusesAlike(t *testing.T) {
+func TestAuthenticateRefusesAlike(t *testing.T) { //nolint:tparallel // the clock moves on after the subtests
 	t.Parallel()
 	a, keys, c := newAuthority(t)
 	k, text := issue(t, a, picloud.APIKey{App: "shop", Scopes: []picloud.Scope{picloud.ScopeAppRead}, ExpiresAt: noon.Add(time.Hour)})
@@ -145,6 +145,7 @@ func TestIssueKeyRefusesBadDrafts(t *testing.T) {
 		"label too long":           {Scopes: []picloud.Scope{picloud.ScopeAppRead}, Label: strings.Repeat("x", 129)},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			_, text, err := a.IssueKey(t.Context(), draft)
 			if e := picloud.AsError(err); e == nil || e.Type != picloud.ErrKeyInvalid.Type || e.Detail == "" {
 				t.Errorf("err = %v, want ErrKeyInvalid with a detail", err)

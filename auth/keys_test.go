@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -74,12 +75,10 @@ func (k *keyring) EnsureSigningKey(_ context.Context, app string) (picloud.Signi
 }
 
 func (k *keyring) Topic(app, name string) (picloud.Topic, error) {
-	for _, t := range k.topics[app] {
-		if t == name {
-			return picloud.Topic{App: app, Name: name}, nil
-		}
+	if !slices.Contains(k.topics[app], name) {
+		return picloud.Topic{}, picloud.ErrTopicNotFound
 	}
-	return picloud.Topic{}, picloud.ErrTopicNotFound
+	return picloud.Topic{App: app, Name: name}, nil
 }
 
 // clock is a clock that stands still until it is set.

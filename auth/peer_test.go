@@ -42,9 +42,9 @@ func TestPeerOfTellsUserAndGroups(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := map[uint32]bool{uint32(os.Getgid()): true} //nolint:gosec // a gid has 32 bits
+	want := map[uint32]bool{uint32(os.Getgid()): true}
 	for _, g := range own {
-		want[uint32(g)] = true //nolint:gosec // a gid has 32 bits
+		want[uint32(g)] = true
 	}
 	got := map[uint32]bool{}
 	for _, g := range p.groups {

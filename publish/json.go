@@ -39,8 +39,7 @@ func compactJSON(dst *bytes.Buffer, data []byte) error {
 // syntaxFault says where data stops being JSON. Compact does not tell; reading
 // data a second time does, and only those who send faulty data wait for it.
 func syntaxFault(data []byte) error {
-	var at *json.SyntaxError
-	if errors.As(json.Unmarshal(data, new(json.RawMessage)), &at) {
+	if at, ok := errors.AsType[*json.SyntaxError](json.Unmarshal(data, new(json.RawMessage))); ok {
 		return picloud.ErrDataInvalid.Detailf("byte %d: %s: send exactly one JSON value (RFC 8259)", at.Offset, at.Error())
 	}
 	return picloud.ErrDataInvalid.Detailf("send exactly one JSON value (RFC 8259)")

@@ -173,6 +173,7 @@ func TestPublishRefuses(t *testing.T) {
 		"a thousand large (ok one)": {batch(append(slices.Repeat([]picloud.Draft{big}, 999), ok, ok)...), picloud.ErrBatchInvalid, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			events, err := p.Publish(t.Context(), tc.p)
 			e := picloud.AsError(err)
 			if !errors.Is(err, tc.want) || !strings.Contains(e.Detail, tc.says) || len(events) > 0 {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -28,6 +29,11 @@ func (e *folderError) Error() string {
 
 // Unwrap returns the cause.
 func (e *folderError) Unwrap() error { return e.err }
+
+func isFolder(err error) bool {
+	_, ok := errors.AsType[*folderError](err)
+	return ok
+}
 
 // prepare makes the folder that the file at path will be archived in, and sees
 // to it that the file can be moved there: what cannot be archived is not
@@ -53,7 +59,7 @@ func (s *Spool) archive(path string, st stamp) {
 	if err := s.move(path, archiveDir); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		if s.unmoved[path] != st {
 			s.unmoved[path] = st
-			s.log.Error("a published file cannot be archived: check the owner of its folder and the disk", "path", s.relative(path), "err", err)
+			s.log.Error("a published file cannot be archived: check the owner of its folder and the disk", slog.String("path", s.relative(path)), slog.Any("err", err))
 		}
 		s.due(s.cfg.Now().Add(s.cfg.Rescan))
 		return
@@ -85,7 +91,7 @@ func (s *Spool) reject(path string, st stamp, why error) {
 		return
 	}
 	s.rejected.Inc()
-	s.log.Warn("a file in the spool was rejected: the reason is beside it", "path", s.relative(name), "err", why)
+	s.log.Warn("a file in the spool was rejected: the reason is beside it", slog.String("path", s.relative(name)), slog.Any("err", why))
 	s.booked(filepath.Dir(name))
 }
 
@@ -180,7 +186,7 @@ func (s *Spool) pruneDir(dir string) {
 	for i, f := range files {
 		if age > 0 && f.at < oldest || keep > 0 && i >= keep {
 			if err := os.Remove(filepath.Join(dir, f.name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				s.log.Warn("an old file of the spool cannot be deleted", "path", s.relative(dir), "err", err)
+				s.log.Warn("an old file of the spool cannot be deleted", slog.String("path", s.relative(dir)), slog.Any("err", err))
 				return
 			}
 		}

@@ -23,7 +23,7 @@ type Place struct {
 // folder. The error says, to whoever dropped the file, what to do.
 func PlaceOf(path string) (Place, error) {
 	dir, name := filepath.Split(path)
-	parts := strings.Split(strings.Trim(dir, "/"), "/")
+	parts := strings.Split(strings.TrimSuffix(dir, "/"), "/")
 	if len(parts) < 2 {
 		return Place{}, picloud.ErrTopicNameInvalid.Detailf("files belong into a folder <app>/<topic>")
 	}

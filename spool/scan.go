@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -27,7 +28,7 @@ func stampOf(fi fs.FileInfo) stamp {
 	st := stamp{size: fi.Size(), mtime: fi.ModTime().UnixNano()}
 	if sys, ok := fi.Sys().(*syscall.Stat_t); ok {
 		st.ino = int64(sys.Ino) // #nosec G115 -- compared, never counted with
-		st.ctime = time.Unix(int64(sys.Ctim.Sec), int64(sys.Ctim.Nsec)).UnixNano()
+		st.ctime = sys.Ctim.Nano()
 	}
 	return st
 }
@@ -168,7 +169,7 @@ func (s *Spool) putUpWith(path string, st stamp, err error) {
 	old, known := s.stuck[path]
 	s.stuck[path] = nuisance{stamp: st, until: s.cfg.Now().Add(nuisanceRest * s.cfg.Rescan)}
 	if !known || old.stamp != st {
-		s.log.Error("a file in the spool can be neither published nor moved aside: change its owner or mode, or remove it", "path", s.relative(path), "err", err)
+		s.log.Error("a file in the spool can be neither published nor moved aside: change its owner or mode, or remove it", slog.String("path", s.relative(path)), slog.Any("err", err))
 	}
 }
 

@@ -77,7 +77,7 @@ func New(cfg Config) *Spool {
 		cfg.Metrics = metrics.NewSet()
 	}
 	return &Spool{
-		cfg: cfg, log: cfg.Logger.With("component", "spool"),
+		cfg: cfg, log: cfg.Logger.With(slog.String("component", "spool")),
 		seen: map[string]sighting{}, stuck: map[string]nuisance{}, warned: map[string]bool{}, unmoved: map[string]stamp{}, archived: map[string]int{},
 		files:    cfg.Metrics.GetOrCreateCounter(`picloud_spool_files_total{result="published"}`),
 		rejected: cfg.Metrics.GetOrCreateCounter(`picloud_spool_files_total{result="rejected"}`),
@@ -101,7 +101,7 @@ const pruneEvery = time.Hour
 func (s *Spool) Run(ctx context.Context) error {
 	events, faults := s.watch()
 	if s.watcher != nil {
-		defer s.watcher.Close()
+		defer func() { _ = s.watcher.Close() }()
 	}
 	rescan := time.NewTicker(s.cfg.Rescan)
 	defer rescan.Stop()
@@ -121,7 +121,7 @@ func (s *Spool) Run(ctx context.Context) error {
 			s.scanAfter(ctx, e, events)
 		case err := <-faults:
 			if !errors.Is(err, fsnotify.ErrEventOverflow) {
-				s.log.Warn("watching the spool folder: relying on the rescan", "err", err)
+				s.log.Warn("watching the spool folder: relying on the rescan", slog.Any("err", err))
 			}
 			s.scanAll(ctx)
 		case <-rescan.C:
@@ -139,7 +139,7 @@ func (s *Spool) Run(ctx context.Context) error {
 func (s *Spool) watch() (<-chan fsnotify.Event, <-chan error) {
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
-		s.log.Warn("watching the spool folder: relying on the rescan", "err", err)
+		s.log.Warn("watching the spool folder: relying on the rescan", slog.Any("err", err))
 		return nil, nil
 	}
 	s.watcher = w
@@ -212,7 +212,7 @@ func (s *Spool) refused(err error) {
 	}
 	d += rand.N(d / 4) // #nosec G404 -- spreads retries, guards nothing
 	if s.refusals == 0 {
-		s.log.Warn("files wait in the spool: the node does not take events now", "err", err)
+		s.log.Warn("files wait in the spool: the node does not take events now", slog.Any("err", err))
 	}
 	s.refusals++
 	s.pause = s.cfg.Now().Add(d)
@@ -223,6 +223,6 @@ func (s *Spool) refused(err error) {
 func (s *Spool) warnOnce(dir, msg string, err error) {
 	if !s.warned[dir] {
 		s.warned[dir] = true
-		s.log.Warn(msg, "path", dir, "err", err) //nolint:sloglint // the message is a constant of the caller
+		s.log.Warn(msg, slog.String("path", dir), slog.Any("err", err)) //nolint:sloglint // the message is a constant of the caller
 	}
 }

@@ -237,14 +237,14 @@ func TestBadFilesAreRejectedWithAReason(t *testing.T) {
 	} {
 		f.write(path, content)
 	}
-	for path, make := range map[string]func(string) error{
+	for path, create := range map[string]func(string) error{
 		"shop/t/link.json":  func(p string) error { return os.Symlink(outside, p) },
 		"shop/t/loop.json":  func(p string) error { return os.Symlink(p, p) },
 		"shop/t/pipe.json":  func(p string) error { return syscall.Mkfifo(p, 0o600) },
 		"shop/linked":       func(p string) error { return os.Symlink(filepath.Dir(outside), p) },
 		"shop/t/ghost.json": func(p string) error { return os.Symlink("/nonexistent", p) },
 	} {
-		if err := make(filepath.Join(f.dir, path)); err != nil {
+		if err := create(filepath.Join(f.dir, path)); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"strconv"
 	"syscall"
@@ -59,7 +60,6 @@ type part struct {
 // the node cannot take it now.
 func (s *Spool) take(ctx context.Context, path string, st stamp) {
 	err := s.publish(ctx, path, st)
-	var folder *folderError
 	switch {
 	case err == nil:
 		s.refusals = 0
@@ -68,7 +68,7 @@ func (s *Spool) take(ctx context.Context, path string, st stamp) {
 		s.archive(path, st)
 	case errors.Is(err, errChanged), errors.Is(err, os.ErrNotExist), ctx.Err() != nil:
 		s.due(s.cfg.Now().Add(s.cfg.Settle)) // not complete after all, or not ours to finish
-	case errors.As(err, &folder):
+	case isFolder(err):
 		s.putUpWith(path, st, err)
 	case temporary(err):
 		s.refused(err)
@@ -116,12 +116,12 @@ func (s *Spool) publish(ctx context.Context, path string, st stamp) error {
 			return s.blame(p, place, by, done, err)
 		}
 		if len(events) > 0 && events[0].PublishedAt.Add(time.Second).Before(began) {
-			s.log.Info("these events had been published before and were not again: copy a file anew to repeat it", "app", place.App, "topic", place.Topic)
+			s.log.Info("these events had been published before and were not again: copy a file anew to repeat it", slog.String("app", place.App), slog.String("topic", place.Topic))
 		}
 		done += len(p.drafts)
 		s.events.Add(len(p.drafts))
 	}
-	s.log.Debug("a file was published", "app", place.App, "topic", place.Topic, "events", done)
+	s.log.Debug("a file was published", slog.String("app", place.App), slog.String("topic", place.Topic), slog.Int("events", done))
 	return nil
 }
 
@@ -150,8 +150,7 @@ func (s *Spool) blame(p part, place Place, by picloud.Principal, done int, err e
 // temporary reports whether a refusal is about the state of the node, not about
 // the file: everything without a public error, and what says "later".
 func temporary(err error) bool {
-	var own *faultError
-	if errors.As(err, &own) {
+	if _, own := errors.AsType[*faultError](err); own {
 		return false
 	}
 	e := picloud.AsError(err)
@@ -178,12 +177,12 @@ func (s *Spool) read(path string, st stamp) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the spool folder: %w", err)
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	f, err := root.OpenFile(s.relative(path), os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, readFault(err)
 	}
-	defer f.Close()
+	defer func() { _ = f.Close() }()
 	if fi, err := f.Stat(); err != nil || !fi.Mode().IsRegular() || stampOf(fi) != st {
 		return nil, errors.Join(errChanged, err)
 	}

@@ -1,0 +1,143 @@
+package picloud_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/picloud/picloud"
+)
+
+func TestAppValidate(t *testing.T) {
+	t.Parallel()
+	for _, origin := range []string{"*", "https://panel.example", "http://192.168.1.5:8080", "http://[fe80::1]:8080"} {
+		if err := (picloud.App{Name: "a", AllowedOrigins: []string{origin}}).Validate(); err != nil {
+			t.Errorf("origin %q: %v", origin, err)
+		}
+	}
+	bad := map[string]picloud.App{
+		"long description": {Name: "a", Description: strings.Repeat("x", picloud.MaxDescription+1)},
+		"not UTF-8":        {Name: "a", Description: "\xff"},
+		"many origins":     {Name: "a", AllowedOrigins: slices.Repeat([]string{"*"}, picloud.MaxOrigins+1)},
+	}
+	for _, origin := range []string{"", "panel.example", "https://panel.example/", "https://", "ftp://x", "https://u@x", "https://x?y", "https://x#y", "null", "HTTPS://x", "https://x\n"} {
+		bad["origin "+origin] = picloud.App{Name: "a", AllowedOrigins: []string{"https://ok.example", origin}}
+	}
+	for name, a := range bad {
+		if err := a.Validate(); !errors.Is(err, picloud.ErrAppInvalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := (picloud.App{}).Validate(); !errors.Is(err, picloud.ErrAppNameInvalid) {
+		t.Errorf("no name: %v", err)
+	}
+}
+
+// TP-4: auth modes and durabilities are closed lists at the door.
+func TestTopicValidate(t *testing.T) {
+	t.Parallel()
+	base := picloud.Topic{Name: "t"}.WithDefaults()
+	if err := base.Validate(); err != nil || base.AuthMode != picloud.AuthToken || base.Durability != picloud.DurabilitySync || base.External {
+		t.Fatalf("a topic by default is %+v, %v", base, err)
+	}
+	for name, change := range map[string]func(*picloud.Topic){
+		"auth mode of later":  func(x *picloud.Topic) { x.AuthMode = "session" },
+		"no auth mode":        func(x *picloud.Topic) { x.AuthMode = "" },
+		"durability of event": func(x *picloud.Topic) { x.Durability = picloud.DurabilityPending },
+		"negative count":      func(x *picloud.Topic) { x.Retention.MaxEvents = -1 },
+		"negative age":        func(x *picloud.Topic) { x.Retention.MaxAge = -1 },
+		"negative bytes":      func(x *picloud.Topic) { x.Retention.MaxBytes = -1 },
+		"long description":    func(x *picloud.Topic) { x.Description = strings.Repeat("x", picloud.MaxDescription+1) },
+	} {
+		topic := base
+		change(&topic)
+		if err := topic.Validate(); !errors.Is(err, picloud.ErrTopicInvalid) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestPatchesChangeOnlyWhatTheyName(t *testing.T) {
+	t.Parallel()
+	text, public, telemetry := "new", picloud.AuthPublic, picloud.DurabilityTelemetry
+	origins := []string{"*"}
+	app := picloud.App{Name: "a", Description: "old", AllowedOrigins: []string{"https://x"}}
+	if diff := cmp.Diff(app, picloud.AppPatch{}.Apply(app)); diff != "" {
+		t.Error(diff)
+	}
+	patched := picloud.AppPatch{AllowedOrigins: &origins}.Apply(app)
+	origins[0] = "changed later"
+	if patched.Description != "old" || !slices.Equal(patched.AllowedOrigins, []string{"*"}) {
+		t.Errorf("patched: %+v", patched)
+	}
+	topic := picloud.Topic{App: "a", Name: "t", External: true, Description: "old"}.WithDefaults()
+	if diff := cmp.Diff(topic, picloud.TopicPatch{}.Apply(topic)); diff != "" {
+		t.Error(diff)
+	}
+	want := topic
+	want.Description, want.AuthMode, want.Durability, want.Retention = text, public, telemetry, picloud.Retention{MaxEvents: 5}
+	patch := picloud.TopicPatch{Description: &text, AuthMode: &public, Durability: &telemetry, Retention: &want.Retention}
+	if diff := cmp.Diff(want, patch.Apply(topic)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TP-5: what a topic leaves open is the node's default.
+func TestRetentionOr(t *testing.T) {
+	t.Parallel()
+	node := picloud.Retention{MaxEvents: 10, MaxAge: time.Hour, MaxBytes: 100}
+	if got := (picloud.Retention{MaxAge: time.Minute}).Or(node); got != (picloud.Retention{MaxEvents: 10, MaxAge: time.Minute, MaxBytes: 100}) {
+		t.Errorf("Or = %+v", got)
+	}
+}
+
+func TestErrorsAreFoundByType(t *testing.T) {
+	t.Parallel()
+	err := fmt.Errorf("publish: %w", picloud.ErrBusy.Detailf("%d waiting", 7).After(3*time.Second))
+	if !errors.Is(err, picloud.ErrBusy) || errors.Is(err, picloud.ErrNoSpace) {
+		t.Error("errors.Is does not go by type")
+	}
+	e := picloud.AsError(err)
+	if e == nil || e.Detail != "7 waiting" || e.RetryAfter != 3*time.Second || e.Code != picloud.CodeUnavailable {
+		t.Errorf("AsError = %+v", e)
+	}
+	if picloud.ErrBusy.RetryAfter != time.Second || strings.Contains(picloud.ErrBusy.Detail, "7") {
+		t.Error("the sentinel itself was changed")
+	}
+	if picloud.AsError(errors.New("internal")) != nil || picloud.AsError(nil) != nil {
+		t.Error("an internal error is shown")
+	}
+}
+
+// AU-6: neither hashes nor secrets reach a log.
+func TestKeysKeepTheirSecretsOutOfLogs(t *testing.T) {
+	t.Parallel()
+	var b bytes.Buffer
+	log := slog.New(slog.NewJSONHandler(&b, nil))
+	fill := [32]byte(bytes.Repeat([]byte{171}, 32))
+	log.Info("keys", slog.Any("a", picloud.APIKey{ID: "k1", App: "shop", Hash: fill}), slog.Any("s", picloud.SigningKey{ID: "s1", App: "shop", Secret: fill}))
+	if out := b.String(); strings.Contains(out, "171,171") || !strings.Contains(out, "k1") || !strings.Contains(out, "s1") {
+		t.Errorf("logged %s", out)
+	}
+}
+
+func TestKeyPrincipal(t *testing.T) {
+	t.Parallel()
+	expires := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	k := picloud.APIKey{ID: "k1", App: "shop", Scopes: []picloud.Scope{picloud.ScopeAppRead}, ExpiresAt: expires}
+	want := picloud.Principal{Kind: picloud.KindKey, Name: "k1", App: "shop", Scopes: k.Scopes, Expires: expires}
+	if diff := cmp.Diff(want, k.Principal()); diff != "" {
+		t.Error(diff)
+	}
+	k.App = "Shop"
+	if err := k.Validate(); !errors.Is(err, picloud.ErrAppNameInvalid) {
+		t.Errorf("an app that cannot be: %v", err)
+	}
+}

@@ -218,6 +218,7 @@ func TestBadFilesAreRejectedWithAReason(t *testing.T) {
 		t.Fatal(err)
 	}
 	good := strings.Repeat("1\n", 1500)
+	long := "shop/" + strings.Repeat("x", 129) + "/x.json"
 	for path, content := range map[string]string{
 		"shop/t/bad.json":      `{"a":`,
 		"shop/t/two.json":      "1 2",
@@ -229,11 +230,11 @@ func TestBadFilesAreRejectedWithAReason(t *testing.T) {
 		"shop/t/huge.json":     strings.Repeat(" ", 1<<20) + "1",
 		"shop/a b/x.json":      "1",
 		"shop/$board/x.json":   "1",
-		"shop/" + strings.Repeat("x", 129) + "/x.json": "1",
-		"shop/x.json":    "1",
-		"nope/t/x.json":  "1",
-		"Shop/t/x.json":  "1",
-		"archive/t/x.js": "1",
+		long:                   "1",
+		"shop/x.json":          "1",
+		"nope/t/x.json":        "1",
+		"Shop/t/x.json":        "1",
+		"archive/t/x.js":       "1",
 	} {
 		f.write(path, content)
 	}
@@ -261,16 +262,16 @@ func TestBadFilesAreRejectedWithAReason(t *testing.T) {
 		"shop/t/huge.json":     "split it",
 		"shop/a b/x.json":      "byte 2 is not allowed",
 		"shop/$board/x.json":   "belong to the system",
-		"shop/" + strings.Repeat("x", 129) + "/x.json": "129 bytes",
-		"shop/x.json":       "<app>/<topic>",
-		"nope/t/x.json":     "no such app",
-		"Shop/t/x.json":     "begin with a letter a-z",
-		"archive/t/x.js":    "rename it",
-		"shop/t/link.json":  "not a regular file",
-		"shop/t/loop.json":  "not a regular file",
-		"shop/t/pipe.json":  "not a regular file",
-		"shop/linked":       "not a regular file",
-		"shop/t/ghost.json": "not a regular file",
+		long:                   "129 bytes",
+		"shop/x.json":          "<app>/<topic>",
+		"nope/t/x.json":        "no such app",
+		"Shop/t/x.json":        "begin with a letter a-z",
+		"archive/t/x.js":       "rename it",
+		"shop/t/link.json":     "not a regular file",
+		"shop/t/loop.json":     "not a regular file",
+		"shop/t/pipe.json":     "not a regular file",
+		"shop/linked":          "not a regular file",
+		"shop/t/ghost.json":    "not a regular file",
 	} {
 		if reason := f.rejected(path); !strings.Contains(reason, says) || !strings.Contains(reason, "move the file back") {
 			t.Errorf("%s: the reason is %q, want %q in it", path, reason, says)

@@ -132,6 +132,10 @@ func (j *Journal) Synced() LSN { return LSN(j.synced.Load()) }
 // Unsynced returns how many bytes were appended since the last Sync.
 func (j *Journal) Unsynced() int64 { return j.unsynced.Load() }
 
+// GroupLimit returns how many encoded bytes one Append takes: MaxGroup, or less
+// with small segments.
+func (j *Journal) GroupLimit() int64 { return j.maxGroup }
+
 // Wait returns when a record after the given one is durable, or with ctx's
 // cause.
 func (j *Journal) Wait(ctx context.Context, after LSN) error {

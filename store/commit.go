@@ -114,15 +114,13 @@ func (s *Store) serve(c *command) error {
 	return nil
 }
 
-// groupBytes leaves room for one change of any size below journal.MaxGroup.
-const groupBytes = journal.MaxGroup - 64<<10
-
 // gather prepares c and the commands behind it until the intake is empty, the
 // group is full, or lingering is over.
 func (s *Store) gather(g *group, c *command) {
 	linger := s.linger()
+	limit := int(s.journal.GroupLimit()) / 8 * 7 // leaves room for changes, whose size is known only then
 	for {
-		if g.size > 0 && g.size+int(c.size) > groupBytes { // #nosec G115 -- bounded at the door
+		if g.size > 0 && g.size+int(c.size) > limit { // #nosec G115 -- bounded at the door
 			s.commit.carry = c
 			return
 		}

@@ -1,0 +1,115 @@
+package realtime
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/picloud/picloud"
+)
+
+// frameSize bounds the size of an event's frame.
+func frameSize(e *picloud.Event) int { return len(e.Data) + len(e.Topic) + 6*len(e.Source) + 160 }
+
+// appendFrame encodes an event as a Server-Sent Event: its id, and as data one
+// line with the envelope. Data is compact JSON, which has no line breaks.
+func appendFrame(b []byte, e *picloud.Event) []byte {
+	b = append(b, "id: "...)
+	b, _ = e.AppendText(b) // cannot fail
+	b = append(b, "\ndata: {\"topic\":\""...)
+	b = append(b, e.Topic...) // the letters of a topic need no escaping
+	b = append(b, "\",\"data\":"...)
+	b = append(b, e.Data...)
+	b = append(b, ",\"published_at\":\""...)
+	b = e.PublishedAt.AppendFormat(b, picloud.TimeLayout)
+	b = append(b, "\",\"source\":"...)
+	b = appendJSONText(b, e.Source)
+	return append(b, "}\n\n"...)
+}
+
+func appendJSONText(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < 0x20 || c > 0x7e || c == '"' || c == '\\' {
+			quoted, err := json.Marshal(s)
+			if err != nil {
+				panic(err) // strings always can be
+			}
+			return append(b, quoted...)
+		}
+	}
+	b = append(b, '"')
+	b = append(b, s...)
+	return append(b, '"')
+}
+
+// heartbeat is a comment: it keeps connections and proxies awake.
+var heartbeat = []byte(": heartbeat\n\n")
+
+// opening is the data of the open frame.
+type opening struct {
+	Node         string   `json:"node"`
+	App          string   `json:"app"`
+	Topics       []string `json:"topics"`
+	HeartbeatSec float64  `json:"heartbeat_sec"`
+	Position     string   `json:"position"`
+	Resumed      bool     `json:"resumed"`
+	Lossless     bool     `json:"lossless"`
+}
+
+// appendControl encodes a control frame. Control frames never carry an id: the
+// browser's Last-Event-ID stays that of the last event.
+func appendControl(b []byte, name string, data any) []byte {
+	text, err := json.Marshal(data)
+	if err != nil {
+		panic(fmt.Sprintf("encode %s frame: %v", name, err)) // only our own types
+	}
+	b = append(b, "event: "...)
+	b = append(b, name...)
+	b = append(b, "\ndata: "...)
+	b = append(b, text...)
+	return append(b, "\n\n"...)
+}
+
+func appendRetry(b []byte, d time.Duration) []byte {
+	b = append(b, "retry: "...)
+	b = strconv.AppendInt(b, d.Milliseconds(), 10)
+	return append(b, '\n')
+}
+
+// The data of the other control frames.
+type (
+	gap struct {
+		Missed uint64 `json:"missed"`
+		After  string `json:"after"`
+		Next   string `json:"next"`
+	}
+	reset struct {
+		Reason   string `json:"reason"`
+		Position string `json:"position"`
+	}
+	ending struct {
+		Reason string `json:"reason"`
+	}
+)
+
+// Reasons in the data of expired frames.
+const (
+	reasonToken   = "token"   // the token's time is over
+	reasonRevoked = "revoked" // the key was revoked or rotated away
+	reasonTopic   = "topic"   // the topic was deleted or made internal, or the app deleted
+)
+
+// ResponseHead returns the head of the HTTP response that begins a stream. The
+// body has no length: it ends with the connection. With an origin, a script of
+// that origin may read it.
+func ResponseHead(origin string) []byte {
+	b := []byte("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nCache-Control: no-store\r\n" +
+		"X-Accel-Buffering: no\r\nConnection: close\r\nX-Content-Type-Options: nosniff\r\nVary: Origin\r\n")
+	if origin != "" {
+		b = append(b, "Access-Control-Allow-Origin: "...)
+		b = append(b, origin...)
+		b = append(b, "\r\n"...)
+	}
+	return append(b, "\r\n"...)
+}

@@ -1,0 +1,214 @@
+package realtime
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/picloud/picloud"
+)
+
+// page is what a replayer has read for a subscriber.
+type page struct {
+	start   uint64 // of the first page: the cursor to begin with
+	resumed bool   // of the first page: the cursor was the caller's
+	reset   string // of the first page: why the caller's cursor was not taken
+	frames  []byte
+	events  int
+	next    uint64 // the cursor after it
+	last    bool   // there was nothing more to read
+	err     error
+}
+
+// replayQueue holds the subscribers that wait for a page. Each is there at most
+// once, so it is bounded by their number.
+type replayQueue struct {
+	mu      sync.Mutex // guards what follows
+	waiting []*subscriber
+	ready   *sync.Cond
+	closed  bool
+}
+
+func (q *replayQueue) init() { q.ready = sync.NewCond(&q.mu) }
+
+func (q *replayQueue) add(s *subscriber) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.waiting = append(q.waiting, s)
+	q.ready.Signal()
+}
+
+func (q *replayQueue) close() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.closed = true
+	q.ready.Broadcast()
+}
+
+func (q *replayQueue) next() *subscriber {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for len(q.waiting) == 0 && !q.closed {
+		q.ready.Wait()
+	}
+	if q.closed {
+		return nil
+	}
+	s := q.waiting[0]
+	q.waiting[0] = nil
+	q.waiting = q.waiting[1:]
+	return s
+}
+
+// work reads pages for whoever waits, one page at a time, so that a long replay
+// does not keep others waiting.
+func (q *replayQueue) work(ctx context.Context, h *Hub) {
+	for {
+		s := q.next()
+		if s == nil {
+			return
+		}
+		s.shard.post(message{kind: msgPage, sub: s, page: h.read(ctx, s)})
+	}
+}
+
+const (
+	pageBytes = 256 << 10
+	pageLimit = 512
+)
+
+// read reads the next page for a subscriber, which belongs to the replayer
+// meanwhile.
+func (h *Hub) read(ctx context.Context, s *subscriber) page {
+	p := page{start: s.cursor, next: s.cursor}
+	if s.limit == 0 { // the first page
+		s.limit = pageLimit / 8
+		if done := h.begin(ctx, s, &p); done || p.err != nil {
+			return p
+		}
+	}
+	answer, err := h.cfg.History.Events(ctx, picloud.HistoryQuery{App: s.sub.App, Topics: s.sub.Topics, After: p.next, Limit: s.limit})
+	if err != nil {
+		p.err = err
+		return p
+	}
+	p.add(answer.Events)
+	p.next, p.last = answer.Next, !answer.More
+	if p.events > 0 {
+		s.limit = min(max(pageBytes*p.events/len(p.frames), 1), pageLimit)
+	}
+	return p
+}
+
+// begin finds out where the stream starts. It is done when there is nothing to
+// read for that.
+func (h *Hub) begin(ctx context.Context, s *subscriber, p *page) (done bool) {
+	start := &s.sub.Start
+	switch start.Mode {
+	case picloud.StartAfter:
+		err := h.cfg.History.CheckPosition(s.sub.App, s.sub.Topics, start.Position)
+		switch {
+		case errors.Is(err, picloud.ErrPositionGone):
+			p.reset = "gone"
+		case errors.Is(err, picloud.ErrPositionForeign):
+			p.reset = "foreign"
+		case err != nil:
+			p.err = err
+		default:
+			p.start, p.resumed = start.Position.Seq, true
+		}
+		if p.reset != "" {
+			p.last, done = true, true
+		}
+	case picloud.StartAt:
+		p.start, p.err = h.cfg.History.Before(ctx, s.sub.App, s.sub.Topics, start.Time)
+	case picloud.StartAll:
+		p.start = 0
+	case picloud.StartLatest:
+		var events []picloud.Event
+		events, p.err = h.cfg.History.Latest(ctx, s.sub.App, s.sub.Topics)
+		for i := range events {
+			if events[i].Seq <= s.cursor { // later ones come live
+				p.add(events[i : i+1])
+			}
+		}
+		p.last, done = true, true
+	case picloud.StartLive:
+		p.last, done = true, true
+	}
+	p.next = p.start
+	return done
+}
+
+func (p *page) add(events []picloud.Event) {
+	for i := range events {
+		p.frames = appendFrame(p.frames, &events[i])
+	}
+	p.events += len(events)
+}
+
+// takePage writes what a replayer has read.
+func (s *shard) takePage(sub *subscriber, p *page) {
+	if sub.state == stateClosed {
+		return
+	}
+	if p.err != nil {
+		s.failPage(sub, p.err)
+		return
+	}
+	s.scratch = s.scratch[:0]
+	if !sub.opened {
+		sub.cursor = p.start
+		s.scratch = sub.appendOpening(s.scratch, p.resumed)
+		if p.reset != "" {
+			s.hub.metrics.resets.Inc()
+			s.scratch = appendControl(s.scratch, "reset", reset{Reason: p.reset, Position: sub.position(p.start)})
+		}
+	}
+	s.scratch = append(s.scratch, p.frames...)
+	sub.cursor, sub.last = p.next, p.last
+	s.hub.metrics.replayed.Add(p.events)
+	ok := s.write(sub, s.scratch)
+	if cap(s.scratch) > 2*pageBytes {
+		s.scratch = nil
+	}
+	if ok {
+		s.pageWritten(sub)
+	}
+}
+
+// failPage ends a stream that cannot be caught up. The browser comes back.
+func (s *shard) failPage(sub *subscriber, err error) {
+	if errors.Is(err, picloud.ErrAppNotFound) {
+		s.end(sub, appendControl(nil, "expired", ending{Reason: reasonTopic}))
+		return
+	}
+	if !errors.Is(err, context.Canceled) {
+		s.hub.log.Error("history could not be read for a subscriber", "app", sub.sub.App, "err", err)
+	}
+	s.end(sub, appendControl(nil, "bye", ending{Reason: "error"}))
+}
+
+// pageWritten goes on after a page has left: with the next one, or live when
+// the rings hold everything after it.
+func (s *shard) pageWritten(sub *subscriber) {
+	if !sub.last || !s.goLive(sub) {
+		s.hub.replay.add(sub)
+		return
+	}
+	s.offerTo(sub)
+}
+
+// goLive puts the cursors behind what was replayed. It is false when a ring has
+// already lost something that was not.
+func (s *shard) goLive(sub *subscriber) bool {
+	for i := range sub.cursors {
+		next, ok := sub.cursors[i].ring.seek(sub.cursor)
+		if !ok {
+			return false
+		}
+		sub.cursors[i].next = next
+	}
+	sub.state = stateLive
+	return true
+}

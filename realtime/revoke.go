@@ -1,0 +1,44 @@
+package realtime
+
+import (
+	"slices"
+
+	"github.com/picloud/picloud"
+)
+
+// Revoke ends the streams whose right has ended: at once, or at r.At when that
+// is later than now.
+func (h *Hub) Revoke(r picloud.Revocation) {
+	for _, s := range h.shards {
+		s.post(message{kind: msgRevoke, revocation: r})
+	}
+}
+
+func (s *shard) revoke(r *picloud.Revocation) {
+	reason := reasonTopic
+	if r.SigningKey != "" || r.APIKey != "" {
+		reason = reasonRevoked
+	}
+	frame := appendControl(nil, "expired", ending{Reason: reason})
+	for i := len(s.subscribers) - 1; i >= 0; i-- { // from the end: ending one moves the last into its place
+		sub := s.subscribers[i]
+		if !matches(r, &sub.sub) {
+			continue
+		}
+		if r.At.After(s.now) {
+			if at := r.At.Unix(); sub.expires == 0 || at < sub.expires {
+				sub.expires = at
+			}
+			continue
+		}
+		s.end(sub, frame)
+	}
+}
+
+func matches(r *picloud.Revocation, sub *Subscription) bool {
+	return (r.App == "" || r.App == sub.App) &&
+		(r.Topic == "" || slices.Contains(sub.Topics, r.Topic)) &&
+		(!r.OutsideOnly || sub.Grant.Outside) &&
+		(r.SigningKey == "" || r.SigningKey == sub.Grant.SigningKey) &&
+		(r.APIKey == "" || r.APIKey == sub.Grant.APIKey)
+}

@@ -1,0 +1,131 @@
+package realtime
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/picloud/picloud"
+)
+
+const (
+	minRetain  = 512      // entries a ring keeps at least, for those at the seam
+	maxEntries = 16 << 10 // more are not kept for anybody
+	maxBytes   = 8 << 20
+	chunkSize  = 32 << 10
+)
+
+// ring holds the newest frames of one topic, as long as it has subscribers.
+// Frames lie one behind the other in chunks that never change where they have
+// been read, so that many frames in a row leave in one write.
+type ring struct {
+	topic       string
+	retain      int
+	subscribers int            // guarded by Hub.mu
+	members     []atomic.Int32 // subscribers per shard
+
+	mu      sync.Mutex // guards what follows
+	entries []entry    // oldest first
+	first   uint64     // index of entries[0]: how many were there before it
+	evicted uint64     // sequence up to which events are not here
+	bytes   int
+	chunk   []byte   // open for appending
+	acked   []uint64 // index up to which each shard has offered entries to its subscribers
+}
+
+// entry is one frame.
+type entry struct {
+	seq        uint64
+	chunk      []byte // the whole chunk as far as it went
+	start, end int32
+}
+
+func newRing(h *Hub, topic string, last uint64) *ring {
+	return &ring{topic: topic, retain: h.retain, members: make([]atomic.Int32, h.cfg.Shards), acked: make([]uint64, h.cfg.Shards), evicted: last}
+}
+
+// add encodes an event. Older entries go when nobody may need them any more, or
+// when there are too many.
+func (r *ring) add(e *picloud.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	need := frameSize(e)
+	if cap(r.chunk)-len(r.chunk) < need {
+		r.chunk = make([]byte, 0, max(need, min(chunkSize, max(1024, 2*cap(r.chunk)))))
+	}
+	start := len(r.chunk)
+	r.chunk = appendFrame(r.chunk, e)
+	r.entries = append(r.entries, entry{seq: e.Seq, chunk: r.chunk[:len(r.chunk):len(r.chunk)], start: int32(start), end: int32(len(r.chunk))}) // #nosec G115 -- chunks are small
+	r.bytes += len(r.chunk) - start
+	r.trim()
+}
+
+func (r *ring) trim() {
+	offered := r.first + uint64(len(r.entries))
+	for i := range r.members {
+		if r.members[i].Load() > 0 {
+			offered = min(offered, r.acked[i])
+		}
+	}
+	n := 0
+	for len(r.entries)-n > r.retain && (r.first+uint64(n) < offered || len(r.entries)-n > maxEntries || r.bytes > maxBytes) { // #nosec G115 -- an index
+		r.evicted = r.entries[n].seq
+		r.bytes -= int(r.entries[n].end - r.entries[n].start)
+		n++
+	}
+	if n == 0 {
+		return
+	}
+	r.entries = r.entries[n:]
+	r.first += uint64(n) // #nosec G115 -- an index
+}
+
+// view is what a ring held at one moment. Its entries do not change.
+type view struct {
+	entries []entry
+	first   uint64
+}
+
+func (v *view) end() uint64 { return v.first + uint64(len(v.entries)) }
+
+func (v *view) at(index uint64) *entry { return &v.entries[index-v.first] }
+
+func (r *ring) view() view {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := len(r.entries)
+	return view{entries: r.entries[:n:n], first: r.first}
+}
+
+func (r *ring) end() uint64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.first + uint64(len(r.entries))
+}
+
+// ack notes that a shard has offered everything before index to its
+// subscribers.
+func (r *ring) ack(shard int, index uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.acked[shard] = max(r.acked[shard], index)
+}
+
+// seek returns the index of the first entry after a sequence. It is false when
+// the ring may lack events after it.
+func (r *ring) seek(after uint64) (index uint64, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if after < r.evicted {
+		return 0, false
+	}
+	lo, hi := 0, len(r.entries)
+	for lo < hi {
+		mid := (lo + hi) / 2
+		if r.entries[mid].seq > after {
+			hi = mid
+		} else {
+			lo = mid + 1
+		}
+	}
+	return r.first + uint64(lo), true // #nosec G115 -- an index
+}

@@ -1,0 +1,376 @@
+package realtime
+
+import (
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/picloud/picloud"
+)
+
+// shard owns some of the subscribers. Only its goroutine touches them.
+type shard struct {
+	id     int
+	hub    *Hub
+	poller *poller
+	wake   chan struct{} // has room for one
+
+	mu     sync.Mutex // guards what follows
+	inbox  []message
+	dirty  []*ring // have news since the last round
+	woken  bool    // a wake is in the channel or about to be handled
+	closed bool    // nothing is taken in any more
+
+	busySince atomic.Int64 // microseconds; 0: idle
+
+	// The goroutine's own.
+	now         time.Time
+	messages    []message
+	rings       []*ring
+	subscribers []*subscriber
+	byFD        map[int]*subscriber
+	members     map[*ring][]*subscriber
+	scratch     []byte
+	merge       []merged
+	views       []view
+	nextID      int32
+	stopping    bool
+}
+
+// message is something for the shard's goroutine to do.
+type message struct {
+	kind       msgKind
+	sub        *subscriber
+	page       page
+	events     []unix.EpollEvent
+	revocation picloud.Revocation
+	reason     string
+}
+
+type msgKind uint8
+
+const (
+	msgAdd    msgKind = iota
+	msgEnd            // sub, with reason
+	msgPage           // sub, page: what a replayer read
+	msgEvents         // events of the poller
+	msgRevoke
+	msgStop
+)
+
+func newShard(h *Hub, id int) (*shard, error) {
+	p, err := newPoller()
+	if err != nil {
+		return nil, err
+	}
+	return &shard{id: id, hub: h, poller: p, wake: make(chan struct{}, 1), byFD: map[int]*subscriber{}, members: map[*ring][]*subscriber{}}, nil
+}
+
+// post gives the shard something to do. It reports false when the shard has
+// ended.
+func (s *shard) post(m message) bool {
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return false
+	}
+	s.inbox = append(s.inbox, m)
+	wake := !s.woken
+	s.woken = true
+	s.mu.Unlock()
+	if wake {
+		s.wake <- struct{}{} // has room: only one at a time is on its way
+	}
+	return true
+}
+
+func (s *shard) markDirty(r *ring) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := len(s.dirty) - 1; i >= 0 && i >= len(s.dirty)-8; i-- {
+		if s.dirty[i] == r {
+			return
+		}
+	}
+	s.dirty = append(s.dirty, r)
+}
+
+func (s *shard) wakeDirty() {
+	s.mu.Lock()
+	wake := !s.woken && len(s.dirty) > 0
+	if wake {
+		s.woken = true
+	}
+	s.mu.Unlock()
+	if wake {
+		s.wake <- struct{}{}
+	}
+}
+
+// poll hands the poller's events to the shard.
+func (s *shard) poll() {
+	s.poller.wait(func(events []unix.EpollEvent) {
+		s.post(message{kind: msgEvents, events: append([]unix.EpollEvent(nil), events...)})
+	})
+}
+
+// run serves the shard's subscribers until msgStop.
+func (s *shard) run() {
+	defer s.poller.close()
+	tick := min(time.Second, s.hub.cfg.Heartbeat/4, s.hub.cfg.WriteTimeout/4)
+	timer := time.NewTimer(tick)
+	defer timer.Stop()
+	for !s.stopping {
+		s.busySince.Store(0)
+		var due <-chan time.Time
+		if len(s.subscribers) > 0 {
+			due = timer.C
+		}
+		select {
+		case <-s.wake:
+			s.begin()
+			s.round()
+		case <-due:
+			s.begin()
+			s.inspect()
+			timer.Reset(tick)
+		}
+	}
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.round() // what came in before
+	s.busySince.Store(0)
+	for len(s.subscribers) > 0 {
+		s.end(s.subscribers[0], appendControl(s.scratch[:0], "bye", ending{Reason: "shutdown"}))
+	}
+}
+
+func (s *shard) begin() {
+	s.now = s.hub.cfg.Now()
+	s.busySince.Store(s.now.UnixMicro())
+}
+
+// round handles what has come in, then writes what is new.
+func (s *shard) round() {
+	s.mu.Lock()
+	s.inbox, s.messages = s.messages[:0], s.inbox
+	s.dirty, s.rings = s.rings[:0], s.dirty
+	s.woken = false
+	s.mu.Unlock()
+	for i := range s.messages {
+		s.handle(&s.messages[i])
+	}
+	clear(s.messages)
+	for _, r := range s.rings {
+		s.offer(r)
+	}
+	clear(s.rings)
+}
+
+func (s *shard) handle(m *message) {
+	switch m.kind {
+	case msgAdd:
+		s.add(m.sub)
+	case msgEnd:
+		s.end(m.sub, appendControl(s.scratch[:0], "expired", ending{Reason: m.reason}))
+	case msgPage:
+		s.takePage(m.sub, &m.page)
+	case msgEvents:
+		for i := range m.events {
+			s.ready(&m.events[i])
+		}
+	case msgRevoke:
+		s.revoke(&m.revocation)
+	case msgStop:
+		s.stopping = true
+	}
+}
+
+// add takes a subscriber over. It has joined its rings already.
+func (s *shard) add(sub *subscriber) {
+	s.nextID++
+	sub.id = s.nextID
+	sub.slot = len(s.subscribers)
+	s.subscribers = append(s.subscribers, sub)
+	s.byFD[sub.fd] = sub
+	for i := range sub.cursors {
+		r := sub.cursors[i].ring
+		sub.cursors[i].slot = len(s.members[r])
+		s.members[r] = append(s.members[r], sub)
+	}
+	sub.lastSent = s.now.UnixMicro()
+	if err := s.poller.add(sub.fd, sub.id); err != nil {
+		s.hub.log.Warn("subscriber could not be watched", "err", err)
+		s.drop(sub)
+		return
+	}
+	if sub.sub.Start.Mode != picloud.StartLive {
+		s.hub.replay.add(sub)
+		return
+	}
+	s.scratch = sub.appendOpening(s.scratch[:0], false)
+	sub.state = stateLive
+	if s.write(sub, s.scratch) {
+		s.offerTo(sub)
+	}
+}
+
+// ready handles one event of the poller.
+func (s *shard) ready(ev *unix.EpollEvent) {
+	sub := s.byFD[int(ev.Fd)]
+	if sub == nil || sub.id != ev.Pad {
+		return // of one that is gone
+	}
+	if ev.Events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		s.drop(sub)
+		return
+	}
+	if !sub.blocked {
+		return
+	}
+	stalled, sent := sub.stalledAt, sub.lastSent
+	sub.blocked = false
+	rest := sub.rest
+	sub.rest = nil
+	if s.write(sub, rest) {
+		s.resume(sub)
+	}
+	if sub.blocked && sub.lastSent == sent {
+		sub.stalledAt = stalled // took nothing after all
+	}
+}
+
+// stall notes that the socket takes nothing more.
+func (s *shard) stall(sub *subscriber) {
+	sub.blocked = true
+	sub.stalledAt = s.now.UnixMicro()
+}
+
+// resume goes on with a subscriber whose socket takes bytes again.
+func (s *shard) resume(sub *subscriber) {
+	switch sub.state {
+	case stateLive:
+		s.catchBreath(sub)
+	case stateCatchup:
+		s.pageWritten(sub)
+	case stateClosed:
+	}
+}
+
+// write sends bytes and keeps what the socket does not take, which it copies.
+// It reports whether everything went out and the subscriber is still there.
+func (s *shard) write(sub *subscriber, b []byte) bool {
+	n, err := s.send(sub, b)
+	if err != nil {
+		s.drop(sub)
+		return false
+	}
+	if n < len(b) {
+		sub.rest = append([]byte(nil), b[n:]...)
+		s.stall(sub)
+		return false
+	}
+	return true
+}
+
+// send writes as much as the socket takes.
+func (s *shard) send(sub *subscriber, b []byte) (int, error) {
+	done := 0
+	for done < len(b) {
+		n, err := unix.Write(sub.fd, b[done:])
+		if n > 0 {
+			done += n
+			sub.lastSent = s.now.UnixMicro()
+			s.hub.metrics.bytes.Add(n)
+		}
+		switch {
+		case err == nil:
+		case errors.Is(err, unix.EAGAIN):
+			return done, nil
+		case errors.Is(err, unix.EINTR):
+		default:
+			return done, err
+		}
+	}
+	return done, nil
+}
+
+// inspect looks after time: rights that end, silence, sockets that take
+// nothing.
+func (s *shard) inspect() {
+	seconds, now := s.now.Unix(), s.now.UnixMicro()
+	silent := now - s.hub.cfg.Heartbeat.Microseconds()
+	dead := now - s.hub.cfg.WriteTimeout.Microseconds()
+	for i := len(s.subscribers) - 1; i >= 0; i-- { // from the end: ending one moves the last into its place
+		sub := s.subscribers[i]
+		switch {
+		case sub.expires != 0 && seconds >= sub.expires:
+			s.end(sub, appendControl(s.scratch[:0], "expired", ending{Reason: reasonToken}))
+		case sub.blocked && sub.stalledAt <= dead:
+			s.hub.metrics.cut.Inc()
+			s.drop(sub)
+		case !sub.blocked && sub.opened && sub.lastSent <= silent:
+			s.write(sub, heartbeat)
+		}
+	}
+}
+
+// end tells a subscriber why and closes it. What the socket does not take at
+// once is not worth waiting for.
+func (s *shard) end(sub *subscriber, frame []byte) {
+	if sub.state == stateClosed {
+		return
+	}
+	if !sub.blocked {
+		if !sub.opened {
+			frame = append(sub.appendOpening(nil, false), frame...)
+		}
+		_, _ = s.send(sub, frame) // it is going to be closed anyway
+		_ = unix.Shutdown(sub.fd, unix.SHUT_WR)
+	}
+	s.drop(sub)
+}
+
+// drop forgets a subscriber and closes its socket.
+func (s *shard) drop(sub *subscriber) {
+	if sub.state == stateClosed {
+		return
+	}
+	sub.state = stateClosed
+	last := len(s.subscribers) - 1
+	s.subscribers[sub.slot] = s.subscribers[last]
+	s.subscribers[sub.slot].slot = sub.slot
+	s.subscribers[last] = nil
+	s.subscribers = s.subscribers[:last]
+	delete(s.byFD, sub.fd)
+	for i := range sub.cursors {
+		s.dropMember(sub, i)
+	}
+	_ = unix.Close(sub.fd) // takes it out of the poller too
+	s.hub.leave(sub)
+	sub.seat.Release()
+	sub.rest = nil
+}
+
+func (s *shard) dropMember(sub *subscriber, i int) {
+	r, slot := sub.cursors[i].ring, sub.cursors[i].slot
+	m := s.members[r]
+	last := len(m) - 1
+	moved := m[last]
+	m[slot] = moved
+	for k := range moved.cursors {
+		if moved.cursors[k].ring == r {
+			moved.cursors[k].slot = slot
+		}
+	}
+	m[last] = nil
+	if last == 0 {
+		delete(s.members, r)
+		return
+	}
+	s.members[r] = m[:last]
+}

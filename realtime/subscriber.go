@@ -1,0 +1,100 @@
+package realtime
+
+import (
+	"time"
+
+	"github.com/picloud/picloud"
+)
+
+// Subscription says what a stream carries and until when.
+type Subscription struct {
+	App      string
+	Topics   []string // at least one, none twice
+	Start    picloud.Start
+	Lossless bool   // refill from the history instead of telling a gap
+	Head     []byte // written first: the head of the HTTP response
+	Grant    Grant
+
+	// Recheck is asked once after the stream has been registered. An error ends
+	// it: a right that ended between the decision and the registration is not
+	// missed. nil: not asked.
+	Recheck func() error
+}
+
+// Grant is by what right a stream is open.
+type Grant struct {
+	Outside    bool   // because its topics are external
+	SigningKey string // by a token signed with this key
+	APIKey     string // by this API key
+	Expires    time.Time
+}
+
+type state uint8
+
+const (
+	stateCatchup state = iota // a replayer has it, or what it read is being written
+	stateLive
+	stateClosed
+)
+
+// subscriber is one stream. All of it belongs to its shard's goroutine once it
+// has been added there.
+type subscriber struct {
+	shard *shard
+	app   *app
+	seat  *Seat
+	sub   Subscription
+	fd    int
+	id    int32 // tells it from an earlier one with the same descriptor
+
+	state     state
+	blocked   bool   // the socket takes nothing; an event of the poller will end that
+	opened    bool   // the first frame has been made
+	last      bool   // the page being written is the last before the seam
+	cursor    uint64 // everything up to this sequence has been sent or told
+	cursors   []cursor
+	one       [1]cursor // cursors of the many that have one topic
+	rest      []byte    // of a write that was cut short
+	expires   int64     // seconds since 1970; 0: never
+	lastSent  int64     // microseconds: when the socket last took bytes
+	stalledAt int64     // microseconds: since when a blocked one takes nothing
+	limit     int       // events of the next page, by how large the last were
+	slot      int       // in shard.subscribers
+}
+
+// cursor is a place in a ring.
+type cursor struct {
+	ring *ring
+	next uint64 // index of the next entry
+	slot int    // in shard.members[ring]
+}
+
+func newSubscriber(sh *shard, seat *Seat, fd int, sub *Subscription) *subscriber {
+	s := &subscriber{shard: sh, seat: seat, sub: *sub, fd: fd}
+	if len(sub.Topics) == 1 {
+		s.cursors = s.one[:]
+	} else {
+		s.cursors = make([]cursor, len(sub.Topics))
+	}
+	if !sub.Grant.Expires.IsZero() {
+		s.expires = sub.Grant.Expires.Unix()
+	}
+	return s
+}
+
+// position returns the text of a sequence of the subscriber's app.
+func (s *subscriber) position(seq uint64) string {
+	return picloud.Position{Epoch: picloud.Epoch(s.app.epoch.Load()), Seq: seq}.String()
+}
+
+// appendOpening begins the stream: the response's head and the open frame.
+func (s *subscriber) appendOpening(b []byte, resumed bool) []byte {
+	h := s.shard.hub
+	b = append(b, s.sub.Head...)
+	s.sub.Head, s.opened = nil, true
+	b = appendRetry(b, h.retry())
+	return appendControl(b, "open", opening{
+		Node: h.cfg.Node, App: s.sub.App, Topics: s.sub.Topics, HeartbeatSec: h.cfg.Heartbeat.Seconds(),
+		Position: s.position(s.cursor), Resumed: resumed, Lossless: s.sub.Lossless,
+	})
+}

@@ -328,52 +328,33 @@ func TestUnusablePositionResetsOnce(t *testing.T) {
 // RT-6: since: all, a time, latest.
 func TestSince(t *testing.T) {
 	t.Parallel()
-	n := newNode(t, realtime.Config{})
-	n.publish(t, "a", `1`, `2`)
-	b := n.publish(t, "b", `3`)[0]
-	n.publish(t, "a", `4`)
 	for name, c := range map[string]struct {
-		start picloud.Start
-		want  []string
+		mode picloud.StartMode
+		want []string
 	}{
-		"all":    {picloud.Start{Mode: picloud.StartAll}, []string{"1", "2", "3", "4", "5"}},
-		"time":   {picloud.Start{Mode: picloud.StartAt, Time: b.PublishedAt}, []string{"3", "4", "5"}},
-		"latest": {picloud.Start{Mode: picloud.StartLatest}, []string{"3", "4", "5"}},
-		"live":   {picloud.Start{}, []string{"5"}},
+		"all":    {picloud.StartAll, []string{"1", "2", "3", "4", "5"}},
+		"time":   {picloud.StartAt, []string{"3", "4", "5"}},
+		"latest": {picloud.StartLatest, []string{"3", "4", "5"}},
+		"live":   {picloud.StartLive, []string{"5"}},
 	} {
-		s := n.subscribe(t, realtime.Subscription{Topics: []string{"a", "b"}, Start: c.start})
-		s.expect(t, "open")
-		for i, want := range c.want {
-			if want == "5" {
-				n.publish(t, "b", `5`)
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := newNode(t, realtime.Config{})
+			n.publish(t, "a", `1`, `2`)
+			b := n.publish(t, "b", `3`)[0]
+			n.publish(t, "a", `4`)
+			s := n.subscribe(t, realtime.Subscription{Topics: []string{"a", "b"}, Start: picloud.Start{Mode: c.mode, Time: b.PublishedAt}})
+			s.expect(t, "open")
+			for i, want := range c.want {
+				if want == "5" {
+					n.publish(t, "b", `5`)
+				}
+				if f := s.expect(t, ""); string(f.envelope(t).Data) != want {
+					t.Fatalf("frame %d is %+v, want %s", i, f, want)
+				}
 			}
-			if f := s.expect(t, ""); string(f.envelope(t).Data) != want {
-				t.Fatalf("%s: frame %d is %+v, want %s", name, i, f, want)
-			}
-		}
-		// "5" must not be there for the next start mode.
-		if err := n.store.DeleteTopic(t.Context(), "default", "b"); err == nil {
-			t.Fatal("b was never registered")
-		}
-		return5(t, n)
+		})
 	}
-}
-
-// return5 hides what a case has added, by registering and deleting the topics
-// and publishing the same again.
-func return5(t *testing.T, n *node) {
-	t.Helper()
-	for _, topic := range []string{"a", "b"} {
-		if _, err := n.store.CreateTopic(t.Context(), picloud.Topic{App: "default", Name: topic}); err != nil {
-			t.Fatal(err)
-		}
-		if err := n.store.DeleteTopic(t.Context(), "default", topic); err != nil {
-			t.Fatal(err)
-		}
-	}
-	n.publish(t, "a", `1`, `2`)
-	n.publish(t, "b", `3`)
-	n.publish(t, "a", `4`)
 }
 
 // RT-5: on a stream of many topics the events of all come in the order of the

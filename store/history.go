@@ -67,15 +67,30 @@ func (s *Store) Events(ctx context.Context, q picloud.HistoryQuery) (picloud.His
 		}
 	}
 	slices.SortFunc(found, func(a, b journal.Entry) int { return cmp.Compare(a.Seq, b.Seq) })
-	if len(found) > limit {
-		found = found[:limit]
-		page.Next, page.More = found[limit-1].Seq, true
+	if n := pageLength(found, limit); n < len(found) {
+		found = found[:n]
+		page.Next, page.More = found[n-1].Seq, true
 	}
 	page.Events, err = v.read(ctx, found)
 	if err != nil {
 		return picloud.HistoryPage{}, err
 	}
 	return page, nil
+}
+
+// maxPageBytes bounds the data of a page, which is in memory as a whole.
+const maxPageBytes = 4 << 20
+
+// pageLength returns how many entries make a page: at least one.
+func pageLength(entries []journal.Entry, limit int) int {
+	size := 0
+	for i, e := range entries {
+		size += int(e.Size)
+		if i == limit || (i > 0 && size > maxPageBytes) {
+			return i
+		}
+	}
+	return len(entries)
 }
 
 // collect appends up to limit entries of a topic with sequences in (after,

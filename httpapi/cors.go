@@ -1,0 +1,52 @@
+package httpapi
+
+import (
+	"slices"
+
+	"github.com/valyala/fasthttp"
+)
+
+// cors lets scripts of the app's allowed origins read the answer. Credentials
+// of the browser are never involved: keys and tokens are sent explicitly.
+func (s *Server) cors(r *request) {
+	app := r.param("app")
+	if app == "" {
+		return
+	}
+	if origin := s.allowedOrigin(r.RequestCtx, app); origin != "" {
+		r.Response.Header.Set("Access-Control-Allow-Origin", origin)
+		r.Response.Header.Set("Access-Control-Expose-Headers", "Retry-After")
+	}
+}
+
+// allowedOrigin returns the request's origin when the app allows it.
+func (s *Server) allowedOrigin(ctx *fasthttp.RequestCtx, app string) string {
+	origin := string(ctx.Request.Header.Peek("Origin"))
+	if origin == "" {
+		return ""
+	}
+	a, err := s.cfg.Store.App(app)
+	if err != nil {
+		return ""
+	}
+	if slices.Contains(a.AllowedOrigins, "*") {
+		return "*"
+	}
+	if slices.Contains(a.AllowedOrigins, origin) {
+		return origin
+	}
+	return ""
+}
+
+// preflight answers OPTIONS.
+func (s *Server) preflight(r *request, routes []*route) {
+	h := &r.Response.Header
+	methods := allow(routes)
+	h.Set("Allow", methods)
+	if len(h.Peek("Access-Control-Allow-Origin")) > 0 {
+		h.Set("Access-Control-Allow-Methods", methods)
+		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Idempotency-Key, Last-Event-ID")
+		h.Set("Access-Control-Max-Age", "600")
+	}
+	r.SetStatusCode(fasthttp.StatusNoContent)
+}

@@ -1,0 +1,75 @@
+package httpapi
+
+import (
+	"bufio"
+	"context"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/picloud/picloud"
+)
+
+func (s *Server) showNode(r *request) error {
+	n, h, st := s.cfg.Store.Node(), s.cfg.Store.Health(), s.cfg.Store.Stats()
+	b := Node{
+		ID: n.ID, Name: n.Name, Version: s.cfg.Version, Commit: s.cfg.Commit, StartedAt: Time{s.cfg.Started},
+		UptimeSec: int64(s.cfg.Now().Sub(s.cfg.Started) / time.Second), Epoch: n.Epoch.String(), Incarnation: n.Incarnation,
+		Status: "ok", Notes: h.Notes, Subscribers: s.cfg.Hub.Stats().Subscribers,
+		Storage: Storage{
+			JournalBytes: st.JournalBytes, Segments: st.Segments, FirstLSN: st.FirstLSN, LastLSN: st.LastLSN,
+			Events: st.Events, Commits: st.Commits, ReadOnly: h.ReadOnly, NoSpace: h.NoSpace,
+		},
+	}
+	if h.Degraded {
+		b.Status = "degraded"
+	}
+	if b.Notes == nil {
+		b.Notes = []string{}
+	}
+	return r.reply(fasthttp.StatusOK, b)
+}
+
+// backup streams the archive. An error in the middle cuts the connection, so
+// that a partial archive is not taken for a whole one.
+func (s *Server) backup(r *request) error {
+	name := "picloud-" + s.cfg.Store.Node().Name + "-" + s.cfg.Now().UTC().Format("20060102T150405Z") + ".tar.gz"
+	r.SetContentType("application/gzip")
+	r.Response.Header.Set("Content-Disposition", `attachment; filename="`+name+`"`)
+	conn, timeout := r.Conn(), s.cfg.WriteTimeout
+	r.SetBodyStreamWriter(func(w *bufio.Writer) {
+		alive := writerFunc(func(p []byte) (int, error) {
+			_ = conn.SetWriteDeadline(time.Now().Add(timeout)) // for each part, not for the whole
+			return w.Write(p)
+		})
+		if err := s.cfg.Store.Backup(context.Background(), alive); err != nil {
+			s.log.Error("backup failed", "err", err)
+			_ = conn.Close()
+		}
+	})
+	return nil
+}
+
+type writerFunc func(p []byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+func (s *Server) healthz(r *request) error { return s.probe(r, s.cfg.Alive, "ok\n") }
+
+func (s *Server) readyz(r *request) error { return s.probe(r, s.cfg.Ready, "ready\n") }
+
+// errNotReady answers a probe that fails. What is wrong is public here: it is
+// for whoever runs the node.
+var errNotReady = &picloud.Error{Code: picloud.CodeUnavailable, Type: "not-ready", Title: "The node is not ready", RetryAfter: time.Second}
+
+func (s *Server) probe(r *request, check func() error, text string) error {
+	if check != nil {
+		if err := check(); err != nil {
+			return errNotReady.Detailf("%v", err)
+		}
+	}
+	r.SetStatusCode(fasthttp.StatusOK)
+	r.SetContentType("text/plain; charset=utf-8")
+	r.SetBodyString(text)
+	return nil
+}

@@ -1,0 +1,120 @@
+package httpapi
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"math"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/picloud/picloud"
+)
+
+// Problem is an error as it is sent: a problem document (RFC 9457).
+type Problem struct {
+	Type       string `json:"type"`
+	Title      string `json:"title"`
+	Status     int    `json:"status"`
+	Detail     string `json:"detail,omitempty"`
+	RetryAfter int    `json:"retry_after_sec,omitempty"`
+}
+
+// problemPrefix begins every problem's type.
+const problemPrefix = "urn:picloud:problem:"
+
+// statusOf is the one place where classes of errors become status codes.
+var statusOf = map[picloud.Code]int{
+	picloud.CodeInvalid:         fasthttp.StatusBadRequest,
+	picloud.CodeUnauthenticated: fasthttp.StatusUnauthorized,
+	picloud.CodeForbidden:       fasthttp.StatusForbidden,
+	picloud.CodeNotFound:        fasthttp.StatusNotFound,
+	picloud.CodeConflict:        fasthttp.StatusConflict,
+	picloud.CodeGone:            fasthttp.StatusGone,
+	picloud.CodeTooLarge:        fasthttp.StatusRequestEntityTooLarge,
+	picloud.CodeUnsupportedType: fasthttp.StatusUnsupportedMediaType,
+	picloud.CodeUnprocessable:   fasthttp.StatusUnprocessableEntity,
+	picloud.CodeTooMany:         fasthttp.StatusTooManyRequests,
+	picloud.CodeInternal:        fasthttp.StatusInternalServerError,
+	picloud.CodeUnavailable:     fasthttp.StatusServiceUnavailable,
+	picloud.CodeNoSpace:         fasthttp.StatusInsufficientStorage,
+}
+
+// Errors of the edge itself.
+var (
+	errRoute     = &picloud.Error{Code: picloud.CodeNotFound, Type: "no-such-route", Title: "There is nothing at this address", Detail: "GET /v1/openapi.json lists what there is."}
+	errPath      = &picloud.Error{Code: picloud.CodeInvalid, Type: "path-invalid", Title: "The path is not valid"}
+	errMethod    = &picloud.Error{Code: picloud.CodeInvalid, Type: "method-not-allowed", Title: "The method is not allowed here"}
+	errBody      = &picloud.Error{Code: picloud.CodeInvalid, Type: "body-invalid", Title: "The body is not what is expected here"}
+	errType      = &picloud.Error{Code: picloud.CodeUnsupportedType, Type: "content-type", Title: "The content type is not accepted here", Detail: "Send JSON with 'Content-Type: application/json'."}
+	errQuery     = &picloud.Error{Code: picloud.CodeInvalid, Type: "query-invalid", Title: "The query is not valid"}
+	errTooLarge  = &picloud.Error{Code: picloud.CodeTooLarge, Type: "body-too-large", Title: "The request is too large"}
+	errTimeout   = &picloud.Error{Code: picloud.CodeInvalid, Type: "timeout", Title: "The request did not arrive in time", Detail: "Send it again, faster."}
+	errMalformed = &picloud.Error{Code: picloud.CodeInvalid, Type: "malformed", Title: "This is not HTTP as it should be"}
+	errInternal  = &picloud.Error{Code: picloud.CodeInternal, Type: "internal", Title: "Something went wrong inside the node", Detail: "The log of the node says what. Whether the request took effect is not certain."}
+)
+
+// fail answers with the problem that err is. What is not public is logged, and
+// answered without a hint.
+func (s *Server) fail(ctx *fasthttp.RequestCtx, err error) {
+	public := picloud.AsError(err)
+	if public == nil {
+		s.log.Error("request failed", "method", string(ctx.Method()), "path", pathOf(ctx), "err", err)
+		public = errInternal
+	}
+	status := statusOf[public.Code]
+	if public == errMethod {
+		status = fasthttp.StatusMethodNotAllowed
+	}
+	if errors.Is(public, errTimeout) {
+		status = fasthttp.StatusRequestTimeout
+	}
+	s.problem(ctx, status, public)
+}
+
+func (s *Server) problem(ctx *fasthttp.RequestCtx, status int, e *picloud.Error) {
+	p := Problem{Type: problemPrefix + e.Type, Title: e.Title, Status: status, Detail: e.Detail}
+	if e.RetryAfter > 0 {
+		p.RetryAfter = int(math.Ceil(e.RetryAfter.Seconds()))
+		ctx.Response.Header.Set("Retry-After", strconv.Itoa(p.RetryAfter))
+	}
+	if status == fasthttp.StatusUnauthorized {
+		ctx.Response.Header.Set("WWW-Authenticate", `Bearer realm="picloud"`)
+	}
+	body, err := json.Marshal(p)
+	if err != nil {
+		panic(err) // strings and numbers
+	}
+	ctx.SetStatusCode(status)
+	ctx.SetContentType("application/problem+json")
+	ctx.SetBody(body)
+}
+
+// refuse answers what is not a request.
+func (s *Server) refuse(ctx *fasthttp.RequestCtx, err error) {
+	var small *fasthttp.ErrSmallBuffer
+	var timeout net.Error
+	switch {
+	case errors.Is(err, fasthttp.ErrBodyTooLarge):
+		drain(ctx.Conn())
+		s.fail(ctx, errTooLarge.Detailf("send at most %d bytes", maxBody))
+	case errors.As(err, &small):
+		s.problem(ctx, fasthttp.StatusRequestHeaderFieldsTooLarge, errTooLarge.Detailf("the head of the request is too large; use fewer or shorter headers and a shorter URL"))
+	case errors.As(err, &timeout) && timeout.Timeout():
+		s.fail(ctx, errTimeout)
+	default:
+		s.fail(ctx, errMalformed)
+	}
+	s.secure(ctx)
+	ctx.SetConnectionClose()
+}
+
+// drain reads some of what is still being sent: closing a connection with
+// unread bytes would take the answer away from the sender.
+func drain(conn net.Conn) {
+	_ = conn.SetReadDeadline(time.Now().Add(2 * time.Second))
+	_, _ = io.CopyN(io.Discard, conn, 4*maxBody) // what fails here fails when answering too
+}

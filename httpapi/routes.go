@@ -1,0 +1,57 @@
+package httpapi
+
+import "github.com/picloud/picloud"
+
+// table is the whole HTTP surface.
+func (s *Server) table() []route {
+	const (
+		app   = "/v1/apps/{app}"
+		topic = app + "/topics/{topic}"
+	)
+	return []route{
+		{method: "GET", pattern: "/v1/apps", handler: s.listApps, docs: docs{summary: "List the apps the caller may see", answer: Apps{}}},
+		{method: "POST", pattern: "/v1/apps", needs: picloud.InstanceManage, handler: s.createApp, docs: docs{summary: "Create an app", body: NewApp{}, status: 201, answer: App{}}},
+		{method: "GET", pattern: app, needs: picloud.AppRead, handler: s.showApp, docs: docs{summary: "Show an app", answer: App{}}},
+		{method: "PATCH", pattern: app, needs: picloud.AppManage, handler: s.updateApp, docs: docs{summary: "Change an app", body: AppPatch{}, answer: App{}}},
+		{method: "DELETE", pattern: app, needs: picloud.InstanceManage, handler: s.deleteApp, docs: docs{summary: "Delete an app with all it has", status: 204}},
+
+		{method: "GET", pattern: app + "/topics", needs: picloud.AppTopicRead, handler: s.listTopics, docs: docs{summary: "List the registered topics", answer: Topics{}}},
+		{method: "POST", pattern: app + "/topics", needs: picloud.AppTopicManage, handler: s.createTopic, docs: docs{summary: "Register a topic", body: NewTopic{}, status: 201, answer: Topic{}}},
+		{method: "GET", pattern: topic, needs: picloud.AppTopicRead, handler: s.showTopic, docs: docs{summary: "Show a topic", answer: Topic{}}},
+		{method: "PATCH", pattern: topic, needs: picloud.AppTopicManage, handler: s.updateTopic, docs: docs{summary: "Change a topic", body: TopicPatch{}, answer: Topic{}}},
+		{method: "DELETE", pattern: topic, needs: picloud.AppTopicManage, handler: s.deleteTopic, docs: docs{summary: "Delete a topic and hide its history", status: 204}},
+		{method: "PATCH", pattern: topic + "/external", needs: picloud.AppTopicManage, handler: s.setExternal, docs: docs{summary: "Make a topic reachable from outside, or not", body: ExternalPatch{}, answer: Topic{}}},
+
+		{method: "POST", pattern: topic + "/events", needs: picloud.AppPublish, handler: s.publishOne, docs: docs{summary: "Publish one event; the body is its data", body: anyJSON{}, status: 201, answer: Published{}}},
+		{method: "POST", pattern: app + "/events", needs: picloud.AppPublish, handler: s.publishMany, docs: docs{summary: "Publish up to 1000 events, all or none", body: []Draft{}, status: 201, answer: []Published{}}},
+		{method: "GET", pattern: topic + "/events", handler: s.topicEvents, docs: docs{summary: "Subscribe to a topic (text/event-stream) or read its history (application/json)", answer: History{}, stream: true, query: historyQuery}},
+		{method: "GET", pattern: app + "/events", handler: s.appEvents, docs: docs{summary: "Subscribe to up to 64 topics (text/event-stream) or read their history (application/json)", answer: History{}, stream: true, query: append([]queryParam{{"topic", "A topic; repeat it for more"}}, historyQuery...)}},
+		{method: "GET", pattern: app + "/events/{id}", needs: picloud.AppSubscribe, handler: s.showEvent, docs: docs{summary: "Show an event and how durable it is by now", answer: Event{}}},
+
+		{method: "POST", pattern: app + "/subscriber-tokens", needs: picloud.AppTokenMint, handler: s.mintToken, docs: docs{summary: "Issue a subscriber token", body: NewToken{}, status: 201, answer: Token{}}},
+		{method: "GET", pattern: app + "/signing-keys", needs: picloud.AppKeyManage, handler: s.listSigningKeys, docs: docs{summary: "List the signing keys; never their bytes", answer: SigningKeys{}}},
+		{method: "POST", pattern: app + "/signing-keys", needs: picloud.AppKeyManage, handler: s.ensureSigningKey, docs: docs{summary: "Make the signing key if there is none yet", status: 201, answer: SigningKey{}}},
+		{method: "POST", pattern: app + "/signing-keys/rotate", needs: picloud.AppKeyManage, handler: s.rotateSigningKey, docs: docs{summary: "Make a new signing key; the old one stays valid for the overlap", body: Rotation{}, status: 201, answer: SigningKey{}}},
+
+		{method: "GET", pattern: "/v1/keys", handler: s.listKeys, docs: docs{summary: "List the API keys within the caller's reach", answer: Keys{}}},
+		{method: "POST", pattern: "/v1/keys", handler: s.createKey, docs: docs{summary: "Create an API key; its text is shown this once", body: NewKey{}, status: 201, answer: CreatedKey{}}},
+		{method: "DELETE", pattern: "/v1/keys/{id}", handler: s.revokeKey, docs: docs{summary: "Revoke an API key; it takes effect at once", status: 204}},
+
+		{method: "GET", pattern: "/v1/node", needs: picloud.InstanceRead, handler: s.showNode, docs: docs{summary: "Show the node", answer: Node{}}},
+		{method: "GET", pattern: "/v1/backup", needs: picloud.InstanceManage, handler: s.backup, docs: docs{summary: "Download a consistent backup of the node", binary: "application/gzip"}},
+		{method: "GET", pattern: "/v1/openapi.json", open: true, handler: s.showOpenAPI, docs: docs{summary: "This document", answer: anyJSON{}}},
+		{method: "GET", pattern: "/healthz", open: true, handler: s.healthz, docs: docs{summary: "Whether the node is alive", binary: "text/plain"}},
+		{method: "GET", pattern: "/readyz", open: true, handler: s.readyz, docs: docs{summary: "Whether the node serves", binary: "text/plain"}},
+		{method: "GET", pattern: "/metrics", needs: picloud.InstanceRead, handler: s.showMetrics, docs: docs{summary: "Metrics in the text format of Prometheus", binary: "text/plain"}},
+		{method: "GET", pattern: "/", open: true, handler: s.showPage, docs: docs{summary: "The live page of the demo", binary: "text/html"}},
+	}
+}
+
+var historyQuery = []queryParam{
+	{"since", "Where to begin: an id, a time (RFC 3339), a duration such as 10m, all, or latest"},
+	{"after", "History: events after this id"},
+	{"limit", "History: events at most, 1 to 1000, 100 if not given"},
+	{"last_event_id", "Stream: resume after this id; the header Last-Event-ID wins"},
+	{"lossless", "Stream: 1 refills from the journal what a slow reader missed"},
+	{"token", "Stream: a subscriber token, for who cannot set headers"},
+}

@@ -1,0 +1,139 @@
+package httpapi
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"net/netip"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+	"github.com/valyala/fasthttp"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/auth"
+	"github.com/picloud/picloud/realtime"
+	"github.com/picloud/picloud/store"
+)
+
+// Config configures a Server. Zero values mean the defaults.
+type Config struct {
+	Store     *store.Store
+	Publisher picloud.Publisher
+	Hub       *realtime.Hub
+	Authority *auth.Authority
+
+	Version, Commit string
+	Started         time.Time
+
+	MaxData        int            // bytes of one event, as the publisher has it
+	OperatorGroup  string         // may use the Unix socket; default auth.DefaultGroup
+	Ready, Alive   func() error   // nil: always
+	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
+	ReadTimeout    time.Duration  // for a whole request; default 10 s
+	WriteTimeout   time.Duration  // for a response that does not move; default 60 s
+	IdleTimeout    time.Duration  // between requests; default 60 s
+	MaxRequests    int            // handled at the same time; default 4096
+	Metrics        *metrics.Set
+	Logger         *slog.Logger // nil: discard
+	Now            func() time.Time
+}
+
+func (c Config) withDefaults() Config {
+	if c.MaxData <= 0 {
+		c.MaxData = picloud.DefaultMaxData
+	}
+	if c.ReadTimeout <= 0 {
+		c.ReadTimeout = 10 * time.Second
+	}
+	if c.WriteTimeout <= 0 {
+		c.WriteTimeout = 60 * time.Second
+	}
+	if c.IdleTimeout <= 0 {
+		c.IdleTimeout = 60 * time.Second
+	}
+	if c.MaxRequests <= 0 {
+		c.MaxRequests = 4096
+	}
+	if c.Metrics == nil {
+		c.Metrics = metrics.NewSet()
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Started.IsZero() {
+		c.Started = c.Now()
+	}
+	return c
+}
+
+// Server serves the HTTP surface on any number of listeners.
+type Server struct {
+	cfg     Config
+	log     *slog.Logger
+	routes  []route
+	router  router
+	http    *fasthttp.Server
+	openapi []byte
+	metrics requestMetrics
+}
+
+// maxBody is the largest request: a full batch with its wrapping.
+const maxBody = picloud.MaxBatchBytes + 512<<10
+
+// New returns a Server over the parts in cfg.
+func New(cfg Config) (*Server, error) {
+	s := &Server{cfg: cfg.withDefaults()}
+	s.log = s.cfg.Logger.With("component", "httpapi")
+	s.routes = s.table()
+	s.router = newRouter(s.routes)
+	doc, err := s.document()
+	if err != nil {
+		return nil, err
+	}
+	s.openapi = doc
+	s.metrics.register(s.cfg.Metrics)
+	s.http = &fasthttp.Server{
+		Handler:                       s.handle,
+		ErrorHandler:                  s.refuse,
+		NoDefaultServerHeader:         true,
+		ReadTimeout:                   s.cfg.ReadTimeout,
+		WriteTimeout:                  s.cfg.WriteTimeout,
+		IdleTimeout:                   s.cfg.IdleTimeout,
+		Concurrency:                   s.cfg.MaxRequests,
+		MaxRequestBodySize:            maxBody,
+		ReadBufferSize:                16 << 10, // 64 topics and a token in one URL
+		ReduceMemoryUsage:             true,
+		CloseOnShutdown:               true,
+		KeepHijackedConns:             true, // a stream belongs to the hub
+		DisableHeaderNamesNormalizing: false,
+		Logger:                        log.New(io.Discard, "", 0), // its lines carry what peers send
+	}
+	return s, nil
+}
+
+// Serve answers on a TCP listener, where a bearer credential says who asks. It
+// returns nil after Shutdown.
+func (s *Server) Serve(ln net.Listener) error { return s.serve(ln) }
+
+// ServeLocal answers on a Unix socket, where the kernel says who asks; a bearer
+// credential wins over that. It returns nil after Shutdown.
+func (s *Server) ServeLocal(ln net.Listener) error { return s.serve(ln) }
+
+func (s *Server) serve(ln net.Listener) error {
+	err := s.http.Serve(ln)
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// Shutdown stops accepting and waits until all requests are answered or ctx
+// ends. Streams are not touched.
+func (s *Server) Shutdown(ctx context.Context) error { return s.http.ShutdownWithContext(ctx) }

@@ -1,0 +1,146 @@
+package httpapi
+
+import (
+	"net"
+	"time"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/auth"
+	"github.com/picloud/picloud/realtime"
+)
+
+// credential is what a caller of the events routes shows: a principal, or a
+// subscriber token, or neither.
+type credential struct {
+	principal picloud.Principal
+	token     string
+}
+
+// credential reads what the caller shows. The header wins over ?token=, which
+// counts only for streams, since browsers cannot set headers there, and never
+// holds an API key: those do not belong into URLs.
+func (s *Server) credential(r *request, stream bool) (credential, error) {
+	bearer, given := bearerOf(r.RequestCtx)
+	if !given && stream {
+		if q := r.QueryArgs().Peek("token"); len(q) > 0 {
+			if bearer = string(q); auth.IsAPIKey(bearer) {
+				return credential{}, picloud.ErrUnauthenticated
+			}
+			return credential{token: bearer}, nil
+		}
+	}
+	if given && !auth.IsAPIKey(bearer) {
+		if bearer == "" {
+			return credential{}, picloud.ErrUnauthenticated
+		}
+		return credential{token: bearer}, nil
+	}
+	p, err := s.who(r)
+	return credential{principal: p}, err
+}
+
+// decide answers whether somebody may read topics, now and from now on.
+//
+// Whoever may subscribe in the app gets every topic. To anybody else the one
+// answer for an app that does not exist, a topic that does not exist and one
+// that is internal is the same; only then it matters whether a token is needed.
+func (s *Server) decide(app string, topics []string, cred *credential) (realtime.Grant, error) {
+	p := &cred.principal
+	if picloud.Can(*p, picloud.AppSubscribe, app) {
+		if _, err := s.cfg.Store.App(app); err != nil {
+			return realtime.Grant{}, err
+		}
+		if p.Kind != picloud.KindKey {
+			return realtime.Grant{}, nil
+		}
+		if _, alive := s.cfg.Store.APIKey(p.Name); !alive {
+			return realtime.Grant{}, picloud.ErrUnauthenticated
+		}
+		return realtime.Grant{APIKey: p.Name, Expires: p.Expires}, nil
+	}
+	var closed []string // need a token
+	for _, name := range topics {
+		t, err := s.cfg.Store.Topic(app, name)
+		if err != nil || !t.External {
+			return realtime.Grant{}, picloud.ErrTopicNotFound
+		}
+		if t.AuthMode != picloud.AuthPublic {
+			closed = append(closed, name)
+		}
+	}
+	if len(closed) == 0 {
+		return realtime.Grant{Outside: true}, nil
+	}
+	g, err := s.cfg.Authority.VerifyToken(app, closed, cred.token)
+	if err != nil {
+		return realtime.Grant{}, err
+	}
+	return realtime.Grant{Outside: true, SigningKey: g.KeyID, Expires: g.Expires}, nil
+}
+
+// subscribe lets a caller in and hands the connection over to the hub.
+func (s *Server) subscribe(r *request, topics []string) error {
+	app := r.param("app")
+	start, err := s.streamStart(r)
+	if err != nil {
+		return err
+	}
+	cred, err := s.credential(r, true)
+	if err != nil {
+		return err
+	}
+	grant, err := s.decide(app, topics, &cred)
+	if err != nil {
+		return err
+	}
+	if string(r.Method()) == "HEAD" {
+		r.SetContentType("text/event-stream; charset=utf-8")
+		return nil
+	}
+	seat, err := s.cfg.Hub.Reserve(app, s.address(r.RequestCtx))
+	if err != nil {
+		return err
+	}
+	sub := realtime.Subscription{
+		App: app, Topics: topics, Start: start, Lossless: r.QueryArgs().GetBool("lossless"),
+		Head: realtime.ResponseHead(s.allowedOrigin(r.RequestCtx, app)), Grant: grant,
+		Recheck: func() error {
+			_, err := s.decide(app, topics, &cred)
+			return err
+		},
+	}
+	r.HijackSetNoResponse(true)
+	r.Hijack(func(c net.Conn) {
+		conn, ok := c.(interface{ UnsafeConn() net.Conn })
+		if !ok {
+			s.log.Error("connection cannot be taken over")
+			seat.Release()
+			_ = c.Close()
+			return
+		}
+		under := conn.UnsafeConn()
+		_ = under.SetDeadline(time.Time{}) // those of the request are over
+		seat.Attach(under, sub)
+	})
+	return nil
+}
+
+// streamStart reads where a stream begins: browsers send Last-Event-ID when they
+// come back; others say it in the query.
+func (s *Server) streamStart(r *request) (picloud.Start, error) {
+	if id := r.Request.Header.Peek("Last-Event-ID"); len(id) > 0 {
+		pos, err := picloud.ParsePosition(string(id))
+		if err != nil {
+			pos = picloud.Position{} // of no history: the browser gets one reset, as it cannot be told otherwise
+		}
+		return picloud.Start{Mode: picloud.StartAfter, Position: pos}, nil
+	}
+	if id := r.QueryArgs().Peek("last_event_id"); len(id) > 0 {
+		pos, err := picloud.ParsePosition(string(id))
+		return picloud.Start{Mode: picloud.StartAfter, Position: pos}, err
+	}
+	if since := r.QueryArgs().Peek("since"); len(since) > 0 {
+		return parseSince(string(since), s.cfg.Now())
+	}
+	return picloud.Start{}, nil
+}

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"bufio"
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -43,7 +44,7 @@ func (s *Server) backup(r *request) error {
 			return w.Write(p)
 		})
 		if err := s.cfg.Store.Backup(context.Background(), alive); err != nil {
-			s.log.Error("backup failed", "err", err)
+			s.log.Error("backup failed", slog.Any("err", err))
 			_ = conn.Close()
 		}
 	})

@@ -74,7 +74,7 @@ func operation(r *route, schemas object) object {
 		op["security"] = []object{}
 	}
 	var params []object
-	for _, seg := range strings.Split(r.pattern, "/") {
+	for seg := range strings.SplitSeq(r.pattern, "/") {
 		if strings.HasPrefix(seg, "{") {
 			params = append(params, object{"name": seg[1 : len(seg)-1], "in": "path", "required": true, "schema": object{"type": "string"}})
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log/slog"
 	"math"
 	"net"
 	"strconv"
@@ -62,7 +63,7 @@ var (
 func (s *Server) fail(ctx *fasthttp.RequestCtx, err error) {
 	public := picloud.AsError(err)
 	if public == nil {
-		s.log.Error("request failed", "method", string(ctx.Method()), "path", pathOf(ctx), "err", err)
+		s.log.Error("request failed", slog.String("method", string(ctx.Method())), slog.String("path", pathOf(ctx)), slog.Any("err", err))
 		public = errInternal
 	}
 	status := statusOf[public.Code]

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"log/slog"
 	"net/url"
 	"runtime/debug"
 	"slices"
@@ -174,13 +175,13 @@ func allow(routes []*route) string {
 // finish is done after every request.
 func (s *Server) finish(ctx *fasthttp.RequestCtx, began time.Time) {
 	if p := recover(); p != nil {
-		s.log.Error("request panicked", "method", string(ctx.Method()), "path", pathOf(ctx), "panic", p, "stack", string(debug.Stack()))
+		s.log.Error("request panicked", slog.String("method", string(ctx.Method())), slog.String("path", pathOf(ctx)), slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
 		ctx.Response.Reset()
 		s.fail(ctx, errInternal)
 	}
 	s.secure(ctx)
 	s.metrics.count(ctx.Response.StatusCode())
-	s.log.Debug("request", "method", string(ctx.Method()), "path", pathOf(ctx), "status", ctx.Response.StatusCode(), "took", s.cfg.Now().Sub(began))
+	s.log.Debug("request", slog.String("method", string(ctx.Method())), slog.String("path", pathOf(ctx)), slog.Int("status", ctx.Response.StatusCode()), slog.Duration("took", s.cfg.Now().Sub(began)))
 }
 
 // secure sets what every response carries.

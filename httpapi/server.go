@@ -90,7 +90,7 @@ const maxBody = picloud.MaxBatchBytes + 512<<10
 // New returns a Server over the parts in cfg.
 func New(cfg Config) (*Server, error) {
 	s := &Server{cfg: cfg.withDefaults()}
-	s.log = s.cfg.Logger.With("component", "httpapi")
+	s.log = s.cfg.Logger.With(slog.String("component", "httpapi"))
 	s.routes = s.table()
 	s.router = newRouter(s.routes)
 	doc, err := s.document()

@@ -37,17 +37,17 @@ type node struct {
 	server *httpapi.Server
 }
 
-func newNode(t testing.TB, change ...func(*httpapi.Config)) *node {
-	t.Helper()
-	dir := t.TempDir()
+func newNode(tb testing.TB, change ...func(*httpapi.Config)) *node {
+	tb.Helper()
+	dir := tb.TempDir()
 	st, err := store.Open(store.Config{Dir: dir, ReserveBytes: -1, SegmentSize: 2 << 20})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	authority := auth.New(auth.Config{Keys: st})
 	hub, err := realtime.New(realtime.Config{History: st, Node: st.Node().ID, MaxSubscribers: 20})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	st.SetBroadcaster(hub)
 	cfg := httpapi.Config{
@@ -59,16 +59,16 @@ func newNode(t testing.TB, change ...func(*httpapi.Config)) *node {
 	}
 	srv, err := httpapi.New(cfg)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	socket := filepath.Join(dir, "s")
 	unix, err := net.Listen("unix", socket)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	storeCtx, stopStore := context.WithCancel(context.Background())
 	hubCtx, stopHub := context.WithCancel(context.Background())
@@ -78,24 +78,24 @@ func newNode(t testing.TB, change ...func(*httpapi.Config)) *node {
 	run := func(what func() error) {
 		wg.Go(func() {
 			if err := what(); err != nil {
-				t.Error(err)
+				tb.Error(err)
 			}
 		})
 	}
 	run(func() error { return hub.Run(hubCtx) })
 	run(func() error { return srv.Serve(tcp) })
 	run(func() error { return srv.ServeLocal(unix) })
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		stopHub()
 		if err := srv.Shutdown(ctx); err != nil {
-			t.Errorf("shutdown: %v", err)
+			tb.Errorf("shutdown: %v", err)
 		}
 		wg.Wait()
 		stopStore()
 		if err := errors.Join(<-stored, st.Close()); err != nil {
-			t.Error(err)
+			tb.Error(err)
 		}
 	})
 	n := &node{url: "http://" + tcp.Addr().String(), addr: tcp.Addr().String(), store: st, hub: hub, auth: authority, server: srv}
@@ -103,17 +103,17 @@ func newNode(t testing.TB, change ...func(*httpapi.Config)) *node {
 		var d net.Dialer
 		return d.DialContext(ctx, "unix", socket)
 	}}}
-	t.Cleanup(n.local.CloseIdleConnections)
-	n.admin = n.key(t, "", picloud.ScopeInstanceAdmin)
+	tb.Cleanup(n.local.CloseIdleConnections)
+	n.admin = n.key(tb, "", picloud.ScopeInstanceAdmin)
 	return n
 }
 
 // key makes an API key.
-func (n *node) key(t testing.TB, app string, scopes ...picloud.Scope) string {
-	t.Helper()
+func (n *node) key(tb testing.TB, app string, scopes ...picloud.Scope) string {
+	tb.Helper()
 	_, text, err := n.auth.IssueKey(context.Background(), picloud.APIKey{App: app, Scopes: scopes})
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return text
 }
@@ -181,7 +181,7 @@ func (n *node) raw(t *testing.T, request string) string {
 		t.Fatal(err)
 	}
 	var out []string
-	for _, line := range strings.Split(string(b), "\r\n") {
+	for line := range strings.SplitSeq(string(b), "\r\n") {
 		if !strings.HasPrefix(line, "Date: ") {
 			out = append(out, line)
 		}

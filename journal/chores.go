@@ -3,6 +3,7 @@ package journal
 import (
 	"context"
 	"fmt"
+	"log/slog"
 )
 
 // Run does in the background what appending should not wait for: it keeps a
@@ -30,7 +31,7 @@ func (j *Journal) prepare() {
 		return
 	}
 	if err := j.makeSpare(); err != nil {
-		j.log.Warn("next journal segment could not be prepared", "err", err)
+		j.log.Warn("next journal segment could not be prepared", slog.Any("err", err))
 	}
 }
 
@@ -48,7 +49,7 @@ func (j *Journal) writeFooters() {
 		s.refs++
 		j.mu.Unlock()
 		if err := j.writeFooter(s); err != nil {
-			j.log.Warn("journal footer could not be written", "segment", s.name, "err", err)
+			j.log.Warn("journal footer could not be written", slog.String("segment", s.name), slog.Any("err", err))
 		}
 		j.unpin(s)
 	}
@@ -108,7 +109,7 @@ func (j *Journal) reap() {
 		j.doomed = j.doomed[1:]
 		j.mu.Unlock()
 		if err := j.remove(s); err != nil {
-			j.log.Warn("dropped journal segment could not be removed", "segment", s.name, "err", err)
+			j.log.Warn("dropped journal segment could not be removed", slog.String("segment", s.name), slog.Any("err", err))
 		}
 	}
 }

@@ -137,8 +137,8 @@ type cached struct {
 const maxDecoded = 40_000
 
 func (c *entryCache) get(segment LSN, key string) []Entry {
-	for i := len(c.items) - 1; i >= 0; i-- {
-		if it := c.items[i]; it.segment == segment && it.key == key {
+	for i, it := range slices.Backward(c.items) {
+		if it.segment == segment && it.key == key {
 			copy(c.items[i:], c.items[i+1:])
 			c.items[len(c.items)-1] = it
 			return it.entries

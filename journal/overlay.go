@@ -104,7 +104,7 @@ func (o *Overlay) Link(from, to string) error {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.files[to] = f.(*overlayFile) //nolint:errcheck,forcetypeassert // Open returns nothing else
+	o.files[to] = f.(*overlayFile) //nolint:forcetypeassert // Open returns nothing else
 	return nil
 }
 

@@ -29,7 +29,7 @@ func Open(cfg Config) (*Journal, Recovery, error) {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	j := &Journal{
-		cfg: cfg, fs: cfg.FS, log: cfg.Logger.With("component", "journal"),
+		cfg: cfg, fs: cfg.FS, log: cfg.Logger.With(slog.String("component", "journal")),
 		maxGroup: min(MaxGroup, cfg.SegmentSize/4), wake: make(chan struct{}), chores: make(chan struct{}, 1),
 	}
 	rec, err := j.recover()

@@ -2,6 +2,7 @@ package journal
 
 import (
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"slices"
 )
@@ -47,7 +48,7 @@ func (j *Journal) setAside(c *candidate, reason string, d Damage, rec *Recovery)
 
 func (j *Journal) damage(d Damage, rec *Recovery) {
 	rec.Damage = append(rec.Damage, d)
-	j.log.Error("journal is damaged", "file", d.File, "set_aside", d.SetAside, "first_lsn", uint64(d.First), "last_lsn", uint64(d.Last), "reason", d.Reason)
+	j.log.Error("journal is damaged", slog.String("file", d.File), slog.String("set_aside", d.SetAside), slog.Uint64("first_lsn", uint64(d.First)), slog.Uint64("last_lsn", uint64(d.Last)), slog.String("reason", d.Reason))
 }
 
 // repair replaces a damaged complete segment by a file with what could be
@@ -122,7 +123,7 @@ func (j *Journal) replace(c *candidate, b []byte, runs []run, next, nextBase LSN
 		j.damage(d, rec)
 	}
 	if len(lost) == 0 { // only the header was damaged
-		j.log.Warn("journal file repaired without loss", "file", old.name, "set_aside", to, "reason", reason)
+		j.log.Warn("journal file repaired without loss", slog.String("file", old.name), slog.String("set_aside", to), slog.String("reason", reason))
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -187,9 +188,9 @@ func (j *Journal) pin(base LSN) (*segment, error) {
 
 // find returns the segment that lsn belongs to, or nil. The caller holds mu.
 func (j *Journal) find(lsn LSN) *segment {
-	for i := len(j.segments) - 1; i >= 0; i-- {
-		if j.segments[i].base <= lsn {
-			return j.segments[i]
+	for _, s := range slices.Backward(j.segments) {
+		if s.base <= lsn {
+			return s
 		}
 	}
 	return nil

@@ -15,7 +15,7 @@ func defaultSubscribers() int {
 	n := uint64(1000)
 	var info unix.Sysinfo_t
 	if unix.Sysinfo(&info) == nil {
-		n = uint64(info.Totalram) * uint64(info.Unit) / 8 / perSubscriber
+		n = uint64(info.Totalram) * uint64(info.Unit) / 8 / perSubscriber //nolint:unconvert // 32 bits on some boards
 	}
 	var files unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &files) == nil && files.Cur > keepFiles {

@@ -111,7 +111,7 @@ type app struct {
 // New returns a Hub. It serves nobody until Run is called.
 func New(cfg Config) (*Hub, error) {
 	cfg = cfg.withDefaults()
-	h := &Hub{cfg: cfg, log: cfg.Logger.With("component", "realtime"), apps: map[string]*app{}, retain: max(cfg.Capacity, minRetain)}
+	h := &Hub{cfg: cfg, log: cfg.Logger.With(slog.String("component", "realtime")), apps: map[string]*app{}, retain: max(cfg.Capacity, minRetain)}
 	h.limits.init(cfg)
 	h.replay.init()
 	for i := range cfg.Shards {
@@ -159,7 +159,7 @@ func (h *Hub) Run(ctx context.Context) error {
 func (h *Hub) Broadcast(events []picloud.Event) {
 	defer func() {
 		if r := recover(); r != nil {
-			h.log.Error("broadcast panicked; subscribers recover by replay", "panic", r)
+			h.log.Error("broadcast panicked; subscribers recover by replay", slog.Any("panic", r))
 		}
 	}()
 	h.mu.RLock()

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -26,8 +27,7 @@ type node struct {
 	ln    net.Listener
 	stop  func()
 
-	mu   sync.Mutex
-	next func() realtime.Subscription
+	mu sync.Mutex // one connection is accepted at a time
 }
 
 func newNode(t *testing.T, cfg realtime.Config) *node {
@@ -533,7 +533,7 @@ func TestStreamEndsAtExpiry(t *testing.T) {
 		}
 		break
 	}
-	if _, err := s.read(t); err != io.EOF {
+	if _, err := s.read(t); !errors.Is(err, io.EOF) {
 		t.Errorf("after the end: %v", err)
 	}
 }
@@ -557,7 +557,7 @@ func TestRevocationAndShutdown(t *testing.T) {
 	inside.expect(t, "")
 	n.stop()
 	inside.expect(t, "bye")
-	if _, err := inside.read(t); err != io.EOF {
+	if _, err := inside.read(t); !errors.Is(err, io.EOF) {
 		t.Errorf("after bye: %v", err)
 	}
 }

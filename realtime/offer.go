@@ -20,8 +20,7 @@ func (s *shard) offer(r *ring) {
 	}
 	bound := members[0].app.last.Load()
 	v := r.view()
-	for i := len(members) - 1; i >= 0; i-- { // from the end: dropping one moves the last into its place
-		sub := members[i]
+	for _, sub := range slices.Backward(members) { // dropping one moves the last, which was seen, into its place
 		if sub.state != stateLive || sub.blocked {
 			continue
 		}
@@ -30,7 +29,6 @@ func (s *shard) offer(r *ring) {
 		} else {
 			s.offerMany(sub)
 		}
-		members = s.members[r]
 	}
 	offered := v.end()
 	for offered > v.first && v.at(offered-1).seq > bound {

@@ -3,6 +3,7 @@ package realtime
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 
 	"github.com/picloud/picloud"
@@ -184,7 +185,7 @@ func (s *shard) failPage(sub *subscriber, err error) {
 		return
 	}
 	if !errors.Is(err, context.Canceled) {
-		s.hub.log.Error("history could not be read for a subscriber", "app", sub.sub.App, "err", err)
+		s.hub.log.Error("history could not be read for a subscriber", slog.String("app", sub.sub.App), slog.Any("err", err))
 	}
 	s.end(sub, appendControl(nil, "bye", ending{Reason: "error"}))
 }

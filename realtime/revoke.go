@@ -20,8 +20,7 @@ func (s *shard) revoke(r *picloud.Revocation) {
 		reason = reasonRevoked
 	}
 	frame := appendControl(nil, "expired", ending{Reason: reason})
-	for i := len(s.subscribers) - 1; i >= 0; i-- { // from the end: ending one moves the last into its place
-		sub := s.subscribers[i]
+	for _, sub := range slices.Backward(s.subscribers) { // ending one moves the last, which was seen, into its place
 		if !matches(r, &sub.sub) {
 			continue
 		}

@@ -1,6 +1,7 @@
 package realtime
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -54,7 +55,7 @@ func (r *ring) add(e *picloud.Event) {
 	}
 	start := len(r.chunk)
 	r.chunk = appendFrame(r.chunk, e)
-	r.entries = append(r.entries, entry{seq: e.Seq, chunk: r.chunk[:len(r.chunk):len(r.chunk)], start: int32(start), end: int32(len(r.chunk))}) // #nosec G115 -- chunks are small
+	r.entries = append(r.entries, entry{seq: e.Seq, chunk: slices.Clip(r.chunk), start: int32(start), end: int32(len(r.chunk))}) // #nosec G115 -- chunks are small
 	r.bytes += len(r.chunk) - start
 	r.trim()
 }

@@ -1,6 +1,7 @@
 package realtime
 
 import (
+	"log/slog"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -98,7 +99,7 @@ func (s *Seat) Attach(conn net.Conn, sub Subscription) {
 	fd, err := takeSocket(conn)
 	_ = conn.Close() // the descriptor was duplicated
 	if err != nil {
-		h.log.Warn("connection could not be taken over", "err", err)
+		h.log.Warn("connection could not be taken over", slog.Any("err", err))
 		s.Release()
 		return
 	}

@@ -2,6 +2,8 @@ package realtime
 
 import (
 	"errors"
+	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -204,7 +206,7 @@ func (s *shard) add(sub *subscriber) {
 	}
 	sub.lastSent = s.now.UnixMicro()
 	if err := s.poller.add(sub.fd, sub.id); err != nil {
-		s.hub.log.Warn("subscriber could not be watched", "err", err)
+		s.hub.log.Warn("subscriber could not be watched", slog.Any("err", err))
 		s.drop(sub)
 		return
 	}
@@ -305,8 +307,7 @@ func (s *shard) inspect() {
 	seconds, now := s.now.Unix(), s.now.UnixMicro()
 	silent := now - s.hub.cfg.Heartbeat.Microseconds()
 	dead := now - s.hub.cfg.WriteTimeout.Microseconds()
-	for i := len(s.subscribers) - 1; i >= 0; i-- { // from the end: ending one moves the last into its place
-		sub := s.subscribers[i]
+	for _, sub := range slices.Backward(s.subscribers) { // ending one moves the last, which was seen, into its place
 		switch {
 		case sub.expires != 0 && seconds >= sub.expires:
 			s.end(sub, appendControl(s.scratch[:0], "expired", ending{Reason: reasonToken}))

@@ -83,7 +83,7 @@ func benchDir(b *testing.B) string {
 	if root == "" {
 		return b.TempDir()
 	}
-	dir, err := os.MkdirTemp(root, "picloud-bench-")
+	dir, err := os.MkdirTemp(root, "picloud-bench-") //nolint:usetesting // on the disk that is asked for
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -51,33 +51,32 @@ type sequence struct {
 	visible atomic.Uint64 // committed
 }
 
-// apply takes one change of a catalog row in. It reports false for tables that
-// the catalog does not hold.
-func (c *catalog) apply(ch change, seq func(app string) *sequence) (held bool, err error) {
+// apply takes one change of a row in. Tables that the catalog does not hold do
+// not concern it.
+func (c *catalog) apply(ch change, seq func(app string) *sequence) error {
 	key := string(ch.key)
 	switch ch.table {
 	case tableApp:
 		if ch.value == nil {
 			c.apps.Delete(key)
-			return true, nil
+			return nil
 		}
 		row := &appRow{sequence: seq(key)}
 		if err := cborDecode(ch.value, row); err != nil {
-			return true, err
+			return err
 		}
 		c.apps.Set(key, row)
 	case tableTopic:
-		return true, applyRow(c.topics, key, ch.value)
+		return applyRow(c.topics, key, ch.value)
 	case tableKey:
-		return true, applyRow(c.keys, key, ch.value)
+		return applyRow(c.keys, key, ch.value)
 	case tableSigning:
-		return true, applyRow(c.signing, key, ch.value)
+		return applyRow(c.signing, key, ch.value)
 	case tableFloor:
-		return true, applyRow(c.floors, key, ch.value)
-	default:
-		return false, nil
+		return applyRow(c.floors, key, ch.value)
+	case tableSequence, tableIdem, tableAnchor:
 	}
-	return true, nil
+	return nil
 }
 
 func applyRow[T any](m *btree.Map[string, T], key string, value []byte) error {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/tidwall/btree"
@@ -99,13 +100,13 @@ func (s *Store) checkpointDone(err error) {
 	s.tables.thaw(err == nil)
 	if err != nil {
 		s.metrics.cpFailed.Inc()
-		s.log.Warn("checkpoint failed, trying again later", "err", err)
+		s.log.Warn("checkpoint failed, trying again later", slog.Any("err", err))
 		s.commit.dirtySince, s.commit.retryAt = time.Now(), time.Now().Add(retryCheckpoint)
 		return
 	}
 	s.commit.reached = s.commit.reaching
 	if derr := s.dropOld(); derr != nil {
-		s.log.Warn("old journal segments could not be dropped", "err", derr)
+		s.log.Warn("old journal segments could not be dropped", slog.Any("err", derr))
 	}
 }
 

@@ -161,7 +161,8 @@ func (s *Store) linger() time.Duration {
 // group has staged. A refusal is answered at once.
 func (s *Store) prepare(g *group, c *command) {
 	s.queued.Add(-c.size)
-	hard, err := true, error(nil)
+	hard := true
+	var err error
 	switch {
 	case c.fn != nil:
 		err = s.stageChanges(g, c.fn)

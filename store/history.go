@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math"
 	"slices"
 	"sort"
@@ -158,7 +159,7 @@ func (v *view) read(ctx context.Context, entries []journal.Entry) ([]picloud.Eve
 		case errors.Is(err, journal.ErrGone):
 			continue
 		case errors.As(err, &damage):
-			v.s.log.Error("event is damaged on the disk", "app", v.row.App.Name, "seq", e.Seq, "err", err)
+			v.s.log.Error("event is damaged on the disk", slog.String("app", v.row.App.Name), slog.Any("seq", e.Seq), slog.Any("err", err))
 			v.s.health.note("The journal is damaged in places: " + damage.Error() + ". Replace the card and restore a backup.")
 			continue
 		case err != nil:

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"path/filepath"
 	"time"
 
@@ -23,7 +24,7 @@ func Open(cfg Config) (*Store, error) {
 	cfg = cfg.withDefaults()
 	s := &Store{
 		cfg:    cfg,
-		log:    cfg.Logger.With("component", "store"),
+		log:    cfg.Logger.With(slog.String("component", "store")),
 		intake: make(chan *command, cfg.Intake),
 		ended:  make(chan struct{}),
 		space:  space{dir: cfg.Dir, reserve: cfg.ReserveBytes},
@@ -86,7 +87,7 @@ func (s *Store) open() error {
 	if err := s.settle(&r, known); err != nil {
 		return err
 	}
-	s.log.Info("store opened", "records", r.records, "took", time.Since(r.began), "clean", r.clean, "lsn", uint64(r.journal.Last))
+	s.log.Info("store opened", slog.Int("records", r.records), slog.Duration("took", time.Since(r.began)), slog.Bool("clean", r.clean), slog.Uint64("lsn", uint64(r.journal.Last)))
 	return nil
 }
 
@@ -207,8 +208,7 @@ func (s *Store) load() error {
 		if t == tableSequence {
 			return s.raise(ch)
 		}
-		_, err := c.apply(ch, s.sequenceOf)
-		return err
+		return c.apply(ch, s.sequenceOf)
 	})
 	if err != nil {
 		return fmt.Errorf("load state.db: %w", err)
@@ -311,7 +311,7 @@ func (s *Store) replayRecord(r *recovery, c *catalog, rec *journal.Record) error
 			return s.replayAnchor(r, ch)
 		default:
 		}
-		if _, err := c.apply(ch, s.sequenceOf); err != nil {
+		if err := c.apply(ch, s.sequenceOf); err != nil {
 			return err
 		}
 		s.tables.put([]change{cloneChange(ch)})
@@ -335,7 +335,7 @@ func (s *Store) settle(r *recovery, known bool) error {
 		r.lost = append(r.lost, "The journal tells of lost records.")
 	}
 	for _, text := range r.lost {
-		s.log.Error("data was lost", "what", text)
+		s.log.Error("data was lost", slog.String("what", text))
 		s.health.note(text + " Restore a backup if you need it.")
 	}
 	if len(r.lost) > 0 {
@@ -426,7 +426,7 @@ func (s *Store) aside(name string, cause error) error {
 	if err != nil {
 		return fmt.Errorf("set %s aside: %w", name, err)
 	}
-	s.log.Error("file set aside", "file", name, "to", to, "err", cause)
+	s.log.Error("file set aside", slog.String("file", name), slog.String("to", to), slog.Any("err", cause))
 	s.health.note(fmt.Sprintf("%s could not be used (%v) and was set aside as %s; it was rebuilt from the journal.", name, cause, to))
 	return nil
 }

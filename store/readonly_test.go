@@ -27,6 +27,7 @@ func TestReadOnlyDiskServesReading(t *testing.T) {
 	s.stop(t)
 	for name, d := range map[string]string{"stopped": dir, "killed": killed} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			if os.Getuid() != 0 {
 				t.Skip("needs root to mount")
 			}

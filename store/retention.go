@@ -3,6 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 
 	"github.com/picloud/picloud"
@@ -94,7 +95,7 @@ func (s *Store) dropOld() error {
 	if err := s.journal.Drop(below); err != nil {
 		return fmt.Errorf("drop segments: %w", err)
 	}
-	s.log.Info("journal segments dropped", "below", uint64(below))
+	s.log.Info("journal segments dropped", slog.Uint64("below", uint64(below)))
 	return nil
 }
 

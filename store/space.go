@@ -32,5 +32,5 @@ func (s *space) look(now time.Time) {
 	if unix.Statfs(s.dir, &st) != nil {
 		return
 	}
-	s.full.Store(int64(st.Bavail)*int64(st.Bsize) < s.reserve) // #nosec G115 -- no disk has 2^63 bytes
+	s.full.Store(int64(st.Bavail)*int64(st.Bsize) < s.reserve) //nolint:unconvert // its type differs between boards
 }

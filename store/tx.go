@@ -56,7 +56,7 @@ func (t *tx) put(tb table, key string, row any) {
 func (t *tx) remove(tb table, key string) { t.change(change{table: tb, key: []byte(key)}) }
 
 func (t *tx) change(c change) {
-	if _, err := t.catalog.apply(c, t.s.sequenceOf); err != nil && t.err == nil {
+	if err := t.catalog.apply(c, t.s.sequenceOf); err != nil && t.err == nil {
 		t.err = err
 	}
 	t.changes = append(t.changes, c)

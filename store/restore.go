@@ -104,6 +104,29 @@ func unpack(dir string, r io.Reader) error {
 	if err := os.MkdirAll(filepath.Join(dir, "journal"), 0o700); err != nil {
 		return err
 	}
+	err := eachFile(r, func(name string, content io.Reader) (string, error) {
+		return unpackFile(filepath.Join(dir, filepath.FromSlash(name)), content)
+	})
+	if err != nil {
+		return err
+	}
+	return errors.Join(syncDir(filepath.Join(dir, "journal")), syncDir(dir))
+}
+
+// VerifyBackup reads an archive and returns nil when it is whole.
+func VerifyBackup(r io.Reader) error {
+	return eachFile(r, func(_ string, content io.Reader) (string, error) {
+		h := sha256.New()
+		if _, err := io.Copy(h, content); err != nil {
+			return "", fmt.Errorf("%w: %w", ErrBackupDamaged, err)
+		}
+		return sumText(h), nil
+	})
+}
+
+// eachFile calls fn with every file of an archive, which returns its sum, and
+// holds the sums against the manifest.
+func eachFile(r io.Reader, fn func(name string, content io.Reader) (sum string, err error)) error {
 	zr, err := gzip.NewReader(r)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrBackupDamaged, err)
@@ -129,17 +152,14 @@ func unpack(dir string, r io.Reader) error {
 			}
 			continue
 		}
-		if sums[h.Name], err = unpackFile(filepath.Join(dir, filepath.FromSlash(h.Name)), tr); err != nil {
+		if sums[h.Name], err = fn(h.Name, tr); err != nil {
 			return err
 		}
 	}
 	if _, err := io.Copy(io.Discard, zr); err != nil { // #nosec G110 -- checks the sum of the whole; nothing is kept
 		return fmt.Errorf("%w: %w", ErrBackupDamaged, err)
 	}
-	if err := m.check(sums); err != nil {
-		return err
-	}
-	return errors.Join(syncDir(filepath.Join(dir, "journal")), syncDir(dir))
+	return m.check(sums)
 }
 
 func unpackFile(path string, r io.Reader) (sum string, err error) {

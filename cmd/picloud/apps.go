@@ -1,0 +1,71 @@
+package main
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/picloud/picloud/httpapi"
+)
+
+func (c *cli) appsCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "apps", Short: "List, create, change and delete apps"}
+	list := &cobra.Command{Use: "list", Short: "List the apps", Args: exactly(0), RunE: func(cmd *cobra.Command, _ []string) error {
+		var b httpapi.Apps
+		if err := c.call(cmd.Context(), http.MethodGet, "/v1/apps", nil, &b); err != nil {
+			return err
+		}
+		return c.showApps(b.Apps, b)
+	}}
+	show := &cobra.Command{Use: "show APP", Short: "Show an app", Args: exactly(1), RunE: func(cmd *cobra.Command, args []string) error {
+		c.app = args[0]
+		return c.oneApp(cmd, http.MethodGet, c.appPath(), nil)
+	}}
+	var description string
+	var origins []string
+	create := &cobra.Command{Use: "create APP", Short: "Create an app", Args: exactly(1), RunE: func(cmd *cobra.Command, args []string) error {
+		return c.oneApp(cmd, http.MethodPost, "/v1/apps", httpapi.NewApp{Name: args[0], Description: description, AllowedOrigins: origins})
+	}}
+	update := &cobra.Command{Use: "update APP", Short: "Change an app", Args: exactly(1), RunE: func(cmd *cobra.Command, args []string) error {
+		var p httpapi.AppPatch
+		if cmd.Flags().Changed("description") {
+			p.Description = &description
+		}
+		if cmd.Flags().Changed("origin") {
+			p.AllowedOrigins = &origins
+		}
+		c.app = args[0]
+		return c.oneApp(cmd, http.MethodPatch, c.appPath(), p)
+	}}
+	for _, cmd := range []*cobra.Command{create, update} {
+		cmd.Flags().StringVar(&description, "description", "", "what the app is for")
+		cmd.Flags().StringSliceVar(&origins, "origin", nil, "origin whose pages may use the app; repeat it for more")
+	}
+	remove := &cobra.Command{Use: "delete APP", Short: "Delete an app with all it has", Args: exactly(1), RunE: func(cmd *cobra.Command, args []string) error {
+		c.app = args[0]
+		return c.call(cmd.Context(), http.MethodDelete, c.appPath(), nil, nil)
+	}}
+	cmd.AddCommand(list, show, create, update, remove)
+	return cmd
+}
+
+func (c *cli) oneApp(cmd *cobra.Command, method, path string, in any) error {
+	var a httpapi.App
+	if err := c.call(cmd.Context(), method, path, in, &a); err != nil {
+		return err
+	}
+	return c.showApps([]httpapi.App{a}, a)
+}
+
+func (c *cli) showApps(apps []httpapi.App, raw any) error {
+	if c.json {
+		return c.print(raw)
+	}
+	rows := make([][]string, len(apps))
+	for i, a := range apps {
+		rows[i] = []string{a.Name, when(a.CreatedAt), strings.Join(a.AllowedOrigins, ","), a.Description}
+	}
+	c.table("APP CREATED ORIGINS DESCRIPTION", rows)
+	return nil
+}

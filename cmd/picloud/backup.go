@@ -1,0 +1,123 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/picloud/picloud/daemon"
+	"github.com/picloud/picloud/store"
+)
+
+func (c *cli) backupCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "backup FILE", Short: "Write a consistent, checksummed backup of the node", Args: exactly(1),
+		Long: "Writes everything the node knows into one archive, while it serves. '-' is standard output. The file\nappears under its name only when it is whole and has been read back.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			res, err := c.client().send(cmd.Context(), http.MethodGet, "/v1/backup", nil)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = res.Body.Close() }() // only read
+			if args[0] == "-" {
+				_, err := io.Copy(c.out, res.Body)
+				return err
+			}
+			return c.keepBackup(args[0], res.Body)
+		},
+	}
+}
+
+func (c *cli) keepBackup(name string, r io.Reader) error {
+	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*.tmp")
+	if err != nil {
+		return fmt.Errorf("back up: %w", err)
+	}
+	defer func() { _ = os.Remove(f.Name()) }() // gone already when all went well
+	_, err = io.Copy(f, c.progress("received", r))
+	if err == nil {
+		err = f.Sync()
+	}
+	if err == nil {
+		_, err = f.Seek(0, io.SeekStart)
+	}
+	if err == nil {
+		err = store.VerifyBackup(f)
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	if err != nil {
+		return fmt.Errorf("back up: %w", err)
+	}
+	info, err := os.Stat(name)
+	if err != nil {
+		return fmt.Errorf("back up: %w", err)
+	}
+	c.printf("%s: %s, whole and read back\n", name, mib(info.Size()))
+	return nil
+}
+
+func (c *cli) restoreCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "restore FILE", Short: "Unpack a backup into an empty data directory", Args: exactly(1),
+		Long: "Unpacks a backup into an empty data directory; the node must not run. It keeps its identity, apps,\nkeys and history, and begins a new epoch.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cfg, err := daemon.Load(c.source(cmd))
+			if err != nil {
+				return err
+			}
+			f := io.NopCloser(c.in)
+			if args[0] != "-" {
+				if f, err = os.Open(args[0]); err != nil {
+					return fmt.Errorf("restore: %w", err)
+				}
+			}
+			defer func() { _ = f.Close() }() // only read
+			n, err := store.Restore(cfg.Data, c.progress("read", f))
+			if err != nil {
+				return err
+			}
+			c.printf("Restored node %s into %s. Start it with 'picloud serve --data %s'.\n", n.ID, cfg.Data, cfg.Data)
+			return nil
+		},
+	}
+}
+
+// progress shows on a terminal how far reading has come.
+func (c *cli) progress(what string, r io.Reader) io.Reader {
+	if f, ok := c.err.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) { // #nosec G115 -- descriptors are small
+		return r
+	}
+	return &meter{r: r, w: c.err, what: what}
+}
+
+type meter struct {
+	r    io.Reader
+	w    io.Writer
+	what string
+	n    int64
+	told int64
+}
+
+// Read reads and tells every MiB.
+func (m *meter) Read(p []byte) (int, error) {
+	n, err := m.r.Read(p)
+	m.n += int64(n)
+	if m.n-m.told >= 1<<20 || err != nil {
+		m.told = m.n
+		fmt.Fprintf(m.w, "\r%s %s ", m.what, mib(m.n))
+		if err != nil {
+			fmt.Fprintln(m.w)
+		}
+	}
+	return n, err
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/picloud/picloud/httpapi"
+)
+
+func (c *cli) keysCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "keys", Short: "List, create and revoke API keys"}
+	list := &cobra.Command{Use: "list", Short: "List the API keys", Args: exactly(0), RunE: func(cmd *cobra.Command, _ []string) error {
+		var b httpapi.Keys
+		if err := c.call(cmd.Context(), http.MethodGet, "/v1/keys", nil, &b); err != nil {
+			return err
+		}
+		if c.json {
+			return c.print(b)
+		}
+		rows := make([][]string, len(b.Keys))
+		for i, k := range b.Keys {
+			app := "(instance)"
+			if k.App != nil {
+				app = *k.App
+			}
+			rows[i] = []string{k.ID, app, strings.Join(k.Scopes, ","), when(k.ExpiresAt), when(k.LastUsedAt), k.Label}
+		}
+		c.table("ID APP SCOPES EXPIRES LAST-USED LABEL", rows)
+		return nil
+	}}
+	var b httpapi.NewKey
+	var ttl time.Duration
+	create := &cobra.Command{Use: "create", Short: "Create an API key and show it, this once", Args: exactly(0), RunE: func(cmd *cobra.Command, _ []string) error {
+		b.App, b.TTLSec = c.app, int64(ttl/time.Second)
+		var k httpapi.CreatedKey
+		if err := c.call(cmd.Context(), http.MethodPost, "/v1/keys", b, &k); err != nil {
+			return err
+		}
+		if c.json {
+			return c.print(k)
+		}
+		c.printf("%s\n", k.Text)
+		_, _ = c.err.Write([]byte("Keep it: it is shown this once, and stored nowhere.\n")) // the key itself is out
+		return nil
+	}}
+	create.Flags().StringSliceVar(&b.Scopes, "scope", nil, "scope, such as app:publish or instance:admin; repeat it for more")
+	create.Flags().StringVar(&b.Label, "label", "", "what the key is for")
+	create.Flags().DurationVar(&ttl, "ttl", 0, "life of the key, such as 720h; 0: it does not expire")
+	revoke := &cobra.Command{Use: "revoke ID", Short: "Revoke an API key, at once", Args: exactly(1), RunE: func(cmd *cobra.Command, args []string) error {
+		return c.call(cmd.Context(), http.MethodDelete, "/v1/keys/"+url.PathEscape(args[0]), nil, nil)
+	}}
+	cmd.AddCommand(list, create, revoke)
+	return cmd
+}
+
+func (c *cli) tokensCommand() *cobra.Command {
+	cmd := &cobra.Command{Use: "tokens", Short: "Issue subscriber tokens and rotate their signing keys"}
+	var b httpapi.NewToken
+	var ttl time.Duration
+	mint := &cobra.Command{Use: "mint TOPIC…", Short: "Issue a subscriber token", Args: usage(cobra.MinimumNArgs(1)), RunE: func(cmd *cobra.Command, args []string) error {
+		b.Topics, b.TTLSec = args, int64(ttl/time.Second)
+		var t httpapi.Token
+		if err := c.call(cmd.Context(), http.MethodPost, c.appPath("subscriber-tokens"), b, &t); err != nil {
+			return err
+		}
+		if c.json {
+			return c.print(t)
+		}
+		c.printf("%s\n", t.Token)
+		return nil
+	}}
+	mint.Flags().DurationVar(&ttl, "ttl", 0, "life of the token; 0: the node's default")
+	keys := &cobra.Command{Use: "keys", Short: "List the app's signing keys", Args: exactly(0), RunE: func(cmd *cobra.Command, _ []string) error {
+		var b httpapi.SigningKeys
+		if err := c.call(cmd.Context(), http.MethodGet, c.appPath("signing-keys"), nil, &b); err != nil {
+			return err
+		}
+		return c.showSigningKeys(b.SigningKeys, b)
+	}}
+	var overlap time.Duration
+	rotate := &cobra.Command{Use: "rotate", Short: "Make a new signing key", Args: exactly(0), RunE: func(cmd *cobra.Command, _ []string) error {
+		seconds := int64(overlap / time.Second)
+		var k httpapi.SigningKey
+		if err := c.call(cmd.Context(), http.MethodPost, c.appPath("signing-keys", "rotate"), httpapi.Rotation{OverlapSec: &seconds}, &k); err != nil {
+			return err
+		}
+		return c.showSigningKeys([]httpapi.SigningKey{k}, k)
+	}}
+	rotate.Flags().DurationVar(&overlap, "overlap", time.Hour, "how long tokens of the old key stay valid; 0: they end at once")
+	cmd.AddCommand(mint, keys, rotate)
+	return cmd
+}
+
+func (c *cli) showSigningKeys(keys []httpapi.SigningKey, raw any) error {
+	if c.json {
+		return c.print(raw)
+	}
+	rows := make([][]string, len(keys))
+	for i, k := range keys {
+		state := "current"
+		if !k.Current {
+			state = "until " + when(k.RetiresAt)
+		}
+		rows[i] = []string{k.ID, when(k.CreatedAt), state}
+	}
+	c.table("ID CREATED STATE", rows)
+	return nil
+}

@@ -1,0 +1,139 @@
+// Command picloud is a node and the tools of its operator in one binary: `picloud
+// serve` runs the node, everything else talks to one over its Unix socket or
+// HTTP. It holds no logic of the node itself.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+
+	"github.com/picloud/picloud/daemon"
+)
+
+// version is that of the product; releases set it with -ldflags.
+var version = "0.1.0-dev"
+
+func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+
+// Exit codes, for scripts.
+const (
+	exitError       = 1
+	exitUsage       = 2
+	exitUnreachable = 3 // no node answers
+	exitRefused     = 4 // the node refuses: a fault in the request or a missing right
+	exitNotFound    = 5
+	exitBusy        = 6 // the node cannot now: try again later
+)
+
+// errUsage marks faults of the command line.
+var errUsage = errors.New("usage")
+
+func run(args []string, in io.Reader, out, errOut io.Writer) int {
+	ctx, stop := daemon.WithSignals(context.Background())
+	defer stop()
+	c := &cli{in: in, out: out, err: errOut}
+	root := c.root()
+	root.SetArgs(args)
+	root.SetIn(in)
+	root.SetOut(out)
+	root.SetErr(errOut)
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintln(errOut, "picloud:", err)
+	return exitCode(err)
+}
+
+func exitCode(err error) int {
+	var refused *refusedError
+	switch {
+	case errors.As(err, &refused):
+		return refused.exitCode()
+	case errors.Is(err, errUnreachable):
+		return exitUnreachable
+	case errors.Is(err, errUsage):
+		return exitUsage
+	}
+	return exitError
+}
+
+// cli is what the commands share.
+type cli struct {
+	in       io.Reader
+	out, err io.Writer
+
+	config, data, socket, url, key, app string
+	json                                bool
+}
+
+func (c *cli) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:           "picloud",
+		Short:         "A small, dependable cloud for the room it stands in",
+		Long:          "PiCloud publishes events from pins, sensors, programs and files, keeps them, and streams them\nto browsers. 'picloud serve' runs a node; the other commands operate one.\n\nExit codes: 0 done, 1 error, 2 usage, 3 no node answers, 4 refused, 5 not found, 6 try again later.",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		Version:       version,
+	}
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
+	f := root.PersistentFlags()
+	f.StringVar(&c.config, "config", "", "configuration file (default "+daemon.DefaultFile+")")
+	f.StringVar(&c.data, "data", "", "data directory of the node")
+	f.StringVar(&c.socket, "socket", "", "Unix socket of the node")
+	f.StringVar(&c.url, "url", "", "URL of a node to talk to over HTTP, such as http://pi.local:7420")
+	f.StringVar(&c.key, "key", "", "API key to show; better in PICLOUD_KEY, where nobody else sees it")
+	f.StringVarP(&c.app, "app", "a", "", "app (default PICLOUD_APP, else default)")
+	f.BoolVar(&c.json, "json", false, "answer in JSON")
+	root.AddCommand(
+		c.serveCommand(), c.statusCommand(), c.doctorCommand(),
+		c.appsCommand(), c.topicsCommand(), c.keysCommand(), c.tokensCommand(),
+		c.publishCommand(), c.subscribeCommand(), c.eventsCommand(),
+		c.backupCommand(), c.restoreCommand(), c.configCommand(), c.demoCommand(),
+		c.manCommand(), c.versionCommand(),
+	)
+	return root
+}
+
+// exactly is cobra.ExactArgs with our exit code.
+func exactly(n int) cobra.PositionalArgs { return usage(cobra.ExactArgs(n)) }
+
+func usage(check cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := check(cmd, args); err != nil {
+			return fmt.Errorf("%w: %s: %w", errUsage, cmd.UseLine(), err)
+		}
+		return nil
+	}
+}
+
+func (c *cli) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Show the versions in this binary", Args: exactly(0),
+		RunE: func(*cobra.Command, []string) error {
+			if c.json {
+				return c.print(map[string]string{"version": version, "commit": commit()})
+			}
+			c.printf("picloud %s (%s)\n", version, commit())
+			return nil
+		},
+	}
+}
+
+// commit returns the commit this binary was built from.
+func commit() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+				return s.Value[:12]
+			}
+		}
+	}
+	return "unknown"
+}

@@ -1,0 +1,198 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/picloud/picloud/httpapi"
+)
+
+func (c *cli) subscribeCommand() *cobra.Command {
+	var since string
+	var lossless bool
+	var count int
+	cmd := &cobra.Command{
+		Use: "subscribe TOPIC…", Short: "Show events as they come", Args: usage(cobra.MinimumNArgs(1)),
+		Long: "Shows the events of up to 64 topics as they come, until interrupted. When the node goes away it is\nwaited for, and the stream resumes where it was. With --json every event is one line of JSON.",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			q := url.Values{"topic": args}
+			if since != "" {
+				q.Set("since", since)
+			}
+			if lossless {
+				q.Set("lossless", "1")
+			}
+			s := &listener{c: c, cl: c.client(), path: c.appPath("events") + "?" + q.Encode(), left: count, counted: count > 0}
+			err := s.run(cmd.Context())
+			if errors.Is(err, errEnough) || cmd.Context().Err() != nil {
+				return nil
+			}
+			return err
+		},
+	}
+	cmd.Flags().StringVar(&since, "since", "", "begin in the past: an id, a time, a duration such as 10m, all, or latest")
+	cmd.Flags().BoolVar(&lossless, "lossless", false, "miss nothing, however slowly the output is read")
+	cmd.Flags().IntVarP(&count, "count", "n", 0, "end after so many events; 0: never")
+	return cmd
+}
+
+// listener follows a stream over any number of connections.
+type listener struct {
+	c       *cli
+	cl      *client
+	path    string
+	lastID  string
+	retry   time.Duration
+	left    int
+	counted bool
+	quiet   bool // the node's absence has been told
+}
+
+var errEnough = errors.New("enough events")
+
+func (l *listener) run(ctx context.Context) error {
+	l.retry = time.Second
+	for {
+		err := l.connect(ctx)
+		if err != nil && !passing(err) {
+			return err
+		}
+		if !l.quiet {
+			l.quiet = true
+			fmt.Fprintln(l.c.err, "picloud: the stream ended, waiting for the node")
+		}
+		if err := sleep(ctx, l.retry); err != nil {
+			return err
+		}
+	}
+}
+
+// connect follows one connection to its end.
+func (l *listener) connect(ctx context.Context) error {
+	headers := []string{"Accept", "text/event-stream"}
+	if l.lastID != "" {
+		headers = append(headers, "Last-Event-ID", l.lastID)
+	}
+	res, err := l.cl.send(ctx, http.MethodGet, l.path, nil, headers...)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }() // only read
+	r := bufio.NewReader(res.Body)
+	var event, id, data string
+	for {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			return nil //nolint:nilerr // every connection ends; the next one resumes
+		}
+		field, value, _ := strings.Cut(strings.TrimRight(line, "\r\n"), ":")
+		value = strings.TrimPrefix(value, " ")
+		switch field {
+		case "event":
+			event = value
+		case "id":
+			id = value
+		case "data":
+			data = value
+		case "retry":
+			if ms, err := strconv.Atoi(value); err == nil {
+				l.retry = min(time.Duration(ms)*time.Millisecond, 30*time.Second)
+			}
+		}
+		if strings.TrimRight(line, "\r\n") != "" {
+			continue
+		}
+		if data != "" {
+			if err := l.frame(event, id, data); err != nil {
+				return err
+			}
+		}
+		event, id, data = "", "", ""
+	}
+}
+
+// frame handles one frame.
+func (l *listener) frame(event, id, data string) error {
+	switch event {
+	case "":
+		l.lastID = id
+		if err := l.show(id, data); err != nil {
+			return err
+		}
+		if l.left--; l.counted && l.left == 0 {
+			return errEnough
+		}
+	case "open":
+		l.quiet = false
+	case "gap", "reset":
+		fmt.Fprintf(l.c.err, "picloud: %s %s\n", event, data)
+	case "expired":
+		return fmt.Errorf("the node ended the stream: %s", data)
+	}
+	return nil
+}
+
+func (l *listener) show(id, data string) error {
+	var e httpapi.Event
+	if err := json.Unmarshal([]byte(data), &e); err != nil {
+		return fmt.Errorf("read event %s: %w", id, err)
+	}
+	if l.c.json {
+		l.c.printf("{\"id\":%q,%s\n", id, strings.TrimPrefix(data, "{"))
+		return nil
+	}
+	l.c.printf("%s  %s  %s  %s\n", e.PublishedAt.Local().Format("15:04:05.000"), id, e.Topic, e.Data)
+	return nil
+}
+
+func (c *cli) eventsCommand() *cobra.Command {
+	var since string
+	var limit int
+	cmd := &cobra.Command{
+		Use: "events TOPIC…", Short: "Show the history of topics", Args: usage(cobra.MinimumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			q := url.Values{"topic": args, "limit": {strconv.Itoa(min(limit, 1000))}}
+			if since != "" {
+				q.Set("since", since)
+			}
+			path := c.appPath("events") + "?" + q.Encode()
+			l := &listener{c: c}
+			for limit > 0 && path != "" {
+				var page httpapi.History
+				if err := c.call(cmd.Context(), http.MethodGet, path, nil, &page); err != nil {
+					return err
+				}
+				for _, e := range page.Events[:min(len(page.Events), limit)] {
+					limit--
+					b, err := json.Marshal(e)
+					if err != nil {
+						return err
+					}
+					if c.json {
+						c.printf("%s\n", b)
+					} else if err := l.show(e.ID, string(b)); err != nil {
+						return err
+					}
+				}
+				path = ""
+				if page.Next != nil {
+					path = *page.Next
+				}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&since, "since", "", "begin at an id, a time, a duration such as 10m, all, or latest")
+	cmd.Flags().IntVar(&limit, "limit", 100, "events at most")
+	return cmd
+}

@@ -1,0 +1,261 @@
+package daemon
+
+import (
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/picloud/picloud"
+)
+
+// Config is what a node is told. DefaultConfig has the defaults; the table in
+// settings.go says what each means.
+type Config struct {
+	Data          string
+	Listen        string
+	Socket        string // empty: from Data
+	Name          string
+	OperatorGroup string
+
+	PublishMaxBytes int
+	Heartbeat       time.Duration
+	Capacity        int
+	WriteTimeout    time.Duration
+	MaxSubscribers  int
+	MaxPerApp       int
+	MaxPerAddress   int
+
+	TokenTTLMin, TokenTTLMax, TokenTTLDefault time.Duration
+
+	Retention    picloud.Retention
+	JournalBytes int64
+	ReserveBytes int64
+	Intake       int
+
+	Spool          string // empty: Data/spool; "off": none
+	TrustedProxies []netip.Prefix
+	LogLevel       slog.Level
+	LogFormat      string
+}
+
+// DefaultData is the data directory of an installed node.
+const DefaultData = "/var/lib/picloud"
+
+// DefaultConfig returns the configuration of a node that is told nothing.
+func DefaultConfig() Config {
+	var c Config
+	for i := range Settings {
+		if err := Settings[i].set(&c, Settings[i].Default); err != nil {
+			panic(fmt.Sprintf("default of %s: %v", Settings[i].Key, err)) // fixed at compile time
+		}
+	}
+	return c
+}
+
+// SocketPath returns where the operator's socket is: as configured, else
+// /run/picloud/picloud.sock for an installed node, else in the data directory.
+func (c Config) SocketPath() string {
+	switch {
+	case c.Socket != "":
+		return c.Socket
+	case c.Data == DefaultData:
+		return "/run/picloud/picloud.sock"
+	}
+	return filepath.Join(c.Data, "picloud.sock")
+}
+
+func (c Config) spoolPath() string {
+	if c.Spool == "" {
+		return filepath.Join(c.Data, "spool")
+	}
+	return c.Spool
+}
+
+// Setting is one thing a node can be told.
+type Setting struct {
+	Key     string // in the configuration file, with its table
+	Env     string // variable
+	Flag    string // of `picloud serve`; empty: none
+	Default string // as text; empty: see Text
+	Text    string // meaning, unit, special values
+	Live    bool   // a reload applies it; otherwise a restart does
+	field
+}
+
+// field reads and writes the value of a setting as text.
+type field struct {
+	set func(c *Config, text string) error
+	get func(c *Config) string
+}
+
+// Settings is the one table of settings: loading, errors, `config show` and the
+// documentation come from it.
+var Settings = []Setting{
+	{"data", "PICLOUD_DATA", "data", DefaultData, "Data directory.", false, text(func(c *Config) *string { return &c.Data })},
+	{"listen", "PICLOUD_LISTEN", "listen", "0.0.0.0:7420", "Address and port for HTTP. The default serves the LAN; 127.0.0.1:7420 this machine alone.", false, text(func(c *Config) *string { return &c.Listen })},
+	{"socket", "PICLOUD_SOCKET", "socket", "", "Unix socket for the operator. Default: /run/picloud/picloud.sock, or picloud.sock in a data directory of your own.", false, text(func(c *Config) *string { return &c.Socket })},
+	{"name", "PICLOUD_NAME", "", "", "Name of the node, for people. Default: the host name.", false, text(func(c *Config) *string { return &c.Name })},
+	{"operator_group", "PICLOUD_OPERATOR_GROUP", "", "picloud", "Members of this group may use the socket, as root may.", false, text(func(c *Config) *string { return &c.OperatorGroup })},
+	{"trusted_proxies", "PICLOUD_TRUSTED_PROXIES", "", "", "Addresses or networks whose X-Forwarded-For is believed: a list, in the variable separated by commas.", false, proxies},
+
+	{"publish.max_bytes", "PICLOUD_PUBLISH_MAX_BYTES", "", "262144", "Largest event in bytes, up to 1048576.", false, number(func(c *Config) *int { return &c.PublishMaxBytes }, 1, picloud.LimitMaxData)},
+
+	{"realtime.heartbeat_sec", "PICLOUD_REALTIME_HEARTBEAT_SEC", "", "30", "Seconds of silence after which a stream gets a comment.", false, seconds(func(c *Config) *time.Duration { return &c.Heartbeat }, 1, 3600)},
+	{"realtime.broadcast_capacity", "PICLOUD_REALTIME_BROADCAST_CAPACITY", "", "64", "Events a slow subscriber may fall behind on a topic before it gets a gap.", false, number(func(c *Config) *int { return &c.Capacity }, 1, 10_000)},
+	{"realtime.write_timeout_sec", "PICLOUD_REALTIME_WRITE_TIMEOUT_SEC", "", "30", "Seconds after which a subscriber that takes nothing is cut.", false, seconds(func(c *Config) *time.Duration { return &c.WriteTimeout }, 1, 3600)},
+	{"realtime.max_subscribers", "PICLOUD_REALTIME_MAX_SUBSCRIBERS", "", "0", "Streams in total. 0: from the board's memory.", false, number(func(c *Config) *int { return &c.MaxSubscribers }, 0, 1_000_000)},
+	{"realtime.max_per_app", "PICLOUD_REALTIME_MAX_PER_APP", "", "0", "Streams of one app. 0: as in total.", false, number(func(c *Config) *int { return &c.MaxPerApp }, 0, 1_000_000)},
+	{"realtime.max_per_address", "PICLOUD_REALTIME_MAX_PER_ADDRESS", "", "0", "Streams of one address. 0: a quarter of the total.", false, number(func(c *Config) *int { return &c.MaxPerAddress }, 0, 1_000_000)},
+
+	{"subscriber_token.ttl_min_sec", "PICLOUD_SUBSCRIBER_TOKEN_TTL_MIN_SEC", "", "10", "Shortest life of a subscriber token in seconds.", false, seconds(func(c *Config) *time.Duration { return &c.TokenTTLMin }, 1, 1<<31-1)},
+	{"subscriber_token.ttl_max_sec", "PICLOUD_SUBSCRIBER_TOKEN_TTL_MAX_SEC", "", "86400", "Longest life of a subscriber token in seconds.", false, seconds(func(c *Config) *time.Duration { return &c.TokenTTLMax }, 1, 1<<31-1)},
+	{"subscriber_token.ttl_default_sec", "PICLOUD_SUBSCRIBER_TOKEN_TTL_DEFAULT_SEC", "", "3600", "Life of a subscriber token that does not say, in seconds.", false, seconds(func(c *Config) *time.Duration { return &c.TokenTTLDefault }, 1, 1<<31-1)},
+
+	{"retention.max_events", "PICLOUD_RETENTION_MAX_EVENTS", "", "10000", "Newest events kept of a topic that does not say.", false, number(func(c *Config) *int { return &c.Retention.MaxEvents }, 1, 1<<31-1)},
+	{"retention.max_age_sec", "PICLOUD_RETENTION_MAX_AGE_SEC", "", "604800", "Age up to which its events are kept, in seconds.", false, seconds(func(c *Config) *time.Duration { return &c.Retention.MaxAge }, 1, 1<<31-1)},
+	{"retention.max_bytes", "PICLOUD_RETENTION_MAX_BYTES", "", "67108864", "Bytes of data kept of it.", false, size(func(c *Config) *int64 { return &c.Retention.MaxBytes }, 1)},
+
+	{"storage.journal_bytes", "PICLOUD_STORAGE_JOURNAL_BYTES", "", "268435456", "Disk budget of the journal in bytes; beyond it the oldest history goes.", false, size(func(c *Config) *int64 { return &c.JournalBytes }, 32<<20)},
+	{"storage.reserve_bytes", "PICLOUD_STORAGE_RESERVE_BYTES", "", "67108864", "Free bytes left to others; below it publishing is refused. -1: none.", false, size(func(c *Config) *int64 { return &c.ReserveBytes }, -1)},
+	{"storage.intake", "PICLOUD_STORAGE_INTAKE", "", "4096", "Requests that may wait to be written; more are refused with 503.", false, number(func(c *Config) *int { return &c.Intake }, 1, 1_000_000)},
+
+	{"spool", "PICLOUD_SPOOL", "", "", "Folder for dropped files. Default: spool in the data directory; off: none.", false, text(func(c *Config) *string { return &c.Spool })},
+	{"log.level", "PICLOUD_LOG_LEVEL", "", "info", "debug, info, warn or error.", true, logLevel},
+	{"log.format", "PICLOUD_LOG_FORMAT", "", "text", "text or json, where the journal of systemd does not take the log.", false, logFormat},
+}
+
+func text(at func(*Config) *string) field {
+	return field{
+		set: func(c *Config, v string) error {
+			*at(c) = v
+			return nil
+		},
+		get: func(c *Config) string { return *at(c) },
+	}
+}
+
+func number(at func(*Config) *int, lo, hi int) field {
+	return field{
+		set: func(c *Config, v string) error {
+			n, err := strconv.Atoi(v)
+			if err != nil || n < lo || n > hi {
+				return fmt.Errorf("%q: use a whole number from %d to %d", v, lo, hi)
+			}
+			*at(c) = n
+			return nil
+		},
+		get: func(c *Config) string { return strconv.Itoa(*at(c)) },
+	}
+}
+
+func size(at func(*Config) *int64, lo int64) field {
+	return field{
+		set: func(c *Config, v string) error {
+			n, err := strconv.ParseInt(v, 10, 64)
+			if err != nil || n < lo {
+				return fmt.Errorf("%q: use a whole number of bytes, at least %d", v, lo)
+			}
+			*at(c) = n
+			return nil
+		},
+		get: func(c *Config) string { return strconv.FormatInt(*at(c), 10) },
+	}
+}
+
+func seconds(at func(*Config) *time.Duration, lo, hi int) field {
+	return field{
+		set: func(c *Config, v string) error {
+			n, err := strconv.Atoi(v)
+			if err != nil || n < lo || n > hi {
+				return fmt.Errorf("%q: use a whole number of seconds from %d to %d", v, lo, hi)
+			}
+			*at(c) = time.Duration(n) * time.Second
+			return nil
+		},
+		get: func(c *Config) string { return strconv.FormatInt(int64(*at(c)/time.Second), 10) },
+	}
+}
+
+var proxies = field{
+	set: func(c *Config, v string) error {
+		c.TrustedProxies = nil
+		for one := range strings.SplitSeq(v, ",") {
+			if one = strings.TrimSpace(one); one == "" {
+				continue
+			}
+			p, err := parseNetwork(one)
+			if err != nil {
+				return fmt.Errorf("%q: use an address such as 192.168.1.2 or a network such as 10.0.0.0/8", one)
+			}
+			c.TrustedProxies = append(c.TrustedProxies, p)
+		}
+		return nil
+	},
+	get: func(c *Config) string {
+		texts := make([]string, len(c.TrustedProxies))
+		for i, p := range c.TrustedProxies {
+			texts[i] = p.String()
+		}
+		return strings.Join(texts, ",")
+	},
+}
+
+func parseNetwork(v string) (netip.Prefix, error) {
+	if strings.Contains(v, "/") {
+		return netip.ParsePrefix(v)
+	}
+	addr, err := netip.ParseAddr(v)
+	if err != nil {
+		return netip.Prefix{}, err
+	}
+	return netip.PrefixFrom(addr, addr.BitLen()), nil
+}
+
+var logLevel = field{
+	set: func(c *Config, v string) error {
+		if err := c.LogLevel.UnmarshalText([]byte(v)); err != nil {
+			return fmt.Errorf("%q: use debug, info, warn or error", v)
+		}
+		return nil
+	},
+	get: func(c *Config) string { return strings.ToLower(c.LogLevel.String()) },
+}
+
+var logFormat = field{
+	set: func(c *Config, v string) error {
+		if v != "text" && v != "json" {
+			return fmt.Errorf("%q: use text or json", v)
+		}
+		c.LogFormat = v
+		return nil
+	},
+	get: func(c *Config) string { return c.LogFormat },
+}
+
+// check finds faults between settings.
+func (c Config) check() []error {
+	var faults []error
+	if c.Data == "" {
+		faults = append(faults, fmt.Errorf("data: give a directory"))
+	}
+	if _, port, ok := strings.Cut(c.Listen, ":"); !ok || port == "" {
+		faults = append(faults, fmt.Errorf("listen: %q: use an address and a port, such as 0.0.0.0:7420", c.Listen))
+	}
+	if c.TokenTTLMin > c.TokenTTLDefault || c.TokenTTLDefault > c.TokenTTLMax {
+		faults = append(faults, fmt.Errorf("subscriber_token: the default (%v) must lie between the shortest (%v) and the longest (%v)", c.TokenTTLDefault, c.TokenTTLMin, c.TokenTTLMax))
+	}
+	return faults
+}
+
+// Show returns the settings and their values, one a line.
+func (c Config) Show() string {
+	var b strings.Builder
+	for i := range Settings {
+		fmt.Fprintf(&b, "%-34s %s\n", Settings[i].Key, Settings[i].get(&c))
+	}
+	return b.String()
+}

@@ -1,0 +1,243 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+	"github.com/pelletier/go-toml/v2/unstable"
+)
+
+// DefaultFile is the configuration file of an installed node.
+const DefaultFile = "/etc/picloud/picloud.toml"
+
+// Source says where settings come from. Later ones win: the defaults, the file
+// and the files in conf.d beside it, the environment, the flags.
+type Source struct {
+	File  string            // empty: DefaultFile, which may be missing; any other must be there
+	Env   []string          // as os.Environ has it
+	Flags map[string]string // those that were given, by name
+}
+
+// Load reads the configuration. All faults are reported together, each with
+// where it is.
+func Load(src Source) (Config, error) {
+	c := DefaultConfig()
+	var faults []error
+	files, err := src.files()
+	if err != nil {
+		faults = append(faults, err)
+	}
+	for _, f := range files {
+		faults = append(faults, loadFile(&c, f)...)
+	}
+	faults = append(faults, loadEnv(&c, src.Env)...)
+	for i := range Settings {
+		s := &Settings[i]
+		if v, given := src.Flags[s.Flag]; given && s.Flag != "" {
+			if err := s.set(&c, v); err != nil {
+				faults = append(faults, fmt.Errorf("--%s: %w", s.Flag, err))
+			}
+		}
+	}
+	if len(faults) == 0 {
+		faults = c.check()
+	}
+	return c, errors.Join(faults...)
+}
+
+// files lists the configuration files in the order they are read.
+func (src Source) files() ([]string, error) {
+	main := src.File
+	if main == "" {
+		main = DefaultFile
+	}
+	var files []string
+	switch _, err := os.Stat(main); {
+	case err == nil:
+		files = append(files, main)
+	case src.File != "" || !errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	more, err := filepath.Glob(filepath.Join(filepath.Dir(main), "conf.d", "*.toml"))
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
+	slices.Sort(more)
+	return append(files, more...), nil
+}
+
+func loadFile(c *Config, name string) []error {
+	b, err := os.ReadFile(name) // #nosec G304 -- the operator names it
+	if err != nil {
+		return []error{fmt.Errorf("configuration: %w", err)}
+	}
+	return parseTOML(c, name, b)
+}
+
+// parseTOML applies one file. Unknown keys are faults that name the line.
+func parseTOML(c *Config, name string, b []byte) []error {
+	var whole map[string]any
+	if err := toml.Unmarshal(b, &whole); err != nil { // finds what is not TOML, duplicates included
+		var at *toml.DecodeError
+		if errors.As(err, &at) {
+			line, _ := at.Position()
+			return []error{fmt.Errorf("%s:%d: %w", name, line, err)}
+		}
+		return []error{fmt.Errorf("%s: %w", name, err)}
+	}
+	var faults []error
+	var p unstable.Parser
+	p.Reset(b)
+	table := ""
+	for p.NextExpression() {
+		e := p.Expression()
+		if e.Kind == unstable.Table || e.Kind == unstable.ArrayTable {
+			table = keyOf(e) + "."
+			continue
+		}
+		if e.Kind != unstable.KeyValue {
+			continue
+		}
+		if err := apply(c, table+keyOf(e), e.Value()); err != nil {
+			faults = append(faults, fmt.Errorf("%s:%d: %w", name, lineOf(&p, e), err))
+		}
+	}
+	return faults
+}
+
+func keyOf(e *unstable.Node) string {
+	var parts []string
+	for it := e.Key(); it.Next(); {
+		parts = append(parts, string(it.Node().Data))
+	}
+	return strings.Join(parts, ".")
+}
+
+func lineOf(p *unstable.Parser, e *unstable.Node) int {
+	it := e.Key()
+	if !it.Next() {
+		return 0
+	}
+	return p.Shape(it.Node().Raw).Start.Line
+}
+
+func apply(c *Config, key string, value *unstable.Node) error {
+	i := slices.IndexFunc(Settings, func(s Setting) bool { return s.Key == key })
+	if i < 0 {
+		return fmt.Errorf("unknown setting %q%s", key, suggest(key, func(s *Setting) string { return s.Key }))
+	}
+	v, err := textOf(value)
+	if err == nil {
+		err = Settings[i].set(c, v)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	return nil
+}
+
+func textOf(v *unstable.Node) (string, error) {
+	switch v.Kind {
+	case unstable.String, unstable.Integer, unstable.Bool:
+		return strings.ReplaceAll(string(v.Data), "_", underscore(v.Kind)), nil
+	case unstable.Array:
+		var parts []string
+		for it := v.Children(); it.Next(); {
+			one, err := textOf(it.Node())
+			if err != nil {
+				return "", err
+			}
+			parts = append(parts, one)
+		}
+		return strings.Join(parts, ","), nil
+	default:
+		return "", fmt.Errorf("a %s does not fit here", v.Kind)
+	}
+}
+
+// underscore is what an underscore in a value stands for: nothing in a number.
+func underscore(k unstable.Kind) string {
+	if k == unstable.Integer {
+		return ""
+	}
+	return "_"
+}
+
+// clientVariables are those of the operator's commands, which share the prefix.
+var clientVariables = []string{"PICLOUD_URL", "PICLOUD_KEY", "PICLOUD_APP"}
+
+func loadEnv(c *Config, env []string) []error {
+	var faults []error
+	for _, e := range env {
+		name, value, _ := strings.Cut(e, "=")
+		if !strings.HasPrefix(name, "PICLOUD_") || slices.Contains(clientVariables, name) {
+			continue
+		}
+		i := slices.IndexFunc(Settings, func(s Setting) bool { return s.Env == name })
+		if i < 0 {
+			faults = append(faults, fmt.Errorf("unknown variable %s%s", name, suggest(name, func(s *Setting) string { return s.Env })))
+			continue
+		}
+		if err := Settings[i].set(c, value); err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", name, err))
+		}
+	}
+	return faults
+}
+
+// suggest finds the name that was probably meant.
+func suggest(name string, of func(*Setting) string) string {
+	best, distance := "", 4
+	for i := range Settings {
+		if d := editDistance(name, of(&Settings[i])); d < distance {
+			best, distance = of(&Settings[i]), d
+		}
+	}
+	if best == "" {
+		return ""
+	}
+	return fmt.Sprintf("; did you mean %s?", best)
+}
+
+// editDistance is Levenshtein's.
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			diagonal, row[j+1] = row[j+1], min(diagonal+cost, row[j]+1, row[j+1]+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// Changed lists the settings in which two configurations differ, told apart by
+// whether a reload applies them.
+func Changed(a, b Config) (live, restart []string) {
+	for i := range Settings {
+		s := &Settings[i]
+		if s.get(&a) == s.get(&b) {
+			continue
+		}
+		if s.Live {
+			live = append(live, s.Key)
+		} else {
+			restart = append(restart, s.Key)
+		}
+	}
+	return live, restart
+}

@@ -1,0 +1,79 @@
+package daemon
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// settle is how long files must be still before they are read again: editors
+// write in several steps.
+const settle = 300 * time.Millisecond
+
+// reloads reads the configuration again on SIGHUP and when its files change. It
+// is applied whole or not at all; what needs a restart is said.
+func reloads(ctx context.Context, cfg Config, opt Options, level *slog.LevelVar, log *slog.Logger) error {
+	if opt.Reload == nil {
+		<-ctx.Done()
+		return nil
+	}
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	watcher, err := fsnotify.NewWatcher()
+	if err != nil {
+		return fmt.Errorf("watch the configuration: %w", err)
+	}
+	defer func() { _ = watcher.Close() }() // only watched
+	for _, file := range opt.Watch {
+		// Directories, since editors replace files; one that is missing has
+		// nothing to watch.
+		_ = watcher.Add(filepath.Dir(file))
+		_ = watcher.Add(filepath.Join(filepath.Dir(file), "conf.d"))
+	}
+	timer := time.NewTimer(time.Hour)
+	timer.Stop()
+	for {
+		select {
+		case <-hup:
+			timer.Reset(0)
+		case ev := <-watcher.Events:
+			if strings.HasSuffix(ev.Name, ".toml") || slices.Contains(opt.Watch, ev.Name) {
+				timer.Reset(settle)
+			}
+		case err := <-watcher.Errors:
+			log.Warn("configuration is not watched as it should be", slog.Any("err", err))
+		case <-timer.C:
+			cfg = reload(cfg, opt, level, log)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// reload returns the configuration that is in force afterwards.
+func reload(cfg Config, opt Options, level *slog.LevelVar, log *slog.Logger) Config {
+	notify("RELOADING=1")
+	defer notify("READY=1")
+	fresh, err := opt.Reload()
+	if err != nil {
+		log.Error("configuration was not reloaded", slog.Any("err", err))
+		return cfg
+	}
+	live, restart := Changed(cfg, fresh)
+	if len(live) == 0 && len(restart) == 0 {
+		return cfg
+	}
+	level.Set(fresh.LogLevel)
+	log.Info("configuration reloaded", slog.Any("applied", live), slog.Any("needs_restart", restart))
+	return fresh
+}

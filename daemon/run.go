@@ -1,0 +1,169 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// Build says what binary this is.
+type Build struct{ Version, Commit string }
+
+// Options are what Run needs beside the configuration.
+type Options struct {
+	Build  Build
+	Log    io.Writer              // where the log goes outside systemd; nil: stderr
+	Reload func() (Config, error) // reads the configuration again; nil: never
+	Watch  []string               // files whose change asks for a reload
+	Serves func(addr string)      // called with the HTTP address when the node serves; may be nil
+}
+
+// Deadlines of the stages of stopping, together below systemd's patience.
+const (
+	stopRequests = 5 * time.Second
+	stopStreams  = 5 * time.Second
+	stopSpool    = 10 * time.Second
+	stopStore    = 40 * time.Second
+)
+
+// life is where the node is between starting and stopping.
+type life struct{ serving atomic.Bool }
+
+var errNotServing = errors.New("the node is starting or stopping")
+
+func (l *life) ready() error {
+	if !l.serving.Load() {
+		return errNotServing
+	}
+	return nil
+}
+
+// Run runs a node until ctx ends or a part of it fails, and returns when
+// everything has ended. Parts start from the bottom up and stop from the top
+// down: no new requests, streams told and closed, the spool, the committer
+// emptied, the journal closed last.
+func Run(ctx context.Context, cfg Config, opt Options) error {
+	level := new(slog.LevelVar)
+	level.Set(cfg.LogLevel)
+	if opt.Log == nil {
+		opt.Log = os.Stderr
+	}
+	log := newLogger(opt.Log, cfg.LogFormat, level)
+	l := new(life)
+	m, err := wire(cfg, opt.Build, log, l)
+	if err != nil {
+		return err
+	}
+	log = log.With(slog.String("component", "daemon"))
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	storePart := start(cancel, "store", m.store.Run)
+	hubPart := start(cancel, "realtime", m.hub.Run)
+	parts := []*part{}
+	if m.spool != nil {
+		parts = append(parts, start(cancel, "spool", m.spool.Run))
+	}
+	tcp := start(cancel, "http", func(context.Context) error { return m.api.Serve(m.tcp) })
+	unix := start(cancel, "socket", func(context.Context) error { return m.api.ServeLocal(m.unix) })
+	watch := start(cancel, "reload", func(ctx context.Context) error { return reloads(ctx, cfg, opt, level, log) })
+	beat := start(cancel, "watchdog", func(ctx context.Context) error { return watchdog(ctx, m) })
+
+	l.serving.Store(true)
+	log.Info("serving", slog.String("listen", m.tcp.Addr().String()), slog.String("socket", cfg.SocketPath()),
+		slog.String("data", cfg.Data), slog.String("node", m.store.Node().ID), slog.String("version", opt.Build.Version))
+	notify("READY=1\nSTATUS=Serving on " + m.tcp.Addr().String())
+	if opt.Serves != nil {
+		opt.Serves(m.tcp.Addr().String())
+	}
+
+	<-ctx.Done()
+	l.serving.Store(false)
+	notify("STOPPING=1\nSTATUS=Stopping")
+	log.Info("stopping", slog.String("cause", context.Cause(ctx).Error()))
+	faults := []error{watch.stop(stopRequests), beat.stop(stopRequests)}
+	faults = append(faults, hubPart.stop(stopStreams)) // told and closed: nothing holds the server back
+	shut, done := context.WithTimeout(context.WithoutCancel(ctx), stopRequests)
+	if err := m.api.Shutdown(shut); err != nil {
+		log.Warn("requests were cut off", slog.Any("err", err))
+	}
+	done()
+	faults = append(faults, tcp.stop(stopRequests), unix.stop(stopRequests))
+	for _, p := range parts {
+		faults = append(faults, p.stop(stopSpool))
+	}
+	faults = append(faults, storePart.stop(stopStore), m.store.Close())
+	err = errors.Join(faults...)
+	if err == nil {
+		log.Info("stopped")
+	}
+	return err
+}
+
+// part is a running part of the machine.
+type part struct {
+	name   string
+	cancel context.CancelFunc
+	done   chan error
+}
+
+// start runs a part. When it ends by itself the whole node stops.
+func start(cancel context.CancelCauseFunc, name string, run func(context.Context) error) *part {
+	ctx, stop := context.WithCancel(context.Background())
+	p := &part{name: name, cancel: stop, done: make(chan error, 1)}
+	go func() {
+		err := run(ctx)
+		if err != nil {
+			err = fmt.Errorf("%s: %w", name, err)
+			cancel(err)
+		}
+		p.done <- err
+	}()
+	return p
+}
+
+// stop ends a part and waits for it, up to a limit.
+func (p *part) stop(limit time.Duration) error {
+	p.cancel()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case err := <-p.done:
+		return err
+	case <-timer.C:
+		return fmt.Errorf("%s did not stop within %v", p.name, limit)
+	}
+}
+
+// errSignal is why a node stops in the ordinary way.
+type errSignal struct{ os.Signal }
+
+func (e errSignal) Error() string { return "signal: " + e.String() }
+
+// WithSignals returns a context that ends with SIGTERM or SIGINT. A second
+// signal ends the process at once: the journal is made for that.
+func WithSignals(parent context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(parent)
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT)
+	go func() {
+		select {
+		case s := <-signals:
+			cancel(errSignal{s})
+		case <-ctx.Done():
+			return
+		}
+		<-signals
+		os.Exit(1)
+	}()
+	return ctx, func() {
+		signal.Stop(signals)
+		cancel(nil)
+	}
+}

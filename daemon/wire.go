@@ -1,0 +1,84 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"github.com/picloud/picloud/auth"
+	"github.com/picloud/picloud/httpapi"
+	"github.com/picloud/picloud/publish"
+	"github.com/picloud/picloud/realtime"
+	"github.com/picloud/picloud/spool"
+	"github.com/picloud/picloud/store"
+)
+
+// machine is all parts of a node, joined.
+type machine struct {
+	store *store.Store
+	hub   *realtime.Hub
+	spool *spool.Spool // nil: none
+	api   *httpapi.Server
+	tcp   net.Listener
+	unix  net.Listener
+}
+
+// wire makes the parts, from the bottom up, and opens the listeners.
+func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, error) {
+	set := metrics.NewSet()
+	st, err := store.Open(store.Config{
+		Dir: cfg.Data, NodeName: cfg.Name, Retention: cfg.Retention, JournalBytes: cfg.JournalBytes,
+		ReserveBytes: cfg.ReserveBytes, Intake: cfg.Intake, Logger: log, Metrics: set,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open the data directory: %w", err)
+	}
+	authority := auth.New(auth.Config{Keys: st, TTLMin: cfg.TokenTTLMin, TTLMax: cfg.TokenTTLMax, TTLDefault: cfg.TokenTTLDefault})
+	publisher := publish.New(publish.Config{Committer: st, MaxData: cfg.PublishMaxBytes})
+	hub, err := realtime.New(realtime.Config{
+		History: st, Node: st.Node().ID, Capacity: cfg.Capacity, Heartbeat: cfg.Heartbeat, WriteTimeout: cfg.WriteTimeout,
+		MaxSubscribers: cfg.MaxSubscribers, MaxPerApp: cfg.MaxPerApp, MaxPerAddress: cfg.MaxPerAddress, Logger: log, Metrics: set,
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("make the hub: %w", err), st.Close())
+	}
+	st.SetBroadcaster(hub)
+	m := &machine{store: st, hub: hub}
+	if cfg.Spool != "off" && !st.Health().ReadOnly {
+		m.spool = spool.New(spool.Config{Dir: cfg.spoolPath(), Publisher: publisher, Logger: log, Metrics: set})
+	}
+	m.api, err = httpapi.New(httpapi.Config{
+		Store: st, Publisher: publisher, Hub: hub, Authority: authority, Version: build.Version, Commit: build.Commit, Started: time.Now(),
+		MaxData: cfg.PublishMaxBytes, OperatorGroup: cfg.OperatorGroup, Ready: life.ready, Alive: m.alive,
+		TrustedProxies: cfg.TrustedProxies, Metrics: set, Logger: log,
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("make the HTTP server: %w", err), st.Close())
+	}
+	if m.unix, err = listenUnix(cfg.SocketPath(), cfg.OperatorGroup); err != nil {
+		return nil, errors.Join(err, st.Close())
+	}
+	if m.tcp, err = listenTCP(cfg.Listen); err != nil {
+		return nil, errors.Join(err, m.unix.Close(), st.Close())
+	}
+	return m, nil
+}
+
+// stuck is how long the committer and the hub may be busy with one thing before
+// the node counts as hung.
+const stuck = 20 * time.Second
+
+// alive says whether the parts that everything depends on still move.
+func (m *machine) alive() error {
+	if d := time.Since(m.store.LastMove()); d > stuck {
+		return fmt.Errorf("the committer has not moved for %v", d.Round(time.Second))
+	}
+	if d := time.Since(m.hub.LastMove()); d > stuck {
+		return fmt.Errorf("the hub has not moved for %v", d.Round(time.Second))
+	}
+	return nil
+}

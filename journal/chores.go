@@ -91,11 +91,12 @@ func (j *Journal) Drop(below LSN) error {
 	j.segments = append([]*segment(nil), j.segments[n:]...)
 	j.mu.Unlock()
 	j.reap()
-	return nil
+	return j.err()
 }
 
 // reap removes dropped files, strictly from the oldest on and each durably
-// before the next: a crash must not leave a gap that looks like a loss.
+// before the next: a crash must not leave a gap that looks like a loss. A file
+// that cannot be removed keeps its place, and is tried again later.
 func (j *Journal) reap() {
 	j.fileMu.Lock()
 	defer j.fileMu.Unlock()
@@ -106,26 +107,30 @@ func (j *Journal) reap() {
 			return
 		}
 		s := j.doomed[0]
-		j.doomed = j.doomed[1:]
 		j.mu.Unlock()
 		if err := j.remove(s); err != nil {
 			j.log.Warn("dropped journal segment could not be removed", slog.String("segment", s.name), slog.Any("err", err))
+			return
+		}
+		j.mu.Lock()
+		j.doomed = j.doomed[1:]
+		j.mu.Unlock()
+		_ = s.file.Close() // nothing of it is needed any more
+		if err := j.fs.SyncDir(j.cfg.Dir); err != nil {
+			_ = j.fail(fmt.Errorf("sync directory: %w", err)) // the names on the disk are uncertain: every call tells
+			return
 		}
 	}
 }
 
 func (j *Journal) remove(s *segment) error {
-	if err := s.file.Close(); err != nil {
-		return err
-	}
 	if s.size == j.cfg.SegmentSize && len(j.spares) < maxSpares {
 		name := fmt.Sprintf("%s%020d", sparePrefix, uint64(s.base))
 		if err := j.fs.Rename(j.path(s.name), j.path(name)); err != nil {
 			return err
 		}
 		j.addSpare(name)
-	} else if err := j.fs.Remove(j.path(s.name)); err != nil {
-		return err
+		return nil
 	}
-	return j.fs.SyncDir(j.cfg.Dir)
+	return j.fs.Remove(j.path(s.name))
 }

@@ -112,7 +112,7 @@ func (s *segment) readFooter() error {
 	if end < dataStart || end > at {
 		return errFooter
 	}
-	keys, ok := parseDirectory(b[length-trailerSize-dirLen:length-trailerSize], s.base, at)
+	keys, ok := parseDirectory(b[length-trailerSize-dirLen:length-trailerSize], s.base, at, length-trailerSize-dirLen)
 	if !ok {
 		return errFooter
 	}
@@ -120,7 +120,7 @@ func (s *segment) readFooter() error {
 	return nil
 }
 
-func parseDirectory(b []byte, base LSN, block int64) (map[string]*keyIndex, bool) {
+func parseDirectory(b []byte, base LSN, block, blocks int64) (map[string]*keyIndex, bool) {
 	r := bytes.NewReader(b)
 	bad := false
 	u := func() uint64 {
@@ -134,6 +134,7 @@ func parseDirectory(b []byte, base LSN, block int64) (map[string]*keyIndex, bool
 		return v
 	}
 	n := u()
+	end := block + blocks
 	keys := make(map[string]*keyIndex, min(n, uint64(len(b))))
 	for range n {
 		size := u()
@@ -146,10 +147,11 @@ func parseDirectory(b []byte, base LSN, block int64) (map[string]*keyIndex, bool
 		k.span.Count, k.span.Bytes = int(u()), int64(u()) // #nosec G115 -- under a checksum
 		k.span.FirstSeq, k.span.LastSeq = u(), u()
 		k.span.FirstAt, k.span.LastAt = i(), i()
-		k.length = int(u()) // #nosec G115 -- under a checksum
-		if bad {
+		length := u()
+		if bad || length > uint64(end-block) || k.span.Count < 0 || uint64(k.span.Count) > length { // #nosec G115 -- never negative
 			return nil, false
 		}
+		k.length = int(length) // #nosec G115 -- below the segment's size
 		block += int64(k.length)
 		keys[string(name)] = k
 	}

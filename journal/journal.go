@@ -201,12 +201,16 @@ func (j *Journal) Segments() []Segment {
 	return out
 }
 
-// SizeOnDisk returns the bytes of all segments, spare ones included.
+// SizeOnDisk returns the bytes of all segments, spare ones and dropped ones that
+// are still read included.
 func (j *Journal) SizeOnDisk() int64 {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	n := j.spared.Load() * j.cfg.SegmentSize
 	for _, s := range j.segments {
+		n += s.size
+	}
+	for _, s := range j.doomed {
 		n += s.size
 	}
 	return n

@@ -74,8 +74,15 @@ func (r *Reader) Next() (Record, error) {
 			if err != nil {
 				return Record{LSN: r.want}, err
 			}
+			next := after(&h, b)
+			if h.lsn > r.want {
+				return Record{LSN: r.want}, &DamageError{File: r.seg.name, LSN: r.want}
+			}
 			r.offset += int64(h.length)
-			r.want = after(&h, b)
+			if next <= r.want {
+				continue // it was not durable yet when the reader was made for what comes later
+			}
+			r.want = next
 			return h.record(b), nil
 		}
 		if !complete {

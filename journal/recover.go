@@ -70,7 +70,7 @@ func (j *Journal) recover() (Recovery, error) {
 			return rec, err
 		}
 	}
-	if err := j.begin(want, &rec); err != nil {
+	if err := j.begin(want); err != nil {
 		return rec, err
 	}
 	rec.ID = j.id
@@ -84,7 +84,7 @@ func (j *Journal) recover() (Recovery, error) {
 type candidate struct {
 	segment *segment // nil once set aside
 	header  header
-	valid   bool // the header is
+	valid   bool // the header is; when only its copy is, header is that
 }
 
 // list opens the segments, oldest first, and takes note of spare files.
@@ -95,14 +95,17 @@ func (j *Journal) list() ([]*candidate, error) {
 	}
 	var found []*candidate
 	for _, name := range names {
-		switch base, ok := segmentBase(name); {
-		case ok:
+		if base, ok := segmentBase(name); ok {
 			c, err := j.candidate(name, base)
 			if err != nil {
-				return nil, err
+				return nil, err // a newer format, for one: nothing has been touched
 			}
 			found = append(found, c)
 			j.segments = append(j.segments, c.segment) // so that an error closes them
+		}
+	}
+	for _, name := range names {
+		switch {
 		case strings.HasSuffix(name, ".tmp"):
 			_ = j.fs.Remove(j.path(name)) // never finished; it costs only space
 		case strings.HasPrefix(name, sparePrefix):
@@ -128,7 +131,12 @@ func (j *Journal) candidate(name string, base LSN) (*candidate, error) {
 	if _, err := f.ReadAt(b, 0); err == nil {
 		c.header, c.valid = parseHeader(b)
 	}
-	if c.valid && c.header.version > formatVersion {
+	if !c.valid {
+		if _, err := f.ReadAt(b, headerCopy); err == nil {
+			c.header, _ = parseHeader(b)
+		}
+	}
+	if c.header.version > formatVersion {
 		_ = f.Close()
 		return nil, fmt.Errorf("%w: %s has format %d, this version knows %d; install the newer picloud", ErrVersion, name, c.header.version, formatVersion)
 	}
@@ -155,7 +163,7 @@ func (j *Journal) identify(found []*candidate, rec *Recovery) error {
 	votes := map[uint64]int{}
 	for _, c := range found {
 		j.segments = append(j.segments, c.segment)
-		if c.valid {
+		if c.header.id != 0 {
 			votes[c.header.id]++
 			if votes[c.header.id] >= votes[j.id] {
 				j.id = c.header.id
@@ -225,11 +233,22 @@ func (j *Journal) take(c *candidate, want, nextBase LSN, rec *Recovery) (LSN, er
 // tail may be torn.
 func (j *Journal) takeNewest(c *candidate, b []byte, runs []run, rec *Recovery) (LSN, error) {
 	s := c.segment
-	if !c.valid || damaged(runs) {
-		if len(runs) == 0 || runs[len(runs)-1].records == 0 {
-			return s.base, j.setAside(c, "nothing in it can be read", Damage{First: s.base}, rec)
-		}
-		return j.repairNewest(c, b, runs, rec)
+	j.active = s
+	kept := acknowledged(runs)
+	switch {
+	case !c.valid && isZero(b): // it was being begun
+		return s.base, j.beginAgain(c)
+	case !c.valid && runs[len(runs)-1].records == 0:
+		// Nobody knows how many records there were: as many as it can have held,
+		// so that no LSN is ever given twice.
+		most := max(s.size, dataStart) / headSize
+		return j.repairNewest(c, b, []run{{first: s.base, next: s.base}}, s.base+LSN(most), "nothing in it can be read", rec) // #nosec G115 -- a count
+	case !c.valid && runs[0].records == 0:
+		return j.repairNewest(c, b, runs, 0, "the header is damaged", rec)
+	case !c.valid:
+		return j.repairNewest(c, b, kept, 0, "the header is damaged", rec)
+	case len(kept) > 1:
+		return j.repairNewest(c, b, kept, 0, "records are damaged", rec)
 	}
 	first := &runs[0]
 	first.dropOpenUnit(b)
@@ -260,24 +279,20 @@ func torn(b []byte, runs []run, end int64, last LSN) int64 {
 // wipe overwrites what a torn group may have left behind the tail, as far as a
 // group reaches: complete records there could join up with new ones.
 func (j *Journal) wipe(s *segment) error {
-	if err := fill(s.file, s.end, min(s.end+j.maxGroup, s.size)); err != nil {
+	if err := fill(s.file, s.end, min(s.end+MaxGroup, s.size)); err != nil {
 		return err
 	}
 	return s.file.Datasync()
 }
 
 // begin makes the journal ready to append at next.
-func (j *Journal) begin(next LSN, rec *Recovery) error {
-	j.segments = slices.DeleteFunc(j.segments, func(s *segment) bool { return s.file == nil })
+func (j *Journal) begin(next LSN) error {
 	slices.SortFunc(j.segments, func(a, b *segment) int { return cmp.Compare(a.base, b.base) })
 	next = max(next, 1)
-	if n := len(j.segments); n == 0 || j.segments[n-1].last+1 < next || rec.lostNewest(next) {
+	if n := len(j.segments); n == 0 || j.segments[n-1] != j.active {
 		s, err := j.activate(next)
 		if err != nil {
 			return err
-		}
-		if n > 0 {
-			j.unsealed = append(j.unsealed, j.segments[n-1])
 		}
 		j.segments = append(j.segments, s)
 	}
@@ -303,12 +318,6 @@ func (j *Journal) begin(next LSN, rec *Recovery) error {
 		j.poke()
 	}
 	return nil
-}
-
-// lostNewest reports whether the newest segment was set aside, so that a fresh
-// one must begin at next.
-func (r *Recovery) lostNewest(next LSN) bool {
-	return slices.ContainsFunc(r.Damage, func(d Damage) bool { return d.First == next && d.Last == 0 })
 }
 
 // readAll reads a file as far as it can be read; pages that cannot are zeros.

@@ -64,18 +64,19 @@ func (j *Journal) repair(c *candidate, b []byte, runs []run, nextBase LSN, reaso
 
 // repairNewest does the same for the newest segment, which is appended to
 // afterwards.
-func (j *Journal) repairNewest(c *candidate, b []byte, runs []run, rec *Recovery) (LSN, error) {
+// It returns the LSN to go on with, which is at least the given one.
+func (j *Journal) repairNewest(c *candidate, b []byte, runs []run, next LSN, reason string, rec *Recovery) (LSN, error) {
 	for i := range runs {
 		runs[i].dropContinued(b)
 		runs[i].dropOpenUnit(b)
 	}
-	next := runs[0].next
+	next = max(next, runs[0].next)
 	for i := range runs {
 		if runs[i].records > 0 {
-			next = runs[i].next
+			next = max(next, runs[i].next)
 		}
 	}
-	return next, j.replace(c, b, runs, next, 0, c.segment.size, "records are damaged", rec)
+	return next, j.replace(c, b, runs, next, 0, c.segment.size, reason, rec)
 }
 
 // replace writes the surviving runs to a fresh file and puts it in the place of
@@ -110,13 +111,13 @@ func (j *Journal) replace(c *candidate, b []byte, runs []run, next, nextBase LSN
 	if err != nil {
 		return err
 	}
-	if err := old.file.Close(); err != nil {
+	if err := j.swap(c, s); err != nil {
 		return err
 	}
-	c.segment = s
-	j.segments[slices.Index(j.segments, old)] = s
 	if nextBase != 0 {
 		j.unsealed = append(j.unsealed, s)
+	} else {
+		j.active = s
 	}
 	for _, d := range lost {
 		d.File, d.SetAside, d.Reason = old.name, to, reason
@@ -126,6 +127,24 @@ func (j *Journal) replace(c *candidate, b []byte, runs []run, next, nextBase LSN
 		j.log.Warn("journal file repaired without loss", slog.String("file", old.name), slog.String("set_aside", to), slog.String("reason", reason))
 	}
 	return nil
+}
+
+// swap puts a segment in the place of another, whose file it has replaced.
+func (j *Journal) swap(c *candidate, s *segment) error {
+	old := c.segment
+	j.segments[slices.Index(j.segments, old)] = s
+	c.segment = s
+	return old.file.Close()
+}
+
+// beginAgain replaces a newest segment that never got its header.
+func (j *Journal) beginAgain(c *candidate) error {
+	s, err := j.writeSegment(c.segment.base, nil, j.cfg.SegmentSize, true)
+	if err != nil {
+		return err
+	}
+	j.active = s
+	return j.swap(c, s)
 }
 
 // fillGap puts a file with one record of KindLost where segments are missing.
@@ -153,9 +172,7 @@ func (j *Journal) writeSegment(base LSN, body []byte, size int64, newest bool) (
 	if err != nil {
 		return nil, fmt.Errorf("repair %s: %w", name, err)
 	}
-	b := make([]byte, dataStart, dataStart+len(body))
-	copy(b, j.header(base, size))
-	b = append(b, body...)
+	b := append(j.header(base, size), body...)
 	_, err = f.WriteAt(b, 0)
 	if err == nil {
 		err = fill(f, int64(len(b)), size)

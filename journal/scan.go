@@ -70,18 +70,18 @@ func resync(id uint64, b []byte, from int64, want LSN) (int64, bool) {
 	return 0, false
 }
 
-// damaged reports whether something is missing that had been synced: a record
-// behind the gap was written after that. Otherwise what follows the gap is the
-// rest of a group that was never acknowledged.
-func damaged(runs []run) bool {
-	for i := 1; i < len(runs); i++ {
-		for k := i; k < len(runs); k++ {
-			if runs[k].synced >= runs[i-1].next {
-				return true
-			}
+// acknowledged returns the runs up to the first gap that is no loss: nothing
+// behind it was written after what is missing had been synced. What follows
+// such a gap is the rest of a group that was never acknowledged.
+func acknowledged(runs []run) []run {
+	known := LSN(0) // newest that is known to have been synced
+	for i := len(runs) - 1; i > 0; i-- {
+		known = max(known, runs[i].synced)
+		if known >= runs[i-1].next {
+			return runs[:i+1]
 		}
 	}
-	return false
+	return runs[:1]
 }
 
 // dropOpenUnit takes the records of an incomplete unit off the end of a run.

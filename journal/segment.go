@@ -16,6 +16,7 @@ const (
 	headerMagic   = "PICLOUDJ"
 	headerSize    = 64
 	formatVersion = 1
+	headerCopy    = 2048 // where the header is once more: a bad sector must not cost the journal's id
 	dataStart     = 4096 // records begin a page of their own: the header is never written again
 )
 
@@ -55,8 +56,9 @@ type header struct {
 	base    LSN
 }
 
+// header returns the first page of a segment.
 func (j *Journal) header(base LSN, size int64) []byte {
-	b := make([]byte, headerSize)
+	b := make([]byte, dataStart)
 	copy(b, headerMagic)
 	binary.LittleEndian.PutUint32(b[8:], formatVersion)
 	binary.LittleEndian.PutUint64(b[16:], j.id)
@@ -64,6 +66,7 @@ func (j *Journal) header(base LSN, size int64) []byte {
 	binary.LittleEndian.PutUint64(b[32:], uint64(j.cfg.Now().UnixMicro())) // #nosec G115 -- two's complement
 	binary.LittleEndian.PutUint64(b[40:], uint64(size))                    // #nosec G115 -- a size
 	binary.LittleEndian.PutUint32(b[60:], crc32.Checksum(b[:60], castagnoli))
+	copy(b[headerCopy:], b[:headerSize])
 	return b
 }
 

@@ -83,7 +83,10 @@ func (s *Server) address(ctx *fasthttp.RequestCtx) string {
 		return ""
 	}
 	addr := peer.AddrPort().Addr().Unmap()
-	hops := strings.Split(string(ctx.Request.Header.Peek("X-Forwarded-For")), ",")
+	// Some proxies add a line of their own instead of a word to the line they got:
+	// reading the first line only would believe the client.
+	lines := bytes.Join(ctx.Request.Header.PeekAll("X-Forwarded-For"), []byte(","))
+	hops := strings.Split(string(lines), ",")
 	for i := len(hops) - 1; i >= 0 && s.trusted(addr); i-- {
 		next, err := netip.ParseAddr(strings.TrimSpace(hops[i]))
 		if err != nil {

@@ -35,7 +35,7 @@ func (s *Server) createApp(r *request) error {
 	if err := r.decode(&b, false); err != nil {
 		return err
 	}
-	a, err := s.cfg.Store.CreateApp(r, picloud.App{Name: b.Name, Description: b.Description, AllowedOrigins: b.AllowedOrigins})
+	a, err := s.cfg.Store.CreateApp(r.patience(), picloud.App{Name: b.Name, Description: b.Description, AllowedOrigins: b.AllowedOrigins})
 	if err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func (s *Server) updateApp(r *request) error {
 	if err := r.decode(&b, false); err != nil {
 		return err
 	}
-	a, err := s.cfg.Store.UpdateApp(r, r.param("app"), picloud.AppPatch(b))
+	a, err := s.cfg.Store.UpdateApp(r.patience(), r.param("app"), picloud.AppPatch(b))
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func (s *Server) updateApp(r *request) error {
 }
 
 func (s *Server) deleteApp(r *request) error {
-	if err := s.cfg.Store.DeleteApp(r, r.param("app")); err != nil {
+	if err := s.cfg.Store.DeleteApp(r.patience(), r.param("app")); err != nil {
 		return err
 	}
 	return r.done()

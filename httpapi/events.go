@@ -86,7 +86,10 @@ func (s *Server) history(r *request, topics []string) error {
 		page.Events[i] = eventBody(&events[i])
 	}
 	if next != 0 {
-		link := s.nextLink(r, topics, next)
+		link, err := s.nextLink(r, topics, next)
+		if err != nil {
+			return err
+		}
 		page.Next = &link
 	}
 	return r.reply(fasthttp.StatusOK, page)
@@ -96,7 +99,7 @@ func (s *Server) history(r *request, topics []string) error {
 func (s *Server) page(r *request, q picloud.HistoryQuery, start picloud.Start) (events []picloud.Event, next uint64, err error) {
 	switch start.Mode {
 	case picloud.StartLatest:
-		events, err = s.cfg.Store.Latest(r, q.App, q.Topics)
+		events, err = s.cfg.Store.Latest(r.patience(), q.App, q.Topics)
 		return events, 0, err
 	case picloud.StartAfter:
 		if err := s.cfg.Store.CheckPosition(q.App, q.Topics, start.Position); err != nil {
@@ -104,22 +107,22 @@ func (s *Server) page(r *request, q picloud.HistoryQuery, start picloud.Start) (
 		}
 		q.After = start.Position.Seq
 	case picloud.StartAt:
-		if q.After, err = s.cfg.Store.Before(r, q.App, q.Topics, start.Time); err != nil {
+		if q.After, err = s.cfg.Store.Before(r.patience(), q.App, q.Topics, start.Time); err != nil {
 			return nil, 0, err
 		}
 	case picloud.StartLive, picloud.StartAll: // from the oldest on
 	}
-	page, err := s.cfg.Store.Events(r, q)
+	page, err := s.cfg.Store.Events(r.patience(), q)
 	if err == nil && page.More {
 		next = page.Next
 	}
 	return page.Events, next, err
 }
 
-func (s *Server) nextLink(r *request, topics []string, next uint64) string {
+func (s *Server) nextLink(r *request, topics []string, next uint64) (string, error) {
 	head, err := s.cfg.Store.Head(r.param("app"))
 	if err != nil {
-		return "" // deleted this moment
+		return "", err // deleted this moment
 	}
 	head.Seq = next
 	q := url.Values{"after": {head.String()}}
@@ -128,10 +131,10 @@ func (s *Server) nextLink(r *request, topics []string, next uint64) string {
 	}
 	path := "/v1/apps/" + r.param("app")
 	if topic := r.param("topic"); topic != "" {
-		return path + "/topics/" + url.PathEscape(topic) + "/events?" + q.Encode()
+		return path + "/topics/" + url.PathEscape(topic) + "/events?" + q.Encode(), nil
 	}
 	q["topic"] = topics
-	return path + "/events?" + q.Encode()
+	return path + "/events?" + q.Encode(), nil
 }
 
 // historyStart reads where a page begins.
@@ -180,7 +183,7 @@ func (s *Server) showEvent(r *request) error {
 	if err != nil {
 		return err
 	}
-	e, err := s.cfg.Store.Event(r, r.param("app"), pos)
+	e, err := s.cfg.Store.Event(r.patience(), r.param("app"), pos)
 	if err != nil {
 		return err
 	}

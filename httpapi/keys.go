@@ -101,7 +101,7 @@ func (s *Server) createKey(r *request) error {
 	if !p.Expires.IsZero() && (draft.ExpiresAt.IsZero() || draft.ExpiresAt.After(p.Expires)) {
 		draft.ExpiresAt = p.Expires // a key makes none that outlives it
 	}
-	k, text, err := s.cfg.Authority.IssueKey(r, draft)
+	k, text, err := s.cfg.Authority.IssueKey(r.patience(), draft)
 	if err != nil {
 		return err
 	}
@@ -117,7 +117,7 @@ func (s *Server) revokeKey(r *request) error {
 	if !ok || !manages(p, k.App) {
 		return picloud.ErrKeyNotFound
 	}
-	if err := s.cfg.Store.RevokeAPIKey(r, k.ID); err != nil {
+	if err := s.cfg.Store.RevokeAPIKey(r.patience(), k.ID); err != nil {
 		return err
 	}
 	return r.done()

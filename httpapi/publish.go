@@ -47,7 +47,7 @@ func (s *Server) publish(r *request, drafts []picloud.Draft) ([]picloud.Event, e
 	if key != nil && len(key) == 0 {
 		return nil, picloud.ErrIdempotencyInvalid.Detailf("it is empty; leave the header out or use 1 to %d visible ASCII characters", picloud.MaxIdempotencyKey)
 	}
-	return s.cfg.Publisher.Publish(r, picloud.Publication{App: r.param("app"), Drafts: drafts, IdempotencyKey: string(key), By: r.principal})
+	return s.cfg.Publisher.Publish(r.patience(), picloud.Publication{App: r.param("app"), Drafts: drafts, IdempotencyKey: string(key), By: r.principal})
 }
 
 func publishedBody(e *picloud.Event) Published {

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"log/slog"
 	"net/url"
 	"runtime/debug"
@@ -33,6 +34,14 @@ type request struct {
 	principal picloud.Principal
 }
 
+// Done returns nil: a request that has begun is finished, also when the server
+// shuts down meanwhile. Else a publish could be stored and refused at once.
+// Shutdown has its own limit, and the store answers everybody when it ends.
+func (r *request) Done() <-chan struct{} { return nil }
+
+// Err returns nil, as Done promises.
+func (r *request) Err() error { return nil }
+
 type param struct{ name, value string }
 
 // param returns a parameter of the path.
@@ -44,6 +53,11 @@ func (r *request) param(name string) string {
 	}
 	return ""
 }
+
+// patience is the context of what a request asks the node to do. It does not
+// end with the server's, as fasthttp's own does: what was begun is finished, and
+// the store answers everybody when it stops.
+func (*request) patience() context.Context { return context.Background() }
 
 // router finds routes by the number of their segments.
 type router map[int][]compiled

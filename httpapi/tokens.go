@@ -17,7 +17,7 @@ func (s *Server) mintToken(r *request) error {
 	if b.TTLSec < 0 || b.TTLSec > math.MaxInt32 {
 		return picloud.ErrTokenRequestInvalid.Detailf("ttl_sec: use a positive number of seconds, or leave it out")
 	}
-	t, err := s.cfg.Authority.Mint(r, r.principal, r.param("app"), b.Topics, time.Duration(b.TTLSec)*time.Second)
+	t, err := s.cfg.Authority.Mint(r.patience(), r.principal, r.param("app"), b.Topics, time.Duration(b.TTLSec)*time.Second)
 	if err != nil {
 		return err
 	}
@@ -37,7 +37,7 @@ func (s *Server) listSigningKeys(r *request) error {
 }
 
 func (s *Server) ensureSigningKey(r *request) error {
-	k, err := s.cfg.Store.EnsureSigningKey(r, r.param("app"))
+	k, err := s.cfg.Store.EnsureSigningKey(r.patience(), r.param("app"))
 	if err != nil {
 		return err
 	}
@@ -60,7 +60,7 @@ func (s *Server) rotateSigningKey(r *request) error {
 		}
 		overlap = time.Duration(*b.OverlapSec) * time.Second
 	}
-	k, err := s.cfg.Store.RotateSigningKey(r, r.param("app"), overlap)
+	k, err := s.cfg.Store.RotateSigningKey(r.patience(), r.param("app"), overlap)
 	if err != nil {
 		return err
 	}

@@ -49,7 +49,7 @@ func (s *Server) createTopic(r *request) error {
 	if err != nil {
 		return err
 	}
-	t, err := s.cfg.Store.CreateTopic(r, picloud.Topic{
+	t, err := s.cfg.Store.CreateTopic(r.patience(), picloud.Topic{
 		App: r.param("app"), Name: b.Name, Description: b.Description, External: b.External,
 		AuthMode: picloud.AuthMode(b.AuthMode), Durability: picloud.Durability(b.Durability), Retention: retention,
 	})
@@ -83,7 +83,7 @@ func (s *Server) updateTopic(r *request) error {
 		}
 		p.Retention = &retention
 	}
-	t, err := s.cfg.Store.UpdateTopic(r, r.param("app"), r.param("topic"), p)
+	t, err := s.cfg.Store.UpdateTopic(r.patience(), r.param("app"), r.param("topic"), p)
 	if err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func (s *Server) setExternal(r *request) error {
 	if b.External == nil {
 		return errBody.Detailf("send {\"external\": true} or {\"external\": false}")
 	}
-	t, err := s.cfg.Store.SetExternal(r, r.param("app"), r.param("topic"), *b.External)
+	t, err := s.cfg.Store.SetExternal(r.patience(), r.param("app"), r.param("topic"), *b.External)
 	if err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func (s *Server) setExternal(r *request) error {
 }
 
 func (s *Server) deleteTopic(r *request) error {
-	if err := s.cfg.Store.DeleteTopic(r, r.param("app"), r.param("topic")); err != nil {
+	if err := s.cfg.Store.DeleteTopic(r.patience(), r.param("app"), r.param("topic")); err != nil {
 		return err
 	}
 	return r.done()

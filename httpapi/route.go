@@ -34,14 +34,6 @@ type request struct {
 	principal picloud.Principal
 }
 
-// Done returns nil: a request that has begun is finished, also when the server
-// shuts down meanwhile. Else a publish could be stored and refused at once.
-// Shutdown has its own limit, and the store answers everybody when it ends.
-func (r *request) Done() <-chan struct{} { return nil }
-
-// Err returns nil, as Done promises.
-func (r *request) Err() error { return nil }
-
 type param struct{ name, value string }
 
 // param returns a parameter of the path.

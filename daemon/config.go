@@ -104,19 +104,19 @@ var Settings = []Setting{
 
 	{"publish.max_bytes", "PICLOUD_PUBLISH_MAX_BYTES", "", "262144", "Largest event in bytes, up to 1048576.", false, number(func(c *Config) *int { return &c.PublishMaxBytes }, 1, picloud.LimitMaxData)},
 
-	{"realtime.heartbeat_sec", "PICLOUD_REALTIME_HEARTBEAT_SEC", "", "30", "Seconds of silence after which a stream gets a comment.", false, seconds(func(c *Config) *time.Duration { return &c.Heartbeat }, 1, 3600)},
+	{"realtime.heartbeat_sec", "PICLOUD_REALTIME_HEARTBEAT_SEC", "", "30", "Seconds of silence after which a stream gets a comment.", false, seconds(func(c *Config) *time.Duration { return &c.Heartbeat }, 3600)},
 	{"realtime.broadcast_capacity", "PICLOUD_REALTIME_BROADCAST_CAPACITY", "", "64", "Events a slow subscriber may fall behind on a topic before it gets a gap.", false, number(func(c *Config) *int { return &c.Capacity }, 1, 10_000)},
-	{"realtime.write_timeout_sec", "PICLOUD_REALTIME_WRITE_TIMEOUT_SEC", "", "30", "Seconds after which a subscriber that takes nothing is cut.", false, seconds(func(c *Config) *time.Duration { return &c.WriteTimeout }, 1, 3600)},
+	{"realtime.write_timeout_sec", "PICLOUD_REALTIME_WRITE_TIMEOUT_SEC", "", "30", "Seconds after which a subscriber that takes nothing is cut.", false, seconds(func(c *Config) *time.Duration { return &c.WriteTimeout }, 3600)},
 	{"realtime.max_subscribers", "PICLOUD_REALTIME_MAX_SUBSCRIBERS", "", "0", "Streams in total. 0: from the board's memory.", false, number(func(c *Config) *int { return &c.MaxSubscribers }, 0, 1_000_000)},
 	{"realtime.max_per_app", "PICLOUD_REALTIME_MAX_PER_APP", "", "0", "Streams of one app. 0: as in total.", false, number(func(c *Config) *int { return &c.MaxPerApp }, 0, 1_000_000)},
 	{"realtime.max_per_address", "PICLOUD_REALTIME_MAX_PER_ADDRESS", "", "0", "Streams of one address. 0: a quarter of the total.", false, number(func(c *Config) *int { return &c.MaxPerAddress }, 0, 1_000_000)},
 
-	{"subscriber_token.ttl_min_sec", "PICLOUD_SUBSCRIBER_TOKEN_TTL_MIN_SEC", "", "10", "Shortest life of a subscriber token in seconds.", false, seconds(func(c *Config) *time.Duration { return &c.TokenTTLMin }, 1, 1<<31-1)},
-	{"subscriber_token.ttl_max_sec", "PICLOUD_SUBSCRIBER_TOKEN_TTL_MAX_SEC", "", "86400", "Longest life of a subscriber token in seconds.", false, seconds(func(c *Config) *time.Duration { return &c.TokenTTLMax }, 1, 1<<31-1)},
-	{"subscriber_token.ttl_default_sec", "PICLOUD_SUBSCRIBER_TOKEN_TTL_DEFAULT_SEC", "", "3600", "Life of a subscriber token that does not say, in seconds.", false, seconds(func(c *Config) *time.Duration { return &c.TokenTTLDefault }, 1, 1<<31-1)},
+	{"subscriber_token.ttl_min_sec", "PICLOUD_SUBSCRIBER_TOKEN_TTL_MIN_SEC", "", "10", "Shortest life of a subscriber token in seconds.", false, seconds(func(c *Config) *time.Duration { return &c.TokenTTLMin }, 1<<31-1)},
+	{"subscriber_token.ttl_max_sec", "PICLOUD_SUBSCRIBER_TOKEN_TTL_MAX_SEC", "", "86400", "Longest life of a subscriber token in seconds.", false, seconds(func(c *Config) *time.Duration { return &c.TokenTTLMax }, 1<<31-1)},
+	{"subscriber_token.ttl_default_sec", "PICLOUD_SUBSCRIBER_TOKEN_TTL_DEFAULT_SEC", "", "3600", "Life of a subscriber token that does not say, in seconds.", false, seconds(func(c *Config) *time.Duration { return &c.TokenTTLDefault }, 1<<31-1)},
 
 	{"retention.max_events", "PICLOUD_RETENTION_MAX_EVENTS", "", "10000", "Newest events kept of a topic that does not say.", false, number(func(c *Config) *int { return &c.Retention.MaxEvents }, 1, 1<<31-1)},
-	{"retention.max_age_sec", "PICLOUD_RETENTION_MAX_AGE_SEC", "", "604800", "Age up to which its events are kept, in seconds.", false, seconds(func(c *Config) *time.Duration { return &c.Retention.MaxAge }, 1, 1<<31-1)},
+	{"retention.max_age_sec", "PICLOUD_RETENTION_MAX_AGE_SEC", "", "604800", "Age up to which its events are kept, in seconds.", false, seconds(func(c *Config) *time.Duration { return &c.Retention.MaxAge }, 1<<31-1)},
 	{"retention.max_bytes", "PICLOUD_RETENTION_MAX_BYTES", "", "67108864", "Bytes of data kept of it.", false, size(func(c *Config) *int64 { return &c.Retention.MaxBytes }, 1)},
 
 	{"storage.journal_bytes", "PICLOUD_STORAGE_JOURNAL_BYTES", "", "268435456", "Disk budget of the journal in bytes; beyond it the oldest history goes.", false, size(func(c *Config) *int64 { return &c.JournalBytes }, 32<<20)},
@@ -166,12 +166,12 @@ func size(at func(*Config) *int64, lo int64) field {
 	}
 }
 
-func seconds(at func(*Config) *time.Duration, lo, hi int) field {
+func seconds(at func(*Config) *time.Duration, hi int) field {
 	return field{
 		set: func(c *Config, v string) error {
 			n, err := strconv.Atoi(v)
-			if err != nil || n < lo || n > hi {
-				return fmt.Errorf("%q: use a whole number of seconds from %d to %d", v, lo, hi)
+			if err != nil || n < 1 || n > hi {
+				return fmt.Errorf("%q: use a whole number of seconds from 1 to %d", v, hi)
 			}
 			*at(c) = time.Duration(n) * time.Second
 			return nil

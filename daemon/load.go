@@ -84,8 +84,7 @@ func loadFile(c *Config, name string) []error {
 func parseTOML(c *Config, name string, b []byte) []error {
 	var whole map[string]any
 	if err := toml.Unmarshal(b, &whole); err != nil { // finds what is not TOML, duplicates included
-		var at *toml.DecodeError
-		if errors.As(err, &at) {
+		if at, ok := errors.AsType[*toml.DecodeError](err); ok {
 			line, _ := at.Position()
 			return []error{fmt.Errorf("%s:%d: %w", name, line, err)}
 		}

@@ -73,7 +73,7 @@ func reload(cfg Config, opt Options, level *slog.LevelVar, log *slog.Logger) Con
 	if len(live) == 0 && len(restart) == 0 {
 		return cfg
 	}
-	level.Set(fresh.LogLevel)
 	log.Info("configuration reloaded", slog.Any("applied", live), slog.Any("needs_restart", restart))
+	level.Set(fresh.LogLevel) // after the message, which a higher level would hide
 	return fresh
 }

@@ -64,16 +64,16 @@ func Run(ctx context.Context, cfg Config, opt Options) error {
 	log = log.With(slog.String("component", "daemon"))
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	storePart := start(cancel, "store", m.store.Run)
-	hubPart := start(cancel, "realtime", m.hub.Run)
+	storePart := start(ctx, cancel, "store", m.store.Run)
+	hubPart := start(ctx, cancel, "realtime", m.hub.Run)
 	parts := []*part{}
 	if m.spool != nil {
-		parts = append(parts, start(cancel, "spool", m.spool.Run))
+		parts = append(parts, start(ctx, cancel, "spool", m.spool.Run))
 	}
-	tcp := start(cancel, "http", func(context.Context) error { return m.api.Serve(m.tcp) })
-	unix := start(cancel, "socket", func(context.Context) error { return m.api.ServeLocal(m.unix) })
-	watch := start(cancel, "reload", func(ctx context.Context) error { return reloads(ctx, cfg, opt, level, log) })
-	beat := start(cancel, "watchdog", func(ctx context.Context) error { return watchdog(ctx, m) })
+	tcp := start(ctx, cancel, "http", func(context.Context) error { return m.api.Serve(m.tcp) })
+	unix := start(ctx, cancel, "socket", func(context.Context) error { return m.api.ServeLocal(m.unix) })
+	watch := start(ctx, cancel, "reload", func(ctx context.Context) error { return reloads(ctx, cfg, opt, level, log) })
+	beat := start(ctx, cancel, "watchdog", func(ctx context.Context) error { return watchdog(ctx, m) })
 
 	l.serving.Store(true)
 	log.Info("serving", slog.String("listen", m.tcp.Addr().String()), slog.String("socket", cfg.SocketPath()),
@@ -113,9 +113,10 @@ type part struct {
 	done   chan error
 }
 
-// start runs a part. When it ends by itself the whole node stops.
-func start(cancel context.CancelCauseFunc, name string, run func(context.Context) error) *part {
-	ctx, stop := context.WithCancel(context.Background())
+// start runs a part, which ends when it is stopped, and not with the node's
+// context. When it fails by itself the whole node stops.
+func start(node context.Context, cancel context.CancelCauseFunc, name string, run func(context.Context) error) *part {
+	ctx, stop := context.WithCancel(context.WithoutCancel(node))
 	p := &part{name: name, cancel: stop, done: make(chan error, 1)}
 	go func() {
 		err := run(ctx)
@@ -141,10 +142,10 @@ func (p *part) stop(limit time.Duration) error {
 	}
 }
 
-// errSignal is why a node stops in the ordinary way.
-type errSignal struct{ os.Signal }
+// signalError is why a node stops in the ordinary way.
+type signalError struct{ os.Signal }
 
-func (e errSignal) Error() string { return "signal: " + e.String() }
+func (e signalError) Error() string { return "signal: " + e.String() }
 
 // WithSignals returns a context that ends with SIGTERM or SIGINT. A second
 // signal ends the process at once: the journal is made for that.
@@ -155,7 +156,7 @@ func WithSignals(parent context.Context) (context.Context, context.CancelFunc) {
 	go func() {
 		select {
 		case s := <-signals:
-			cancel(errSignal{s})
+			cancel(signalError{s})
 		case <-ctx.Done():
 			return
 		}

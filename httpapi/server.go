@@ -107,6 +107,7 @@ func New(cfg Config) (*Server, error) {
 		WriteTimeout:                  s.cfg.WriteTimeout,
 		IdleTimeout:                   s.cfg.IdleTimeout,
 		Concurrency:                   s.cfg.MaxRequests,
+		MaxIdleWorkerDuration:         time.Second, // a goroutine that rests is memory
 		MaxRequestBodySize:            maxBody,
 		ReadBufferSize:                16 << 10, // 64 topics and a token in one URL
 		ReduceMemoryUsage:             true,

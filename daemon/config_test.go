@@ -1,0 +1,124 @@
+package daemon_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/picloud/picloud/daemon"
+)
+
+// write puts files below a directory and returns the main one's path.
+func write(t *testing.T, files map[string]string) string {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range files {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return filepath.Join(dir, "picloud.toml")
+}
+
+// OP-2: defaults, file, conf.d in order, environment, flags; later ones win.
+func TestLaterSourcesWin(t *testing.T) {
+	t.Parallel()
+	file := write(t, map[string]string{
+		"picloud.toml":    "name = \"file\"\nlisten = \"1.2.3.4:1\"\ntrusted_proxies = [\"10.0.0.0/8\", \"192.168.1.1\"]\n[realtime]\nheartbeat_sec = 1_5\n[publish]\nmax_bytes = 1000\n",
+		"conf.d/20.toml":  "[publish]\nmax_bytes = 3000\n",
+		"conf.d/10.toml":  "publish.max_bytes = 2000\nname = \"conf.d\"\n",
+		"conf.d/note.txt": "not read",
+	})
+	c, err := daemon.Load(daemon.Source{
+		File: file, Env: []string{"PATH=/bin", "PICLOUD_NAME=env", "PICLOUD_LISTEN=5.6.7.8:2", "PICLOUD_KEY=x"},
+		Flags: map[string]string{"listen": "9.9.9.9:3", "data": "/somewhere"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Name != "env" || c.Listen != "9.9.9.9:3" || c.PublishMaxBytes != 3000 || c.Heartbeat != 15*time.Second ||
+		len(c.TrustedProxies) != 2 || c.Data != "/somewhere" || c.Capacity != 64 || c.SocketPath() != "/somewhere/picloud.sock" {
+		t.Errorf("%+v", c)
+	}
+}
+
+// OP-2: every fault names where it is, and all are told at once.
+func TestFaultsNameTheirPlace(t *testing.T) {
+	t.Parallel()
+	file := write(t, map[string]string{
+		"picloud.toml": "listen = \"x\"\n\n[realtime]\nheartbeat_sec = 0\nheartbeat_secs = 1\ncolour = true\n[publish]\nmax_bytes = \"many\"\n",
+	})
+	_, err := daemon.Load(daemon.Source{File: file, Env: []string{"PICLOUD_LISTENS=x", "PICLOUD_LOG_LEVEL=loud"}, Flags: map[string]string{}})
+	if err == nil {
+		t.Fatal("accepted")
+	}
+	for _, want := range []string{
+		file + ":4: realtime.heartbeat_sec: \"0\"",
+		file + ":5: unknown setting \"realtime.heartbeat_secs\"; did you mean realtime.heartbeat_sec?",
+		file + ":6: unknown setting \"realtime.colour\"",
+		file + ":8: publish.max_bytes: \"many\"",
+		"unknown variable PICLOUD_LISTENS; did you mean PICLOUD_LISTEN?",
+		"PICLOUD_LOG_LEVEL: \"loud\"",
+	} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is missing in:\n%v", want, err)
+		}
+	}
+}
+
+func TestFilesThatCannotBeRead(t *testing.T) {
+	t.Parallel()
+	if _, err := daemon.Load(daemon.Source{File: "/nowhere/picloud.toml"}); err == nil {
+		t.Error("a file that was named is missing, and nobody says so")
+	}
+	file := write(t, map[string]string{"picloud.toml": "name = \"a\"\nname = \"b\"\n"})
+	if _, err := daemon.Load(daemon.Source{File: file}); err == nil || !strings.Contains(err.Error(), file) {
+		t.Errorf("duplicate key: %v", err)
+	}
+	file = write(t, map[string]string{"picloud.toml": "= nothing"})
+	if _, err := daemon.Load(daemon.Source{File: file}); err == nil || !strings.Contains(err.Error(), file+":1") {
+		t.Errorf("no TOML: %v", err)
+	}
+}
+
+// The bounds between settings are checked too.
+func TestTokenTimesMustFit(t *testing.T) {
+	t.Parallel()
+	_, err := daemon.Load(daemon.Source{File: write(t, map[string]string{"picloud.toml": "subscriber_token.ttl_min_sec = 7200\n"})})
+	if err == nil || !strings.Contains(err.Error(), "subscriber_token") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestShowListsEverySetting(t *testing.T) {
+	t.Parallel()
+	text := daemon.DefaultConfig().Show()
+	for _, s := range daemon.Settings {
+		if !strings.Contains(text, s.Key+" ") {
+			t.Errorf("%s is not shown", s.Key)
+		}
+		if s.Env != "PICLOUD_"+strings.ToUpper(strings.ReplaceAll(s.Key, ".", "_")) {
+			t.Errorf("%s has the variable %s", s.Key, s.Env)
+		}
+	}
+}
+
+func FuzzConfig(f *testing.F) {
+	f.Add("name = \"x\"\n[log]\nlevel = \"debug\"\n")
+	f.Add("a.b = [1, [2]]\n")
+	f.Add("data = 1979-05-27\n")
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, text string) {
+		path := filepath.Join(dir, "f.toml")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = daemon.Load(daemon.Source{File: path}) // must not panic
+	})
+}

@@ -451,6 +451,36 @@ func TestSlowReaderIsToldItsGap(t *testing.T) {
 	}
 }
 
+// RT-7: large events are not kept for a slow reader without bound, whatever the
+// capacity says.
+func TestLargeEventsAreKeptInBounds(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, realtime.Config{Capacity: 1000})
+	s := n.subscribe(t, realtime.Subscription{Topics: []string{"t"}})
+	s.expect(t, "open")
+	pad := strings.Repeat("x", 200_000)
+	const total = 200
+	for i := range total {
+		n.publish(t, "t", fmt.Sprintf(`[%d,"%s"]`, i, pad))
+	}
+	missed, got := 0, 0
+	for missed+got < total {
+		f := s.must(t)
+		if f.event != "gap" {
+			got++
+			continue
+		}
+		var g struct{ Missed int }
+		if err := json.Unmarshal([]byte(f.data), &g); err != nil {
+			t.Fatal(err)
+		}
+		missed += g.Missed
+	}
+	if missed == 0 {
+		t.Error("all was kept")
+	}
+}
+
 // RT-7: with lossless the server refills from the journal.
 func TestLosslessReaderMissesNothing(t *testing.T) {
 	t.Parallel()

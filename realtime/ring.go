@@ -45,7 +45,7 @@ func newRing(h *Hub, topic string, last uint64) *ring {
 }
 
 // add encodes an event. Older entries go when nobody may need them any more, or
-// when there are too many.
+// when there are too many: large events must not fill a small board's memory.
 func (r *ring) add(e *picloud.Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -68,7 +68,11 @@ func (r *ring) trim() {
 		}
 	}
 	n := 0
-	for len(r.entries)-n > r.retain && (r.first+uint64(n) < offered || len(r.entries)-n > maxEntries || r.bytes > maxBytes) { // #nosec G115 -- an index
+	for kept := len(r.entries); kept > 1; kept-- {
+		unneeded := kept > r.retain && r.first+uint64(n) < offered // #nosec G115 -- an index
+		if !unneeded && kept <= maxEntries && r.bytes <= maxBytes {
+			break
+		}
 		r.evicted = r.entries[n].seq
 		r.bytes -= int(r.entries[n].end - r.entries[n].start)
 		n++

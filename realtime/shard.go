@@ -314,7 +314,7 @@ func (s *shard) inspect() {
 		case sub.blocked && sub.stalledAt <= dead:
 			s.hub.metrics.cut.Inc()
 			s.drop(sub)
-		case !sub.blocked && sub.opened && sub.lastSent <= silent:
+		case !sub.blocked && sub.state == stateLive && sub.lastSent <= silent: // in catch-up it could cut into the page on its way
 			s.write(sub, heartbeat)
 		}
 	}

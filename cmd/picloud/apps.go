@@ -10,7 +10,7 @@ import (
 )
 
 func (c *cli) appsCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "apps", Short: "List, create, change and delete apps"}
+	cmd := group("apps", "List, create, change and delete apps")
 	list := &cobra.Command{Use: "list", Short: "List the apps", Args: exactly(0), RunE: func(cmd *cobra.Command, _ []string) error {
 		var b httpapi.Apps
 		if err := c.call(cmd.Context(), http.MethodGet, "/v1/apps", nil, &b); err != nil {

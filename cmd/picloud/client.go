@@ -12,7 +12,8 @@ import (
 	"net/url"
 	"os"
 	"strings"
-	"text/tabwriter"
+	"syscall"
+	"time"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/daemon"
@@ -36,9 +37,9 @@ type refusedError struct{ httpapi.Problem }
 // Error says what is wrong and what to do.
 func (e *refusedError) Error() string {
 	if e.Detail == "" {
-		return e.Title
+		return plain(e.Title)
 	}
-	return e.Title + ": " + e.Detail
+	return plain(e.Title + ": " + e.Detail)
 }
 
 func (e *refusedError) exitCode() int {
@@ -52,33 +53,79 @@ func (e *refusedError) exitCode() int {
 	}
 }
 
+// errDenied says that this user may not use the socket.
+var errDenied = errors.New("this user may not operate the node")
+
 // client finds the node: by URL when one is given, else at its socket.
 func (c *cli) client() *client {
-	base := or(c.url, os.Getenv("PICLOUD_URL"))
 	key := or(c.key, os.Getenv("PICLOUD_KEY"))
-	if base != "" {
-		return &client{http: &http.Client{}, base: strings.TrimSuffix(base, "/"), key: key, name: base}
+	if base := c.baseURL(key); base != "" {
+		var d net.Dialer
+		web := caller(d.DialContext)
+		web.Proxy = http.ProxyFromEnvironment
+		return &client{http: &http.Client{Transport: web}, base: base, key: key, name: base}
 	}
 	path := c.socketPath()
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "unix", path)
 	}
-	return &client{http: &http.Client{Transport: &http.Transport{DialContext: dial}}, base: "http://picloud", key: key, name: path}
+	return &client{http: &http.Client{Transport: caller(dial)}, base: "http://picloud", key: key, name: path}
+}
+
+// patience is how long a node may take until it begins to answer. It is more
+// than the node gives itself for a commit.
+const patience = time.Minute
+
+func caller(dial func(ctx context.Context, network, addr string) (net.Conn, error)) *http.Transport {
+	return &http.Transport{
+		DialContext: dial, TLSHandshakeTimeout: 10 * time.Second, ResponseHeaderTimeout: patience, IdleConnTimeout: time.Minute,
+	}
+}
+
+// baseURL returns the URL that was given, or "" for the socket. PICLOUD_LISTEN,
+// which a node and its operator may share, says where the node is when there is
+// a key to show it and nothing says where its socket is.
+func (c *cli) baseURL(key string) string {
+	base := or(c.url, os.Getenv("PICLOUD_URL"))
+	if base == "" && key != "" && or(c.socket, os.Getenv("PICLOUD_SOCKET"), c.data, os.Getenv("PICLOUD_DATA")) == "" {
+		base = reachable(os.Getenv("PICLOUD_LISTEN"))
+	}
+	if base != "" && !strings.Contains(base, "://") {
+		base = "http://" + base
+	}
+	return strings.TrimSuffix(base, "/")
+}
+
+// reachable turns an address to listen on into one to call.
+func reachable(listen string) string {
+	host, port, err := net.SplitHostPort(listen)
+	if err != nil {
+		return ""
+	}
+	if ip := net.ParseIP(host); host == "" || (ip != nil && ip.IsUnspecified()) {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port)
 }
 
 // socketPath returns where the node's socket is, as the node itself finds it.
 func (c *cli) socketPath() string {
-	if path := or(c.socket, os.Getenv("PICLOUD_SOCKET")); path != "" {
-		return path
+	src := daemon.Source{File: c.config, Env: os.Environ(), Flags: map[string]string{}}
+	if c.data != "" {
+		src.Flags["data"] = c.data
 	}
-	if data := or(c.data, os.Getenv("PICLOUD_DATA")); data != "" {
-		return daemon.Config{Data: data}.SocketPath()
+	if c.socket != "" {
+		src.Flags["socket"] = c.socket
 	}
-	if cfg, err := daemon.Load(daemon.Source{File: c.config}); err == nil {
+	if cfg, err := daemon.Load(src); err == nil {
 		return cfg.SocketPath()
 	}
-	return daemon.DefaultConfig().SocketPath()
+	// The configuration may be none of this user's business.
+	return daemon.Config{
+		Data:   or(c.data, os.Getenv("PICLOUD_DATA"), daemon.DefaultData),
+		Socket: or(c.socket, os.Getenv("PICLOUD_SOCKET")),
+	}.SocketPath()
 }
 
 func or(values ...string) string {
@@ -123,6 +170,9 @@ func (cl *client) send(ctx context.Context, method, path string, body []byte, he
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
+		if errors.Is(err, syscall.EACCES) {
+			return nil, fmt.Errorf("%w: %s is for root and the members of its group; 'sudo usermod -aG picloud $USER' and a new login make you one", errDenied, cl.name)
+		}
 		return nil, fmt.Errorf("%w at %s (%w); is it running? 'picloud doctor' looks closer", errUnreachable, cl.name, errors.Unwrap(err))
 	}
 	if res.StatusCode < 400 {
@@ -159,34 +209,4 @@ func (c *cli) call(ctx context.Context, method, path string, in, out any) error 
 		return fmt.Errorf("read the answer: %w", err)
 	}
 	return nil
-}
-
-func (c *cli) printf(format string, args ...any) { fmt.Fprintf(c.out, format, args...) }
-
-// print writes JSON, indented for people.
-func (c *cli) print(v any) error {
-	b, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return err
-	}
-	c.printf("%s\n", b)
-	return nil
-}
-
-// table prints rows under a heading.
-func (c *cli) table(heading string, rows [][]string) {
-	w := tabwriter.NewWriter(c.out, 0, 4, 2, ' ', 0)
-	fmt.Fprintln(w, strings.ReplaceAll(heading, " ", "\t"))
-	for _, r := range rows {
-		fmt.Fprintln(w, strings.Join(r, "\t"))
-	}
-	_ = w.Flush() // nothing else could be told where this cannot
-}
-
-// when writes a time for people.
-func when(t httpapi.Time) string {
-	if t.IsZero() {
-		return "-"
-	}
-	return t.Local().Format("2006-01-02 15:04:05")
 }

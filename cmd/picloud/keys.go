@@ -12,7 +12,7 @@ import (
 )
 
 func (c *cli) keysCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "keys", Short: "List, create and revoke API keys"}
+	cmd := group("keys", "List, create and revoke API keys")
 	list := &cobra.Command{Use: "list", Short: "List the API keys", Args: exactly(0), RunE: func(cmd *cobra.Command, _ []string) error {
 		var b httpapi.Keys
 		if err := c.call(cmd.Context(), http.MethodGet, "/v1/keys", nil, &b); err != nil {
@@ -35,7 +35,11 @@ func (c *cli) keysCommand() *cobra.Command {
 	var b httpapi.NewKey
 	var ttl time.Duration
 	create := &cobra.Command{Use: "create", Short: "Create an API key and show it, this once", Args: exactly(0), RunE: func(cmd *cobra.Command, _ []string) error {
-		b.App, b.TTLSec = c.app, int64(ttl/time.Second)
+		var err error
+		if b.TTLSec, err = wholeSeconds("ttl", ttl); err != nil {
+			return err
+		}
+		b.App = c.app
 		var k httpapi.CreatedKey
 		if err := c.call(cmd.Context(), http.MethodPost, "/v1/keys", b, &k); err != nil {
 			return err
@@ -58,11 +62,15 @@ func (c *cli) keysCommand() *cobra.Command {
 }
 
 func (c *cli) tokensCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "tokens", Short: "Issue subscriber tokens and rotate their signing keys"}
+	cmd := group("tokens", "Issue subscriber tokens and rotate their signing keys")
 	var b httpapi.NewToken
 	var ttl time.Duration
 	mint := &cobra.Command{Use: "mint TOPIC…", Short: "Issue a subscriber token", Args: usage(cobra.MinimumNArgs(1)), RunE: func(cmd *cobra.Command, args []string) error {
-		b.Topics, b.TTLSec = args, int64(ttl/time.Second)
+		var err error
+		if b.TTLSec, err = wholeSeconds("ttl", ttl); err != nil {
+			return err
+		}
+		b.Topics = args
 		var t httpapi.Token
 		if err := c.call(cmd.Context(), http.MethodPost, c.appPath("subscriber-tokens"), b, &t); err != nil {
 			return err
@@ -83,7 +91,10 @@ func (c *cli) tokensCommand() *cobra.Command {
 	}}
 	var overlap time.Duration
 	rotate := &cobra.Command{Use: "rotate", Short: "Make a new signing key", Args: exactly(0), RunE: func(cmd *cobra.Command, _ []string) error {
-		seconds := int64(overlap / time.Second)
+		seconds, err := wholeSeconds("overlap", overlap)
+		if err != nil {
+			return err
+		}
 		var k httpapi.SigningKey
 		if err := c.call(cmd.Context(), http.MethodPost, c.appPath("signing-keys", "rotate"), httpapi.Rotation{OverlapSec: &seconds}, &k); err != nil {
 			return err

@@ -37,13 +37,17 @@ var errUsage = errors.New("usage")
 func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	ctx, stop := daemon.WithSignals(context.Background())
 	defer stop()
-	c := &cli{in: in, out: out, err: errOut}
+	written := &output{w: out}
+	c := &cli{in: in, out: written, err: errOut}
 	root := c.root()
 	root.SetArgs(args)
 	root.SetIn(in)
-	root.SetOut(out)
+	root.SetOut(written)
 	root.SetErr(errOut)
 	err := root.ExecuteContext(ctx)
+	if err == nil {
+		err = written.err
+	}
 	if err == nil {
 		return 0
 	}
@@ -58,6 +62,8 @@ func exitCode(err error) int {
 		return refused.exitCode()
 	case errors.Is(err, errUnreachable):
 		return exitUnreachable
+	case errors.Is(err, errDenied):
+		return exitRefused
 	case errors.Is(err, errUsage):
 		return exitUsage
 	}
@@ -74,14 +80,14 @@ type cli struct {
 }
 
 func (c *cli) root() *cobra.Command {
-	root := &cobra.Command{
+	root := grouped(&cobra.Command{
 		Use:           "picloud",
 		Short:         "A small, dependable cloud for the room it stands in",
 		Long:          "PiCloud publishes events from pins, sensors, programs and files, keeps them, and streams them\nto browsers. 'picloud serve' runs a node; the other commands operate one.\n\nExit codes: 0 done, 1 error, 2 usage, 3 no node answers, 4 refused, 5 not found, 6 try again later.",
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Version:       version,
-	}
+	})
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
 	f := root.PersistentFlags()
 	f.StringVar(&c.config, "config", "", "configuration file (default "+daemon.DefaultFile+")")

@@ -49,7 +49,7 @@ func (c *cli) source(cmd *cobra.Command) daemon.Source {
 }
 
 func (c *cli) configCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "config", Short: "Check or show the configuration"}
+	cmd := group("config", "Check or show the configuration")
 	cmd.AddCommand(
 		&cobra.Command{
 			Use: "check", Short: "Say whether the configuration is sound", Args: exactly(0),

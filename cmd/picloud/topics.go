@@ -27,17 +27,32 @@ func (f *topicFlags) add(cmd *cobra.Command) {
 	cmd.Flags().Int64Var(&f.maxBytes, "max-bytes", 0, "bytes of data kept; 0: the node's default")
 }
 
-func (f *topicFlags) retention(cmd *cobra.Command) *httpapi.Retention {
-	for _, name := range []string{"max-events", "max-age", "max-bytes"} {
-		if cmd.Flags().Changed(name) {
-			return &httpapi.Retention{MaxEvents: f.maxEvents, MaxAgeSec: int64(f.maxAge / time.Second), MaxBytes: f.maxBytes}
+// retains reports whether the retention is to change.
+func (f *topicFlags) retains(cmd *cobra.Command) bool {
+	is := cmd.Flags().Changed
+	return is("max-events") || is("max-age") || is("max-bytes")
+}
+
+// retention returns r with what was given on the command line. A request
+// replaces all limits together, so what was not given must be in it.
+func (f *topicFlags) retention(cmd *cobra.Command, r httpapi.Retention) (*httpapi.Retention, error) {
+	if cmd.Flags().Changed("max-events") {
+		r.MaxEvents = f.maxEvents
+	}
+	if cmd.Flags().Changed("max-bytes") {
+		r.MaxBytes = f.maxBytes
+	}
+	if cmd.Flags().Changed("max-age") {
+		var err error
+		if r.MaxAgeSec, err = wholeSeconds("max-age", f.maxAge); err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	return &r, nil
 }
 
 func (c *cli) topicsCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "topics", Short: "List, register, change and delete topics"}
+	cmd := group("topics", "List, register, change and delete topics")
 	list := &cobra.Command{Use: "list", Short: "List the registered topics of the app", Args: exactly(0), RunE: func(cmd *cobra.Command, _ []string) error {
 		var b httpapi.Topics
 		if err := c.call(cmd.Context(), http.MethodGet, c.appPath("topics"), nil, &b); err != nil {
@@ -51,13 +66,27 @@ func (c *cli) topicsCommand() *cobra.Command {
 	var f topicFlags
 	var external bool
 	create := &cobra.Command{Use: "create TOPIC", Short: "Register a topic", Args: exactly(1), RunE: func(cmd *cobra.Command, args []string) error {
+		retention, err := f.retention(cmd, httpapi.Retention{})
+		if err != nil {
+			return err
+		}
 		return c.oneTopic(cmd, http.MethodPost, c.appPath("topics"), httpapi.NewTopic{
-			Name: args[0], Description: f.description, External: external, AuthMode: f.auth, Durability: f.durability, Retention: f.retention(cmd),
+			Name: args[0], Description: f.description, External: external, AuthMode: f.auth, Durability: f.durability, Retention: retention,
 		})
 	}}
 	create.Flags().BoolVar(&external, "external", false, "outsiders may subscribe")
 	update := &cobra.Command{Use: "update TOPIC", Short: "Change a topic", Args: exactly(1), RunE: func(cmd *cobra.Command, args []string) error {
-		p := httpapi.TopicPatch{Retention: f.retention(cmd)}
+		var p httpapi.TopicPatch
+		if f.retains(cmd) {
+			var now httpapi.Topic
+			err := c.call(cmd.Context(), http.MethodGet, c.appPath("topics", args[0]), nil, &now)
+			if err != nil {
+				return err
+			}
+			if p.Retention, err = f.retention(cmd, now.Retention); err != nil {
+				return err
+			}
+		}
 		for name, field := range map[string]struct {
 			to   **string
 			from *string

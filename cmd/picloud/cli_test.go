@@ -1,0 +1,239 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/picloud/picloud/daemon"
+	"github.com/picloud/picloud/httpapi"
+)
+
+// startNode runs a real node in this process. Its folder has a short name,
+// because the path of a socket may have 107 bytes at most.
+func startNode(t *testing.T) daemon.Config {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "pc-") //nolint:usetesting // t.TempDir is too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	cfg := daemon.DefaultConfig()
+	cfg.Data, cfg.Listen = filepath.Join(dir, "data"), "127.0.0.1:0"
+	t.Cleanup(runNode(t, cfg))
+	return cfg
+}
+
+// runNode runs a node until the returned function is called.
+func runNode(t *testing.T, cfg daemon.Config) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	serves, ended := make(chan string, 1), make(chan error, 1)
+	go func() {
+		ended <- daemon.Run(ctx, cfg, daemon.Options{
+			Build: daemon.Build{Version: version}, Log: io.Discard, Serves: func(addr string) { serves <- addr },
+		})
+	}()
+	select {
+	case <-serves:
+	case err := <-ended:
+		t.Fatal(err)
+	}
+	return sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// do runs a command as main does.
+func do(t *testing.T, cfg daemon.Config, in string, args ...string) (out, errOut string, code int) {
+	t.Helper()
+	var o, e bytes.Buffer
+	code = run(append([]string{"--data", cfg.Data}, args...), strings.NewReader(in), &o, &e)
+	return o.String(), e.String(), code
+}
+
+// ok runs a command that must succeed.
+func ok(t *testing.T, cfg daemon.Config, args ...string) string {
+	t.Helper()
+	out, errOut, code := do(t, cfg, "", args...)
+	if code != 0 {
+		t.Fatalf("%v ended with %d: %s", args, code, errOut)
+	}
+	return out
+}
+
+// OP-1: every exit code that the help promises.
+func TestExitCodes(t *testing.T) {
+	t.Parallel()
+	cfg := startNode(t)
+	away := daemon.Config{Data: t.TempDir()}
+	for _, test := range []struct {
+		cfg  daemon.Config
+		code int
+		says string
+		args string
+	}{
+		{cfg, 0, "", "apps"},
+		{cfg, 0, "", "status"},
+		{cfg, 1, "no such file", "restore no-such-file"},
+		{cfg, 2, "did you mean topics", "topisc"},
+		{cfg, 2, "did you mean list", "apps lsit"},
+		{cfg, 2, "unknown flag", "apps list --nope"},
+		{cfg, 2, "arg(s)", "apps show"},
+		{cfg, 2, "on or off", "topics external door maybe"},
+		{cfg, 2, "1s or more", "keys create --scope app:read --ttl 500ms"},
+		{cfg, 2, "1s or more", "tokens mint door --ttl -1h"},
+		{away, 3, "no node answers", "apps list"},
+		{cfg, 4, "exists already", "apps create default"},
+		{cfg, 4, "not valid", "apps create Wrong"},
+		{cfg, 5, "no such app", "topics list --app none"},
+		{cfg, 5, "no such key", "keys revoke none"},
+	} {
+		_, errOut, code := do(t, test.cfg, "", strings.Fields(test.args)...)
+		if code != test.code || !strings.Contains(errOut, test.says) {
+			t.Errorf("%s: ended with %d, want %d with %q: %s", test.args, code, test.code, test.says, errOut)
+		}
+	}
+}
+
+func TestExitCodeOfEveryStatus(t *testing.T) {
+	t.Parallel()
+	for status, want := range map[int]int{400: exitRefused, 401: exitRefused, 403: exitRefused, 404: exitNotFound, 409: exitRefused, 422: exitRefused, 429: exitBusy, 500: exitBusy, 503: exitBusy, 507: exitBusy} {
+		if got := exitCode(&refusedError{httpapi.Problem{Status: status}}); got != want {
+			t.Errorf("%d: exit code %d, want %d", status, got, want)
+		}
+	}
+}
+
+// What one limit of a topic is set to leaves the others alone.
+func TestTopicKeepsTheLimitsThatAreNotGiven(t *testing.T) {
+	t.Parallel()
+	cfg := startNode(t)
+	ok(t, cfg, "topics", "create", "door", "--max-events", "5", "--max-age", "1h")
+	var topic httpapi.Topic
+	if err := json.Unmarshal([]byte(ok(t, cfg, "topics", "update", "door", "--max-bytes", "1000", "--json")), &topic); err != nil {
+		t.Fatal(err)
+	}
+	if want := (httpapi.Retention{MaxEvents: 5, MaxAgeSec: 3600, MaxBytes: 1000}); topic.Retention != want {
+		t.Errorf("retention %+v, want %+v", topic.Retention, want)
+	}
+}
+
+// A description cannot write to the operator's terminal.
+func TestTablesArePlain(t *testing.T) {
+	t.Parallel()
+	cfg := startNode(t)
+	ok(t, cfg, "apps", "create", "evil", "--description", "a\x1b[2Jb\tc\nd")
+	out := ok(t, cfg, "apps", "list")
+	if strings.ContainsAny(out, "\x1b\t") || strings.Count(out, "\n") != 3 {
+		t.Errorf("the table is %q", out)
+	}
+}
+
+// AU-2: the key is there to be used by a script.
+func TestKeysInJSON(t *testing.T) {
+	t.Parallel()
+	cfg := startNode(t)
+	var k httpapi.CreatedKey
+	if err := json.Unmarshal([]byte(ok(t, cfg, "keys", "create", "--scope", "app:read", "--app", "default", "--ttl", "1h", "--json")), &k); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(k.Text, "pck_"+k.ID+"_") || k.ExpiresAt.IsZero() {
+		t.Errorf("created %+v", k.Key)
+	}
+	_, errOut, code := do(t, cfg, "", "apps", "create", "other", "--key", k.Text) // the key wins over the socket
+	if code != exitRefused {
+		t.Errorf("a reader created an app: %d %s", code, errOut)
+	}
+	ok(t, cfg, "keys", "revoke", k.ID)
+	if _, _, code := do(t, cfg, "", "apps", "list", "--key", k.Text); code != exitRefused {
+		t.Errorf("a revoked key ended with %d", code)
+	}
+}
+
+// OP-6: what was backed up is there after a restore; what is cut off never is
+// taken for a backup.
+func TestBackupAndRestore(t *testing.T) {
+	t.Parallel()
+	cfg := startNode(t)
+	ok(t, cfg, "publish", "door", `{"open":true}`)
+	file := filepath.Join(t.TempDir(), "b.tgz")
+	ok(t, cfg, "backup", file)
+	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(file), ".*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	if _, errOut, code := do(t, cfg, "", "restore", file); code == 0 {
+		t.Errorf("restored over a running node: %s", errOut)
+	}
+	again := cfg
+	again.Data = filepath.Join(filepath.Dir(cfg.Data), "again")
+	ok(t, again, "restore", file)
+	t.Cleanup(runNode(t, again))
+	if out := ok(t, again, "events", "door"); !strings.Contains(out, `{"open":true}`) {
+		t.Errorf("after the restore: %s", out)
+	}
+	whole, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &cli{out: io.Discard, err: io.Discard}
+	cut := filepath.Join(t.TempDir(), "cut.tgz")
+	if err := c.keepBackup(cut, bytes.NewReader(whole[:len(whole)/2])); err == nil {
+		t.Error("half a backup was taken for a whole one")
+	}
+	if _, err := os.Stat(cut); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("half a backup is there: %v", err)
+	}
+}
+
+func TestReachable(t *testing.T) {
+	t.Parallel()
+	for listen, want := range map[string]string{
+		"0.0.0.0:7420": "127.0.0.1:7420", ":7420": "127.0.0.1:7420", "[::]:1": "127.0.0.1:1",
+		"10.0.0.2:80": "10.0.0.2:80", "pi.local:80": "pi.local:80", "": "", "nonsense": "",
+	} {
+		if got := reachable(listen); got != want {
+			t.Errorf("reachable(%q) = %q, want %q", listen, got, want)
+		}
+	}
+}
+
+// failing is a disk that is full.
+type failing struct{}
+
+func (failing) Write([]byte) (int, error) { return 0, errors.New("no space left on device") }
+
+func TestAFullDiskBehindTheOutputIsAFault(t *testing.T) {
+	t.Parallel()
+	cfg := startNode(t)
+	var e bytes.Buffer
+	if code := run([]string{"--data", cfg.Data, "apps", "list"}, nil, failing{}, &e); code != exitError || !strings.Contains(e.String(), "no space") {
+		t.Errorf("ended with %d: %s", code, e.String())
+	}
+}
+
+// until waits for a condition that another goroutine brings about.
+func until(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	deadline, tick := time.NewTimer(20*time.Second), time.NewTicker(5*time.Millisecond)
+	defer deadline.Stop()
+	defer tick.Stop()
+	for !is() {
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			t.Fatalf("waited too long for %s", what)
+		}
+	}
+}

@@ -71,7 +71,7 @@ type Config struct {
 // Recovery is what Open found.
 type Recovery struct {
 	ID        uint64   // random identity, made with the first segment
-	Fresh     bool     // there was nothing; a new journal was begun
+	Fresh     bool     // there was nothing to go by; a new journal was begun
 	First     LSN      // oldest record kept; 0: none
 	Last      LSN      // newest record kept; 0: none ever
 	TornBytes int64    // bytes cut from the tail that were never acknowledged

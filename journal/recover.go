@@ -176,7 +176,7 @@ func (j *Journal) identify(found []*candidate, rec *Recovery) error {
 			return err
 		}
 		j.id = binary.LittleEndian.Uint64(b[:]) | 1
-		rec.Fresh = len(found) == 0
+		rec.Fresh = true // what files there are, none says which journal it is of
 	}
 	j.segments = nil
 	for _, c := range found {

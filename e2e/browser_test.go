@@ -1,0 +1,130 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+)
+
+// browser starts a real Chromium with one page.
+func browser(t *testing.T) context.Context {
+	t.Helper()
+	path, err := exec.LookPath("chromium")
+	if err != nil {
+		t.Fatal("chromium is not installed; 'make install-tools' does it")
+	}
+	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.WindowSize(1100, 1000),
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true))
+	ctx, cancel := chromedp.NewExecAllocator(t.Context(), opts...)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewContext(ctx)
+	t.Cleanup(cancel)
+	ctx, cancel = context.WithTimeout(ctx, 3*time.Minute)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func evaluate(t *testing.T, ctx context.Context, script string, v any) {
+	t.Helper()
+	text, err := chromedp.Run(ctx, chromedp.Evaluate[string]("JSON.stringify("+script+")"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal([]byte(text), v); err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+}
+
+// counters is what the page counts.
+type counters struct {
+	Received, Gaps, Duplicates, Reconnects int
+	Resets, IDs                            int
+	State                                  string
+}
+
+const readCounters = `({...picloud.count, resets: picloud.resets, ids: picloud.ids.size, state: document.getElementById("state").textContent})`
+
+// RT-1, RT-6: the live page in a real browser, through kill -9 of the node and
+// its restart, with real input of this machine: no event is missing, none came
+// twice, and the history says the same.
+func TestPageSurvivesRestart(t *testing.T) {
+	t.Parallel()
+	n := startNode(t)
+	demo := exec.CommandContext(t.Context(), binary, "demo", "--every", "200ms")
+	demo.Env = n.environ()
+	log := new(buffer)
+	demo.Stdout, demo.Stderr = log, log
+	if err := demo.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = demo.Process.Kill(); _ = demo.Wait() })
+	ctx := browser(t)
+	if _, err := chromedp.Run(ctx, chromedp.Navigate(n.url+"/")); err != nil {
+		t.Fatal(err)
+	}
+	wait := func(what string, ok func(c counters) bool) counters {
+		t.Helper()
+		deadline := time.Now().Add(time.Minute)
+		for {
+			var c counters
+			evaluate(t, ctx, readCounters, &c)
+			if ok(c) {
+				return c
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("waited for %s: %+v\n%s", what, c, log)
+			}
+			pause(ctx, 100*time.Millisecond)
+		}
+	}
+	wait("the first events", func(c counters) bool { return c.Received > 20 })
+	for round := 1; round <= 3; round++ {
+		n.kill()
+		pause(ctx, 300*time.Millisecond) // the demo notices, and waits
+		n.start()
+		before := wait("the page to come back", func(c counters) bool { return c.Reconnects >= round && c.State == "live" })
+		wait("new events", func(c counters) bool { return c.Received > before.Received+10 })
+	}
+	c := wait("events", func(counters) bool { return true })
+	if c.Gaps != 0 || c.Duplicates != 0 || c.Resets != 0 || c.IDs != c.Received {
+		t.Errorf("the page counts %+v", c)
+	}
+	shot, err := chromedp.Run(ctx, chromedp.CaptureScreenshot())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll("out", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join("out", "page.png"), shot, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	// What the history has from the page's first event on is what the page has.
+	var ids []string
+	evaluate(t, ctx, `[...picloud.ids]`, &ids)
+	seen := map[string]bool{}
+	for _, id := range ids {
+		seen[id] = true
+	}
+	numbers := map[string]int{}
+	for _, e := range n.history("", "demo", "machine/load", "machine/memory", "machine/temperature") {
+		var d struct{ N int }
+		if err := json.Unmarshal(e.Data, &d); err != nil {
+			t.Fatal(err)
+		}
+		if numbers[e.Topic]++; d.N != numbers[e.Topic] {
+			t.Fatalf("%s: number %d in the place of %d", e.Topic, d.N, numbers[e.Topic])
+		}
+		if at := seqOf(t, e.ID); at >= seqOf(t, ids[0]) && at <= seqOf(t, ids[len(ids)-1]) && !seen[e.ID] && at > seqOf(t, ids[2]) {
+			t.Errorf("the page has not seen %s", e.ID)
+		}
+	}
+	t.Logf("%s events over 3 restarts, %d of load", strconv.Itoa(c.Received), numbers["machine/load"])
+}

@@ -1,0 +1,52 @@
+// Package e2e tests the product as its users meet it: the real binary, built
+// once with the race detector, in its own process, on a real data directory,
+// over real sockets, behind real proxies and in a real browser.
+//
+// What a single package promises is tested there; here are stories that cross
+// all of them, and everything that happens to a process from outside: kill -9,
+// a full disk, a damaged file, a hostile client.
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"testing"
+)
+
+// binary is the path of the picloud under test; binDir its folder.
+var binary, binDir string
+
+func TestMain(m *testing.M) {
+	code, err := buildAndRun(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func buildAndRun(m *testing.M) (int, error) {
+	dir, err := os.MkdirTemp("", "picloud-e2e-")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir)
+	if err := os.Chmod(dir, 0o755); err != nil { // another user runs it in one test
+		return 0, err
+	}
+	binDir = dir
+	binary = filepath.Join(dir, "picloud")
+	args := []string{"build", "-o", binary}
+	if runtime.GOARCH != "arm" { // 32-bit ARM has no race detector
+		args = append(args, "-race")
+	}
+	build := exec.Command("go", append(args, "../cmd/picloud")...)
+	build.Stdout, build.Stderr = os.Stderr, os.Stderr
+	if err := build.Run(); err != nil {
+		return 0, fmt.Errorf("build the binary: %w", err)
+	}
+	return m.Run(), nil
+}

@@ -17,9 +17,17 @@ import (
 	"github.com/picloud/picloud/httpapi"
 )
 
-// startNode runs a real node in this process. Its folder has a short name,
-// because the path of a socket may have 107 bytes at most.
+// startNode runs a real node in this process.
 func startNode(t *testing.T) daemon.Config {
+	t.Helper()
+	cfg := newConfig(t)
+	t.Cleanup(runNode(t, cfg))
+	return cfg
+}
+
+// newConfig returns the configuration of a new node. Its folder has a short
+// name, because the path of a socket may have 107 bytes at most.
+func newConfig(t *testing.T) daemon.Config {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "pc-") //nolint:usetesting // t.TempDir is too long for a socket
 	if err != nil {
@@ -28,7 +36,6 @@ func startNode(t *testing.T) daemon.Config {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	cfg := daemon.DefaultConfig()
 	cfg.Data, cfg.Listen = filepath.Join(dir, "data"), "127.0.0.1:0"
-	t.Cleanup(runNode(t, cfg))
 	return cfg
 }
 
@@ -187,7 +194,7 @@ func TestBackupAndRestore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cli{out: io.Discard, err: io.Discard}
+	c := &cli{out: &output{w: io.Discard}, err: io.Discard}
 	cut := filepath.Join(t.TempDir(), "cut.tgz")
 	if err := c.keepBackup(cut, bytes.NewReader(whole[:len(whole)/2])); err == nil {
 		t.Error("half a backup was taken for a whole one")

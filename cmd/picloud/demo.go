@@ -55,14 +55,18 @@ func (c *cli) demoCommand() *cobra.Command {
 }
 
 func (c *cli) demo(ctx context.Context, every time.Duration) error {
-	if err := c.demoSetup(ctx); err != nil {
+	if err := c.untilAnswered(ctx, func() error { return c.demoSetup(ctx) }); err != nil {
 		return err
 	}
 	queues := make([]*patient, len(sources))
 	next := make([]uint64, len(sources))
 	for i, s := range sources {
 		queues[i] = c.newPatient(c.appPath("topics", s.topic, "events"))
-		n, err := c.lastNumber(ctx, s.topic)
+		var n uint64
+		err := c.untilAnswered(ctx, func() (err error) {
+			n, err = c.lastNumber(ctx, s.topic)
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -174,6 +178,9 @@ func readTemperature() map[string]any {
 			if milli, err := strconv.ParseFloat(strings.TrimSpace(string(b)), 64); err == nil && (!known || milli/1000 > hottest) {
 				hottest, known = milli/1000, true
 			}
+		}
+		if known {
+			break // other chips are asked only where there is no zone
 		}
 	}
 	if !known {

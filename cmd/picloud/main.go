@@ -72,8 +72,9 @@ func exitCode(err error) int {
 
 // cli is what the commands share.
 type cli struct {
-	in       io.Reader
-	out, err io.Writer
+	in  io.Reader
+	out *output
+	err io.Writer
 
 	config, data, socket, url, key, app string
 	json                                bool

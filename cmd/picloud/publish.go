@@ -91,20 +91,59 @@ func (c *cli) publish(ctx context.Context, cl *client, path string, data []byte,
 // publishLines publishes each line of input.
 func (c *cli) publishLines(ctx context.Context, path string) error {
 	q := c.newPatient(path)
-	in := bufio.NewScanner(c.in)
-	in.Buffer(nil, picloud.LimitMaxData)
-	for in.Scan() {
-		if len(in.Bytes()) == 0 {
+	in := newLineReader(c.in)
+	for n := 1; ; n++ {
+		line, err := in.next(ctx)
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return fmt.Errorf("line %d of standard input: %w", n, err)
+		case len(line) == 0:
 			continue
 		}
-		if _, err := q.publish(ctx, asJSON(in.Bytes())); err != nil {
-			return err
+		if _, err := q.publish(ctx, asJSON(line)); err != nil {
+			return fmt.Errorf("line %d of standard input: %w", n, err)
 		}
 	}
-	if err := in.Err(); err != nil {
-		return fmt.Errorf("read standard input: %w", err)
+}
+
+// lineReader reads lines and can be interrupted while none comes, which a read
+// from a pipe or a terminal cannot.
+type lineReader struct {
+	lines chan []byte
+	err   error // why lines was closed
+}
+
+// newLineReader begins to read. Its goroutine ends with the input, or with the
+// process: nothing else ends a read.
+func newLineReader(r io.Reader) *lineReader {
+	l := &lineReader{lines: make(chan []byte)}
+	go func() {
+		in := bufio.NewScanner(r)
+		in.Buffer(nil, picloud.LimitMaxData)
+		for in.Scan() {
+			l.lines <- bytes.Clone(in.Bytes())
+		}
+		if l.err = in.Err(); l.err == nil {
+			l.err = io.EOF
+		}
+		close(l.lines)
+	}()
+	return l
+}
+
+// next returns the next line, or io.EOF after the last.
+func (l *lineReader) next(ctx context.Context) ([]byte, error) {
+	select {
+	case line, more := <-l.lines:
+		if !more {
+			return nil, l.err
+		}
+		return line, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
 	}
-	return nil
 }
 
 // patient publishes one event after the other and waits for a node that is
@@ -125,16 +164,28 @@ func (c *cli) newPatient(path string) *patient {
 func (q *patient) publish(ctx context.Context, data []byte) (httpapi.Published, error) {
 	q.n++
 	key := fmt.Sprintf("%s-%d", q.run, q.n)
-	for wait := 200 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		p, err := q.c.publish(ctx, q.cl, q.path, data, "Idempotency-Key", key)
+	var p httpapi.Published
+	err := q.c.untilAnswered(ctx, func() (err error) {
+		p, err = q.c.publish(ctx, q.cl, q.path, data, "Idempotency-Key", key)
+		return err
+	})
+	return p, err
+}
+
+// untilAnswered repeats a request that is safe to repeat until the node answers
+// it, with yes or no.
+func (c *cli) untilAnswered(ctx context.Context, request func() error) error {
+	const first, longest = 200 * time.Millisecond, 5 * time.Second
+	for wait := first; ; wait = min(2*wait, longest) {
+		err := request()
 		if err == nil || !passing(err) {
-			return p, err
+			return err
 		}
-		if wait == 200*time.Millisecond {
-			fmt.Fprintln(q.c.err, "picloud: waiting for the node:", err)
+		if wait == first {
+			fmt.Fprintln(c.err, "picloud: waiting for the node:", err)
 		}
 		if err := sleep(ctx, wait); err != nil {
-			return p, err
+			return err
 		}
 	}
 }

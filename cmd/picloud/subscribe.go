@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -32,7 +33,7 @@ func (c *cli) subscribeCommand() *cobra.Command {
 			if lossless {
 				q.Set("lossless", "1")
 			}
-			s := &listener{c: c, cl: c.client(), path: c.appPath("events") + "?" + q.Encode(), left: count, counted: count > 0}
+			s := &listener{c: c, cl: c.client(), path: c.appPath("events") + "?" + q.Encode(), left: count, counted: count > 0, since: since != ""}
 			err := s.run(cmd.Context())
 			if errors.Is(err, errEnough) || cmd.Context().Err() != nil {
 				return nil
@@ -55,7 +56,9 @@ type listener struct {
 	retry   time.Duration
 	left    int
 	counted bool
-	quiet   bool // the node's absence has been told
+	since   bool          // the URL says where to begin
+	patient time.Duration // silence after which a connection counts as dead
+	quiet   bool          // the node's absence has been told
 }
 
 var errEnough = errors.New("enough events")
@@ -79,6 +82,8 @@ func (l *listener) run(ctx context.Context) error {
 
 // connect follows one connection to its end.
 func (l *listener) connect(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	headers := []string{"Accept", "text/event-stream"}
 	if l.lastID != "" {
 		headers = append(headers, "Last-Event-ID", l.lastID)
@@ -88,13 +93,26 @@ func (l *listener) connect(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = res.Body.Close() }() // only read
-	r := bufio.NewReader(res.Body)
+	// A board that lost its power says nothing when it goes.
+	l.patient = patience
+	dead := time.AfterFunc(l.patient, cancel)
+	defer dead.Stop()
+	return l.read(res.Body, func() { dead.Reset(l.patient) })
+}
+
+// longestRetry bounds what a node may ask for.
+const longestRetry = 30 * time.Second
+
+// read reads a stream to its end. It calls alive after each line.
+func (l *listener) read(body io.Reader, alive func()) error {
+	r := bufio.NewReader(body)
 	var event, id, data string
 	for {
 		line, err := r.ReadString('\n')
 		if err != nil {
 			return nil //nolint:nilerr // every connection ends; the next one resumes
 		}
+		alive()
 		field, value, _ := strings.Cut(strings.TrimRight(line, "\r\n"), ":")
 		value = strings.TrimPrefix(value, " ")
 		switch field {
@@ -103,10 +121,10 @@ func (l *listener) connect(ctx context.Context) error {
 		case "id":
 			id = value
 		case "data":
-			data = value
+			data += value
 		case "retry":
-			if ms, err := strconv.Atoi(value); err == nil {
-				l.retry = min(time.Duration(ms)*time.Millisecond, 30*time.Second)
+			if ms, err := strconv.Atoi(value); err == nil && ms >= 0 {
+				l.retry = time.Duration(min(ms, int(longestRetry/time.Millisecond))) * time.Millisecond
 			}
 		}
 		if strings.TrimRight(line, "\r\n") != "" {
@@ -125,7 +143,9 @@ func (l *listener) connect(ctx context.Context) error {
 func (l *listener) frame(event, id, data string) error {
 	switch event {
 	case "":
-		l.lastID = id
+		if id != "" {
+			l.lastID = id
+		}
 		if err := l.show(id, data); err != nil {
 			return err
 		}
@@ -134,10 +154,40 @@ func (l *listener) frame(event, id, data string) error {
 		}
 	case "open":
 		l.quiet = false
-	case "gap", "reset":
-		fmt.Fprintf(l.c.err, "picloud: %s %s\n", event, data)
+		return l.opened(data)
+	case "gap":
+		fmt.Fprintf(l.c.err, "picloud: gap %s\n", plain(data))
+	case "reset":
+		fmt.Fprintf(l.c.err, "picloud: reset %s\n", plain(data))
+		var d struct {
+			Position string `json:"position"`
+		}
+		if err := json.Unmarshal([]byte(data), &d); err != nil {
+			return fmt.Errorf("read reset frame: %w", err)
+		}
+		l.lastID = d.Position // the old one would be reset again at the next connection
 	case "expired":
 		return fmt.Errorf("the node ended the stream: %s", data)
+	}
+	return nil
+}
+
+// opened keeps where the stream begins, so that what is published while the
+// node is away is shown even when no event came before. Where --since says where
+// to begin, it says so again.
+func (l *listener) opened(data string) error {
+	var d struct {
+		HeartbeatSec float64 `json:"heartbeat_sec"`
+		Position     string  `json:"position"`
+	}
+	if err := json.Unmarshal([]byte(data), &d); err != nil {
+		return fmt.Errorf("read open frame: %w", err)
+	}
+	if l.lastID == "" && !l.since {
+		l.lastID = d.Position
+	}
+	if d.HeartbeatSec > 0 && d.HeartbeatSec <= 3600 {
+		l.patient = time.Duration(3*d.HeartbeatSec*float64(time.Second)) + 5*time.Second
 	}
 	return nil
 }
@@ -149,10 +199,10 @@ func (l *listener) show(id, data string) error {
 	}
 	if l.c.json {
 		l.c.printf("{\"id\":%q,%s\n", id, strings.TrimPrefix(data, "{"))
-		return nil
+	} else {
+		l.c.printf("%s  %s  %s  %s\n", e.PublishedAt.Local().Format("15:04:05.000"), id, e.Topic, plain(string(e.Data)))
 	}
-	l.c.printf("%s  %s  %s  %s\n", e.PublishedAt.Local().Format("15:04:05.000"), id, e.Topic, e.Data)
-	return nil
+	return l.c.out.err
 }
 
 func (c *cli) eventsCommand() *cobra.Command {

@@ -31,7 +31,7 @@ func browser(t *testing.T) context.Context {
 	return ctx
 }
 
-func evaluate(t *testing.T, ctx context.Context, script string, v any) {
+func evaluate(ctx context.Context, t *testing.T, script string, v any) {
 	t.Helper()
 	text, err := chromedp.Run(ctx, chromedp.Evaluate[string]("JSON.stringify("+script+")"))
 	if err != nil {
@@ -74,7 +74,7 @@ func TestPageSurvivesRestart(t *testing.T) {
 		deadline := time.Now().Add(time.Minute)
 		for {
 			var c counters
-			evaluate(t, ctx, readCounters, &c)
+			evaluate(ctx, t, readCounters, &c)
 			if ok(c) {
 				return c
 			}
@@ -108,7 +108,7 @@ func TestPageSurvivesRestart(t *testing.T) {
 	}
 	// What the history has from the page's first event on is what the page has.
 	var ids []string
-	evaluate(t, ctx, `[...picloud.ids]`, &ids)
+	evaluate(ctx, t, `[...picloud.ids]`, &ids)
 	seen := map[string]bool{}
 	for _, id := range ids {
 		seen[id] = true

@@ -83,7 +83,7 @@ func freePort(t *testing.T) int {
 // because a Unix socket's path may have 107 bytes at most.
 func newNode(t *testing.T, env ...string) *node {
 	t.Helper()
-	home, err := os.MkdirTemp("", "pc-")
+	home, err := os.MkdirTemp("", "pc-") //nolint:usetesting // the name of a socket must be short
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,13 +35,13 @@ func TestProxiesDoNotHoldBack(t *testing.T) {
 			return cmd
 		},
 	}
-	for name, make := range proxies {
+	for name, command := range proxies {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			n := startNode(t)
 			key := n.key("", "instance:admin")
 			listen := fmt.Sprintf("127.0.0.1:%d", freePort(t))
-			cmd := make(t, t.TempDir(), listen, n.listen)
+			cmd := command(t, t.TempDir(), listen, n.listen)
 			log := new(buffer)
 			cmd.Stdout, cmd.Stderr = log, log
 			if err := cmd.Start(); err != nil {

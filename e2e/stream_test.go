@@ -169,16 +169,6 @@ func (s *stream) want(t *testing.T, event string) frame {
 	return f
 }
 
-// unpack decodes the envelope of an event's frame.
-func unpack(t *testing.T, f frame) envelope {
-	t.Helper()
-	var e envelope
-	if err := json.Unmarshal([]byte(f.Data), &e); err != nil {
-		t.Fatalf("frame %s: %v: %s", f.ID, err, f.Data)
-	}
-	return e
-}
-
 // seqOf returns the sequence of an id.
 func seqOf(t *testing.T, id string) uint64 {
 	t.Helper()

@@ -71,17 +71,16 @@ func (e *Error) After(d time.Duration) *Error {
 // AsError returns the public error in err's chain, or nil when there is none:
 // then the cause is internal and must not be shown.
 func AsError(err error) *Error {
-	var e *Error
-	if errors.As(err, &e) {
-		return e
-	}
-	return nil
+	e, _ := errors.AsType[*Error](err)
+	return e
 }
 
 // Errors about who asks.
 var (
-	ErrUnauthenticated = &Error{Code: CodeUnauthenticated, Type: "unauthenticated", Title: "Authentication is required or was refused",
-		Detail: "Send a valid API key or subscriber token as 'Authorization: Bearer …'."}
+	ErrUnauthenticated = &Error{
+		Code: CodeUnauthenticated, Type: "unauthenticated", Title: "Authentication is required or was refused",
+		Detail: "Send a valid API key or subscriber token as 'Authorization: Bearer …'.",
+	}
 	ErrForbidden = &Error{Code: CodeForbidden, Type: "forbidden", Title: "Not allowed"}
 )
 

@@ -142,11 +142,12 @@ func (c *cli) appName() string { return or(c.app, os.Getenv("PICLOUD_APP"), picl
 
 // appPath returns the path of something of the app; parts are escaped.
 func (c *cli) appPath(parts ...string) string {
-	path := "/v1/apps/" + url.PathEscape(c.appName())
+	var b strings.Builder
+	b.WriteString("/v1/apps/" + url.PathEscape(c.appName()))
 	for _, p := range parts {
-		path += "/" + url.PathEscape(p)
+		b.WriteString("/" + url.PathEscape(p))
 	}
-	return path
+	return b.String()
 }
 
 // send sends a request and returns the response, whose body the caller closes,

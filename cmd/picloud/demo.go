@@ -43,11 +43,7 @@ func (c *cli) demoCommand() *cobra.Command {
 		Long: "Makes the app 'demo' with three public topics, where missing, and publishes real input of this\nmachine until interrupted. Every event carries a number that rises by one, over restarts of the demo\nand of the node, so that anybody can see that nothing is lost or doubled.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c.app = demoApp
-			err := c.demo(cmd.Context(), every)
-			if cmd.Context().Err() != nil {
-				return nil
-			}
-			return err
+			return unlessInterrupted(cmd.Context(), c.demo(cmd.Context(), every))
 		},
 	}
 	cmd.Flags().DurationVar(&every, "every", time.Second, "time between two events of a topic")
@@ -82,7 +78,7 @@ func (c *cli) demo(ctx context.Context, every time.Duration) error {
 			if err != nil {
 				return err
 			}
-			if _, err := queues[i].publish(ctx, body); err != nil {
+			if err := queues[i].publish(ctx, body); err != nil {
 				return err
 			}
 			next[i]++

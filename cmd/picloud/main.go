@@ -108,6 +108,15 @@ func (c *cli) root() *cobra.Command {
 	return root
 }
 
+// unlessInterrupted returns err, but for a command that runs until Ctrl-C: being
+// interrupted is how it ends well.
+func unlessInterrupted(ctx context.Context, err error) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	return nil
+}
+
 // exactly is cobra.ExactArgs with our exit code.
 func exactly(n int) cobra.PositionalArgs { return usage(cobra.ExactArgs(n)) }
 

@@ -102,7 +102,7 @@ func (c *cli) publishLines(ctx context.Context, path string) error {
 		case len(line) == 0:
 			continue
 		}
-		if _, err := q.publish(ctx, asJSON(line)); err != nil {
+		if err := q.publish(ctx, asJSON(line)); err != nil {
 			return fmt.Errorf("line %d of standard input: %w", n, err)
 		}
 	}
@@ -161,15 +161,13 @@ func (c *cli) newPatient(path string) *patient {
 	return &patient{c: c, cl: c.client(), path: path, run: rand.Text()}
 }
 
-func (q *patient) publish(ctx context.Context, data []byte) (httpapi.Published, error) {
+func (q *patient) publish(ctx context.Context, data []byte) error {
 	q.n++
 	key := fmt.Sprintf("%s-%d", q.run, q.n)
-	var p httpapi.Published
-	err := q.c.untilAnswered(ctx, func() (err error) {
-		p, err = q.c.publish(ctx, q.cl, q.path, data, "Idempotency-Key", key)
+	return q.c.untilAnswered(ctx, func() error {
+		_, err := q.c.publish(ctx, q.cl, q.path, data, "Idempotency-Key", key)
 		return err
 	})
-	return p, err
 }
 
 // untilAnswered repeats a request that is safe to repeat until the node answers
@@ -192,8 +190,7 @@ func (c *cli) untilAnswered(ctx context.Context, request func() error) error {
 
 // passing reports whether an error may go away by itself.
 func passing(err error) bool {
-	var refused *refusedError
-	if errors.As(err, &refused) {
+	if refused, ok := errors.AsType[*refusedError](err); ok {
 		return refused.exitCode() == exitBusy
 	}
 	return errors.Is(err, errUnreachable) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF)

@@ -35,10 +35,10 @@ func (c *cli) subscribeCommand() *cobra.Command {
 			}
 			s := &listener{c: c, cl: c.client(), path: c.appPath("events") + "?" + q.Encode(), left: count, counted: count > 0, since: since != ""}
 			err := s.run(cmd.Context())
-			if errors.Is(err, errEnough) || cmd.Context().Err() != nil {
+			if errors.Is(err, errEnough) {
 				return nil
 			}
-			return err
+			return unlessInterrupted(cmd.Context(), err)
 		},
 	}
 	cmd.Flags().StringVar(&since, "since", "", "begin in the past: an id, a time, a duration such as 10m, all, or latest")

@@ -234,7 +234,7 @@ func TestSnapshotOpens(t *testing.T) {
 		if err := j.Drop(n); err != nil {
 			t.Fatal(err)
 		}
-		first := journal.LSN(0)
+		var first journal.LSN
 		to := t.TempDir()
 		for _, f := range snap.Files() {
 			in, err := f.Open()

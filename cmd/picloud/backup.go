@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -55,6 +56,9 @@ func (c *cli) keepBackup(name string, r io.Reader) error {
 	if err == nil {
 		err = os.Rename(f.Name(), name)
 	}
+	if err == nil {
+		err = syncDir(filepath.Dir(name))
+	}
 	if err != nil {
 		return fmt.Errorf("back up: %w", err)
 	}
@@ -64,6 +68,15 @@ func (c *cli) keepBackup(name string, r io.Reader) error {
 	}
 	c.printf("%s: %s, whole and read back\n", name, mib(info.Size()))
 	return nil
+}
+
+// syncDir makes the name of a new file last.
+func syncDir(dir string) error {
+	d, err := os.Open(dir) // #nosec G304 -- the operator names it
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
 }
 
 func (c *cli) restoreCommand() *cobra.Command {

@@ -1,0 +1,178 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"github.com/picloud/picloud/daemon"
+	"github.com/picloud/picloud/httpapi"
+)
+
+// finding is the outcome of one check.
+type finding struct {
+	Check string `json:"check"`
+	OK    bool   `json:"ok"`
+	Says  string `json:"says"`
+	Fix   string `json:"fix,omitempty"`
+}
+
+func (c *cli) doctorCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "doctor", Short: "Look for what is wrong and say how to mend it", Args: exactly(0),
+		Long: "Checks the configuration, the data directory, the clock and the running node, and says what to do\nabout each fault. Ends with 1 when there is one.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			findings := c.examine(cmd)
+			bad := 0
+			for _, f := range findings {
+				if !f.OK {
+					bad++
+				}
+			}
+			if c.json {
+				if err := c.print(findings); err != nil {
+					return err
+				}
+			} else {
+				for _, f := range findings {
+					mark := "ok "
+					if !f.OK {
+						mark = "BAD"
+					}
+					c.printf("%s  %-14s %s\n", mark, f.Check, f.Says)
+					if f.Fix != "" {
+						c.printf("     %-14s %s\n", "", f.Fix)
+					}
+				}
+			}
+			if bad > 0 {
+				return fmt.Errorf("%d of %d checks found a fault", bad, len(findings))
+			}
+			return nil
+		},
+	}
+}
+
+// examine checks this machine and the node on it, or only the node where that
+// is on another one.
+func (c *cli) examine(cmd *cobra.Command) []finding {
+	if or(c.url, os.Getenv("PICLOUD_URL")) != "" {
+		return []finding{c.nodeFinding(cmd)}
+	}
+	cfg, err := daemon.Load(c.source(cmd))
+	if err != nil {
+		return []finding{{"configuration", false, strings.ReplaceAll(err.Error(), "\n", "; "), "Correct it and run 'picloud config check'."}}
+	}
+	findings := []finding{{"configuration", true, "sound", ""}}
+	node := c.nodeFinding(cmd)
+	findings = append(findings, dataFinding(cfg.Data), spaceFinding(cfg.Data, cfg.ReserveBytes), clockFinding(), filesFinding(), node)
+	if !node.OK {
+		findings = append(findings, portFinding(cfg.Listen))
+	}
+	return findings
+}
+
+func dataFinding(dir string) finding {
+	info, err := os.Stat(dir)
+	var owner uint32
+	if err == nil {
+		if st, ok := info.Sys().(*syscall.Stat_t); ok {
+			owner = st.Uid
+		}
+	}
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return finding{"data", true, dir + " is closed to this user; root sees more", ""}
+	case err != nil:
+		return finding{"data", false, err.Error(), "Start the node once, or name its directory with --data."}
+	case !info.IsDir():
+		return finding{"data", false, dir + " is not a directory", "Name another with --data."}
+	case errors.Is(unix.Access(dir, unix.W_OK), unix.EROFS):
+		return finding{"data", false, dir + " is on a read-only disk", "Remount it with 'mount -o remount,rw'; 'dmesg' may say why it is read-only."}
+	case os.Geteuid() != 0 && int64(owner) != int64(os.Geteuid()):
+		return finding{"data", true, fmt.Sprintf("%s belongs to user %d; root sees more", dir, owner), ""}
+	case unix.Access(dir, unix.W_OK) != nil:
+		return finding{"data", false, dir + " cannot be written by its owner", "Open it to its owner: chmod u+rwx " + dir}
+	case info.Mode().Perm()&0o007 != 0:
+		return finding{"data", false, fmt.Sprintf("%s is open to everybody (%v)", dir, info.Mode().Perm()), "Close it: chmod o-rwx " + dir}
+	}
+	return finding{"data", true, dir, ""}
+}
+
+func spaceFinding(dir string, reserve int64) finding {
+	var st unix.Statfs_t
+	switch err := unix.Statfs(dir, &st); {
+	case errors.Is(err, fs.ErrPermission):
+		return finding{"space", true, "unknown: " + dir + " is closed to this user", ""}
+	case err != nil:
+		return finding{"space", false, err.Error(), "Name the node's directory with --data."}
+	}
+	free := int64(st.Bavail) * int64(st.Bsize) //nolint:unconvert // its type differs between boards
+	if free < reserve {
+		return finding{"space", false, mib(free) + " free, below the reserve of " + mib(reserve), "Free space, or lower storage.reserve_bytes; until then publishing is refused."}
+	}
+	return finding{"space", true, mib(free) + " free", ""}
+}
+
+func clockFinding() finding {
+	var tx unix.Timex
+	state, err := unix.Adjtimex(&tx)
+	switch {
+	case err != nil:
+		return finding{"clock", true, "unknown: " + err.Error(), ""}
+	case state == 5: // TIME_ERROR: not synchronised
+		return finding{"clock", false, "not synchronised: " + time.Now().Format(time.RFC3339), "Let the board reach a time server: 'timedatectl' says more."}
+	}
+	return finding{"clock", true, "synchronised", ""}
+}
+
+func filesFinding() finding {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return finding{"files", true, "unknown: " + err.Error(), ""}
+	}
+	if limit.Cur < 1024 {
+		return finding{"files", false, fmt.Sprintf("only %d open files are allowed", limit.Cur), "Raise it with 'ulimit -n' or LimitNOFILE= in the unit."}
+	}
+	return finding{"files", true, fmt.Sprintf("%d may be open in this shell", limit.Cur), ""}
+}
+
+func (c *cli) nodeFinding(cmd *cobra.Command) finding {
+	var n httpapi.Node
+	if err := c.call(cmd.Context(), http.MethodGet, "/v1/node", nil, &n); err != nil {
+		return finding{"node", false, err.Error(), nodeFix(err)}
+	}
+	switch {
+	case n.Version != version:
+		return finding{"node", false, fmt.Sprintf("runs version %s, this is %s", n.Version, version), "Restart the node."}
+	case n.Status != "ok":
+		return finding{"node", false, strings.Join(n.Notes, " "), "After mending it, restart the node."}
+	}
+	return finding{"node", true, fmt.Sprintf("%s runs, %d subscribers", n.Name, n.Subscribers), ""}
+}
+
+func nodeFix(err error) string {
+	if errors.Is(err, errUnreachable) {
+		return "Start it with 'systemctl start picloud' or 'picloud serve'; 'journalctl -u picloud' has its log."
+	}
+	return "" // the error says it
+}
+
+// portFinding looks, when no node answers, whether it could have its port.
+func portFinding(addr string) finding {
+	ln, err := net.Listen("tcp", addr) //nolint:noctx // opening a port does not wait
+	if err != nil {
+		return finding{"port", false, err.Error(), "Another program may have it ('ss -ltnp' says which); stop that, or set listen to another port."}
+	}
+	_ = ln.Close() // only tried
+	return finding{"port", true, addr + " is free", ""}
+}

@@ -123,7 +123,7 @@ func TestDiskFullAndFreeAgain(t *testing.T) {
 	if err := unix.Statfs(n.data, &st); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(ballast, make([]byte, int64(st.Bavail)*st.Bsize-4<<20), 0o600); err != nil {
+	if err := os.WriteFile(ballast, make([]byte, int64(st.Bavail)*int64(st.Bsize)-4<<20), 0o600); err != nil { //nolint:unconvert // its type differs between boards
 		t.Fatal(err)
 	}
 	until(t, "publishing to be refused", func() bool {

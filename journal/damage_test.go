@@ -350,3 +350,37 @@ func TestRecycledFilesDoNotResurrect(t *testing.T) {
 		fs = fs.Crash(rng)
 	}
 }
+
+// An empty file that has the name of a segment costs none of the records it
+// seems to replace.
+func TestStrayFileCostsNoRecords(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"sealed", "active"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			fs, segs := several(t)
+			base := segs[1].Base + 3
+			if name == "active" {
+				base = segs[len(segs)-1].Base + 3
+			}
+			f, err := fs.Create(path(base))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := f.Close(); err != nil {
+				t.Fatal(err)
+			}
+			j, rec := open(t, fs)
+			if len(rec.Damage) != 1 || rec.Damage[0].SetAside == "" {
+				t.Fatalf("recovery %+v, want that the file was set aside", rec)
+			}
+			if lost := whole(t, j, 240); lost != 0 {
+				t.Errorf("%d records lost", lost)
+			}
+			grow(t, j, 241)
+			if lost := whole(t, j, 241); lost != 0 {
+				t.Errorf("%d records lost after another append", lost)
+			}
+		})
+	}
+}

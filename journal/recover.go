@@ -213,20 +213,20 @@ func (j *Journal) take(c *candidate, want, nextBase LSN, rec *Recovery) (LSN, er
 	if nextBase == 0 {
 		return j.takeNewest(c, b, runs, rec)
 	}
-	if c.valid && len(runs) == 1 && runs[0].next == nextBase && !runs[0].open {
+	if c.valid && len(runs) == 1 && runs[0].next >= nextBase && !runs[0].open {
 		s.indexRun(b, &runs[0])
 		if footer := *s; footer.readFooter() == nil && footer.last == s.last && footer.end == s.end {
 			s.keys = footer.keys
 		} else {
 			j.unsealed = append(j.unsealed, s)
 		}
-		return nextBase, nil
+		return runs[0].next, nil
 	}
 	reason := "records are damaged"
 	if !c.valid {
 		reason = "the header is damaged"
 	}
-	return nextBase, j.repair(c, b, runs, nextBase, reason, rec)
+	return j.repair(c, b, runs, nextBase, reason, false, rec)
 }
 
 // takeNewest brings the newest segment into order: here, and only here, the
@@ -242,13 +242,13 @@ func (j *Journal) takeNewest(c *candidate, b []byte, runs []run, rec *Recovery) 
 		// Nobody knows how many records there were: as many as it can have held,
 		// so that no LSN is ever given twice.
 		most := max(s.size, dataStart) / headSize
-		return j.repairNewest(c, b, []run{{first: s.base, next: s.base}}, s.base+LSN(most), "nothing in it can be read", rec) // #nosec G115 -- a count
+		return j.repair(c, b, []run{{first: s.base, next: s.base}}, s.base+LSN(most), "nothing in it can be read", true, rec) // #nosec G115 -- a count
 	case !c.valid && runs[0].records == 0:
-		return j.repairNewest(c, b, runs, 0, "the header is damaged", rec)
+		return j.repair(c, b, runs, 0, "the header is damaged", true, rec)
 	case !c.valid:
-		return j.repairNewest(c, b, kept, 0, "the header is damaged", rec)
+		return j.repair(c, b, kept, 0, "the header is damaged", true, rec)
 	case len(kept) > 1:
-		return j.repairNewest(c, b, kept, 0, "records are damaged", rec)
+		return j.repair(c, b, kept, 0, "records are damaged", true, rec)
 	}
 	first := &runs[0]
 	first.dropOpenUnit(b)

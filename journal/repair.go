@@ -51,21 +51,10 @@ func (j *Journal) damage(d Damage, rec *Recovery) {
 	j.log.Error("journal is damaged", slog.String("file", d.File), slog.String("set_aside", d.SetAside), slog.Uint64("first_lsn", uint64(d.First)), slog.Uint64("last_lsn", uint64(d.Last)), slog.String("reason", d.Reason))
 }
 
-// repair replaces a damaged complete segment by a file with what could be
-// decoded and a record of KindLost in each gap.
-func (j *Journal) repair(c *candidate, b []byte, runs []run, nextBase LSN, reason string, rec *Recovery) error {
-	s := c.segment
-	for i := range runs {
-		runs[i].dropContinued(b)
-		runs[i].dropOpenUnit(b)
-	}
-	return j.replace(c, b, runs, nextBase, nextBase, s.size, reason, rec)
-}
-
-// repairNewest does the same for the newest segment, which is appended to
-// afterwards.
-// It returns the LSN to go on with, which is at least the given one.
-func (j *Journal) repairNewest(c *candidate, b []byte, runs []run, next LSN, reason string, rec *Recovery) (LSN, error) {
+// repair replaces a damaged segment by a file with what could be decoded and a
+// record of KindLost in each gap. The newest is appended to afterwards. next is
+// the LSN to go on with; repair returns a later one when records reach further.
+func (j *Journal) repair(c *candidate, b []byte, runs []run, next LSN, reason string, newest bool, rec *Recovery) (LSN, error) {
 	for i := range runs {
 		runs[i].dropContinued(b)
 		runs[i].dropOpenUnit(b)
@@ -76,13 +65,13 @@ func (j *Journal) repairNewest(c *candidate, b []byte, runs []run, next LSN, rea
 			next = max(next, runs[i].next)
 		}
 	}
-	return next, j.replace(c, b, runs, next, 0, c.segment.size, reason, rec)
+	return next, j.replace(c, b, runs, next, newest, reason, rec)
 }
 
 // replace writes the surviving runs to a fresh file and puts it in the place of
 // the damaged one, which is kept. next is the LSN after the last that belongs
 // here.
-func (j *Journal) replace(c *candidate, b []byte, runs []run, next, nextBase LSN, size int64, reason string, rec *Recovery) error {
+func (j *Journal) replace(c *candidate, b []byte, runs []run, next LSN, newest bool, reason string, rec *Recovery) error {
 	old := c.segment
 	var body []byte
 	var lost []Damage
@@ -107,17 +96,17 @@ func (j *Journal) replace(c *candidate, b []byte, runs []run, next, nextBase LSN
 	if err != nil {
 		return err
 	}
-	s, err := j.writeSegment(old.base, body, size, nextBase == 0)
+	s, err := j.writeSegment(old.base, body, old.size, newest)
 	if err != nil {
 		return err
 	}
 	if err := j.swap(c, s); err != nil {
 		return err
 	}
-	if nextBase != 0 {
-		j.unsealed = append(j.unsealed, s)
-	} else {
+	if newest {
 		j.active = s
+	} else {
+		j.unsealed = append(j.unsealed, s)
 	}
 	for _, d := range lost {
 		d.File, d.SetAside, d.Reason = old.name, to, reason

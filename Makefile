@@ -1,7 +1,7 @@
 # PiCloud. `make` alone prints what there is.
 
 SHELL   := /bin/bash
-GO      ?= go
+GO      ?= PATH="$$(scripts/setup-go):$$PATH" go
 FUZZTIME ?= 30s
 BENCHTIME ?= 1s
 BENCH   ?= .

@@ -13,6 +13,9 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 )
 
+// dropIns is the directory beside the main file whose files are read after it.
+const dropIns = "conf.d"
+
 // DefaultFile is the configuration file of an installed node.
 const DefaultFile = "/etc/picloud/picloud.toml"
 
@@ -64,7 +67,7 @@ func (src Source) files() ([]string, error) {
 	case src.File != "" || !errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
-	more, err := filepath.Glob(filepath.Join(filepath.Dir(main), "conf.d", "*.toml"))
+	more, err := filepath.Glob(filepath.Join(filepath.Dir(main), dropIns, "*.toml"))
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}

@@ -34,12 +34,16 @@ func reloads(ctx context.Context, cfg Config, opt Options, level *slog.LevelVar,
 		return fmt.Errorf("watch the configuration: %w", err)
 	}
 	defer func() { _ = watcher.Close() }() // only watched
-	for _, file := range opt.Watch {
-		// Directories, since editors replace files; one that is missing has
-		// nothing to watch.
-		_ = watcher.Add(filepath.Dir(file))
-		_ = watcher.Add(filepath.Join(filepath.Dir(file), "conf.d"))
+	watch := func() {
+		for _, file := range opt.Watch {
+			// Directories, since editors replace files; one that is missing has
+			// nothing to watch.
+			_ = watcher.Add(filepath.Dir(file))
+			_ = watcher.Add(filepath.Join(filepath.Dir(file), dropIns))
+		}
 	}
+	watch()
+	cfg = refresh(cfg, opt, level, log) // what changed since the start read it
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
 	for {
@@ -47,23 +51,25 @@ func reloads(ctx context.Context, cfg Config, opt Options, level *slog.LevelVar,
 		case <-hup:
 			timer.Reset(0)
 		case ev := <-watcher.Events:
-			if strings.HasSuffix(ev.Name, ".toml") || slices.Contains(opt.Watch, ev.Name) {
+			if strings.HasSuffix(ev.Name, ".toml") || slices.Contains(opt.Watch, ev.Name) || filepath.Base(ev.Name) == dropIns {
 				timer.Reset(settle)
 			}
 		case err := <-watcher.Errors:
 			log.Warn("configuration is not watched as it should be", slog.Any("err", err))
 		case <-timer.C:
-			cfg = reload(cfg, opt, level, log)
+			watch() // the drop-ins' directory may be new
+			notify("RELOADING=1")
+			cfg = refresh(cfg, opt, level, log)
+			notify("READY=1")
 		case <-ctx.Done():
 			return nil
 		}
 	}
 }
 
-// reload returns the configuration that is in force afterwards.
-func reload(cfg Config, opt Options, level *slog.LevelVar, log *slog.Logger) Config {
-	notify("RELOADING=1")
-	defer notify("READY=1")
+// refresh reads the configuration again and returns the one that is in force
+// afterwards.
+func refresh(cfg Config, opt Options, level *slog.LevelVar, log *slog.Logger) Config {
 	fresh, err := opt.Reload()
 	if err != nil {
 		log.Error("configuration was not reloaded", slog.Any("err", err))

@@ -179,17 +179,52 @@ func TestReload(t *testing.T) {
 		if err := os.Rename(tmp, file); err != nil { // as editors do
 			t.Fatal(err)
 		}
-		deadline := time.Now().Add(20 * time.Second)
-		for !strings.Contains(log.String(), want) {
-			if time.Now().After(deadline) {
-				t.Fatalf("waited for %q in\n%s", want, log)
-			}
-			time.Sleep(10 * time.Millisecond) //nolint:forbidigo // the log has no signal
-		}
+		waitFor(t, log, want)
 	}
 	replace("name = \"b\"\nlog.level = \"loud\"\n", "configuration was not reloaded")
 	if strings.Contains(log.String(), "configuration reloaded") {
 		t.Fatal("half of a faulty file was applied")
 	}
 	replace("name = \"b\"\nlog.level = \"warn\"\n", fmt.Sprintf("applied=%s needs_restart=%s", "[log.level]", "[name]"))
+}
+
+// OP-2: nothing is missed: a file that changes while the node starts, a
+// directory of drop-ins that is made later.
+func TestReloadMissesNothing(t *testing.T) {
+	t.Parallel()
+	file := write(t, map[string]string{"picloud.toml": "name = \"a\"\n"})
+	cfg := config(t)
+	load := func() (daemon.Config, error) {
+		c, err := daemon.Load(daemon.Source{File: file})
+		c.Data, c.Listen, c.ReserveBytes = cfg.Data, cfg.Listen, cfg.ReserveBytes
+		return c, err
+	}
+	first, err := load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte("name = \"b\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, log, _ := start(t, first, daemon.Options{Reload: load, Watch: []string{file}})
+	waitFor(t, log, "needs_restart=[name]")
+	dir := filepath.Join(filepath.Dir(file), "conf.d")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "quiet.toml"), []byte("log.level = \"warn\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, log, "applied=[log.level]")
+}
+
+// waitFor waits until the log holds a text.
+func waitFor(t *testing.T, log fmt.Stringer, want string) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(log.String(), want); {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited for %q in\n%s", want, log)
+		}
+		time.Sleep(10 * time.Millisecond) //nolint:forbidigo // the log has no signal
+	}
 }

@@ -237,7 +237,8 @@ func frame(t *testing.T, r *bufio.Reader) string {
 	}
 }
 
-// The whole way: an app, a topic, a publish, a stream, a resume, the history.
+// The whole way: an app, a topic, a publish that says how durable it is (PB-6),
+// a stream, a resume, the history (RT-11).
 func TestPublishSubscribeResume(t *testing.T) {
 	t.Parallel()
 	n := newNode(t)

@@ -11,7 +11,8 @@ import (
 	"github.com/picloud/picloud/store"
 )
 
-// heard is a Broadcaster that remembers what it was told.
+// heard is a Broadcaster that remembers what it was told: another one takes the
+// hub's place with no caller changed (RT-10).
 type heard struct {
 	mu      sync.Mutex
 	events  []picloud.Event

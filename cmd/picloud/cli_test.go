@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -78,6 +79,35 @@ func ok(t *testing.T, cfg daemon.Config, args ...string) string {
 		t.Fatalf("%v ended with %d: %s", args, code, errOut)
 	}
 	return out
+}
+
+// OP-11: the version is semantic, the changelog knows it or says Unreleased, and
+// a node says the same as the binary.
+func TestVersion(t *testing.T) {
+	t.Parallel()
+	cfg := startNode(t)
+	var v struct{ Version, API string }
+	if err := json.Unmarshal([]byte(ok(t, cfg, "version", "--json")), &v); err != nil {
+		t.Fatal(err)
+	}
+	m := regexp.MustCompile(`^\d+\.\d+\.\d+(-[0-9a-z.]+)?$`).FindStringSubmatch(v.Version)
+	if m == nil || v.API != "v1" {
+		t.Fatalf("version %+v", v)
+	}
+	heading := "## [" + v.Version + "]"
+	if m[1] == "-dev" {
+		heading = "## [Unreleased]"
+	}
+	log, err := os.ReadFile("../../CHANGELOG.md")
+	if err != nil || !strings.Contains(string(log), heading) {
+		t.Errorf("CHANGELOG.md has no %s: %v", heading, err)
+	}
+	if out := ok(t, cfg, "version"); !strings.HasPrefix(out, "picloud "+v.Version) {
+		t.Errorf("for people: %q", out)
+	}
+	if out := ok(t, cfg, "status", "--json"); !strings.Contains(out, `"version": "`+v.Version+`"`) {
+		t.Errorf("the node says %s", out)
+	}
 }
 
 // OP-1: every exit code that the help promises.

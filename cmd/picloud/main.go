@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
@@ -134,9 +135,9 @@ func (c *cli) versionCommand() *cobra.Command {
 		Use: "version", Short: "Show the versions in this binary", Args: exactly(0),
 		RunE: func(*cobra.Command, []string) error {
 			if c.json {
-				return c.print(map[string]string{"version": version, "commit": commit()})
+				return c.print(map[string]string{"version": version, "api": "v1", "commit": commit(), "go": runtime.Version()})
 			}
-			c.printf("picloud %s (%s)\n", version, commit())
+			c.printf("picloud %s (%s)\nAPI v1\n%s %s/%s\n", version, commit(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return nil
 		},
 	}

@@ -100,6 +100,12 @@ const (
 	reasonTopic   = "topic"   // the topic was deleted or made internal, or the app deleted
 )
 
+// Reasons in the data of bye frames. Coming back is right for both.
+const (
+	reasonShutdown = "shutdown" // the node stops
+	reasonError    = "error"    // something went wrong; the history has what is missing
+)
+
 // ResponseHead returns the head of the HTTP response that begins a stream. The
 // body has no length: it ends with the connection. With an origin, a script of
 // that origin may read it.

@@ -91,22 +91,3 @@ func FuzzFrame(f *testing.F) {
 		}
 	})
 }
-
-// PB-1: what goes wrong in the hub does not reach the publisher.
-func TestBroadcastRecovers(t *testing.T) {
-	t.Parallel()
-	h, err := New(Config{Shards: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { h.shards[0].poller.close() })
-	a := &app{name: "default", rings: map[string]*ring{"broken": {}}}
-	h.apps["default"] = a
-	a.rings["broken"].members = nil // touch looks for the shard's count
-	h.Broadcast([]picloud.Event{{App: "default", Topic: "broken", Data: []byte("1")}})
-	a.rings["whole"] = newRing(h, "whole", 0)
-	h.Broadcast([]picloud.Event{{App: "default", Topic: "whole", Data: []byte("1"), Position: picloud.Position{Seq: 2}}})
-	if a.rings["whole"].end() != 1 || a.last.Load() != 2 {
-		t.Error("the hub is stuck after a panic")
-	}
-}

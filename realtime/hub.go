@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"runtime"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -159,7 +160,8 @@ func (h *Hub) Run(ctx context.Context) error {
 func (h *Hub) Broadcast(events []picloud.Event) {
 	defer func() {
 		if r := recover(); r != nil {
-			h.log.Error("broadcast panicked; subscribers recover by replay", slog.Any("panic", r))
+			h.log.Error("broadcast panicked; subscribers recover by replay", slog.Any("panic", r), slog.String("stack", string(debug.Stack())))
+			h.startOver()
 		}
 	}()
 	h.mu.RLock()
@@ -178,6 +180,17 @@ func (h *Hub) Broadcast(events []picloud.Event) {
 	}
 	for _, s := range h.shards {
 		s.wakeDirty()
+	}
+}
+
+// startOver ends every stream and forgets the rings, which lack what could not
+// be broadcast. Who comes back gets it from the history.
+func (h *Hub) startOver() {
+	h.mu.Lock()
+	h.apps = map[string]*app{}
+	h.mu.Unlock()
+	for _, s := range h.shards {
+		s.post(message{kind: msgBye, reason: reasonError})
 	}
 }
 
@@ -253,7 +266,7 @@ func (h *Hub) leave(s *subscriber) {
 			delete(s.app.rings, r.topic)
 		}
 	}
-	if s.app != nil && len(s.app.rings) == 0 {
+	if s.app != nil && len(s.app.rings) == 0 && h.apps[s.app.name] == s.app {
 		delete(h.apps, s.app.name)
 	}
 }

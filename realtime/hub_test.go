@@ -248,6 +248,40 @@ func TestStreamOpensAndDelivers(t *testing.T) {
 	}
 }
 
+// PB-1: what goes wrong in the hub does not reach the publisher, and what
+// subscribers did not get for it they get by replay.
+func TestBroadcastThatPanics(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, realtime.Config{})
+	s := n.subscribe(t, realtime.Subscription{Topics: []string{"t", "broken"}})
+	s.expect(t, "open")
+	n.publish(t, "t", `1`)
+	s.expect(t, "")
+	n.hub.Break("default", "broken")
+	if events := n.publish(t, "broken", `2`); len(events) != 1 {
+		t.Fatal("the publication failed")
+	}
+	if bye := s.expect(t, "bye"); !strings.Contains(bye.data, `"error"`) {
+		t.Errorf("%+v", bye)
+	}
+	if _, err := s.read(t); !errors.Is(err, io.EOF) {
+		t.Errorf("after bye: %v", err)
+	}
+	pos, err := picloud.ParsePosition(s.lastID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.publish(t, "t", `3`)
+	again := n.subscribe(t, realtime.Subscription{Topics: []string{"t", "broken"}, Start: picloud.Start{Mode: picloud.StartAfter, Position: pos}})
+	again.expect(t, "open")
+	n.publish(t, "broken", `4`)
+	for want := range 3 {
+		if got := string(again.expect(t, "").envelope(t).Data); got != fmt.Sprint(want+2) {
+			t.Errorf("got %s, want %d", got, want+2)
+		}
+	}
+}
+
 // RT-6: reconnecting at random points while events are published at full speed
 // gives every event exactly once, in order.
 func TestSeamHasNoGapAndNoDuplicate(t *testing.T) {

@@ -187,7 +187,7 @@ func (s *shard) failPage(sub *subscriber, err error) {
 	if !errors.Is(err, context.Canceled) {
 		s.hub.log.Error("history could not be read for a subscriber", slog.String("app", sub.sub.App), slog.Any("err", err))
 	}
-	s.end(sub, appendControl(nil, "bye", ending{Reason: "error"}))
+	s.end(sub, appendControl(nil, "bye", ending{Reason: reasonError}))
 }
 
 // pageWritten goes on after a page has left: with the next one, or live when

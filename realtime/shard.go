@@ -60,6 +60,7 @@ const (
 	msgPage           // sub, page: what a replayer read
 	msgEvents         // events of the poller
 	msgRevoke
+	msgBye // to all, with reason
 	msgStop
 )
 
@@ -146,8 +147,14 @@ func (s *shard) run() {
 	s.mu.Unlock()
 	s.round() // what came in before
 	s.busySince.Store(0)
+	s.dismiss(reasonShutdown)
+}
+
+// dismiss ends all streams.
+func (s *shard) dismiss(reason string) {
+	frame := appendControl(nil, "bye", ending{Reason: reason})
 	for len(s.subscribers) > 0 {
-		s.end(s.subscribers[0], appendControl(s.scratch[:0], "bye", ending{Reason: "shutdown"}))
+		s.end(s.subscribers[0], frame)
 	}
 }
 
@@ -187,6 +194,8 @@ func (s *shard) handle(m *message) {
 		}
 	case msgRevoke:
 		s.revoke(&m.revocation)
+	case msgBye:
+		s.dismiss(m.reason)
 	case msgStop:
 		s.stopping = true
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/tidwall/btree"
 
+	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/journal"
 )
 
@@ -12,9 +13,6 @@ import (
 // so that the journal alone can always bring back apps, topics and keys: losing
 // state.db then loses nothing that counts. It ends with a row that says where
 // it began.
-
-// anchorChunk is how many bytes of rows go in one commit.
-const anchorChunk = journal.MaxGroup / 4
 
 // writeAnchor repeats the catalog. Called by the committer.
 func (s *Store) writeAnchor() error {
@@ -24,9 +22,20 @@ func (s *Store) writeAnchor() error {
 		changes = append(changes, sequenceChange(app, q.visible.Load()))
 	}
 	changes = append(changes, change{table: tableAnchor, key: []byte{}, value: cborEncode(uint64(start))})
+	return s.writeRows(changes, false) // they are what the tables have already
+}
+
+// rowsChunk is how many bytes of rows go in one commit.
+const rowsChunk = journal.MaxGroup / 4
+
+// writeRows commits rows, a part at a time; new ones become part of the tables
+// and the catalog. picloud.ErrNoSpace when not all of them could be written.
+// Called by the committer.
+func (s *Store) writeRows(changes []change, fresh bool) error {
+	chunk := min(rowsChunk, int(s.journal.GroupLimit()/4))
 	for len(changes) > 0 {
 		n, size := 0, 0
-		for n < len(changes) && size < anchorChunk {
+		for n < len(changes) && size < chunk {
 			size += recordCost + len(changes[n].key) + len(changes[n].value)
 			n++
 		}
@@ -34,9 +43,22 @@ func (s *Store) writeAnchor() error {
 		g.begin(s.catalog.Load(), micros(s.cfg.Now()))
 		g.hard = true
 		s.record(g, changes[:n])
-		g.changes = nil // the rows are what the tables have already
+		if fresh {
+			g.catalog, g.changed = g.catalog.copy(), true
+			for _, c := range changes[:n] {
+				if err := g.catalog.apply(c, s.sequenceOf); err != nil {
+					return err
+				}
+			}
+		} else {
+			g.changes = nil
+		}
+		before := s.journal.Written()
 		if err := s.commitGroup(g); err != nil {
-			return fmt.Errorf("repeat the catalog: %w", err)
+			return fmt.Errorf("write rows: %w", err)
+		}
+		if s.journal.Written() == before {
+			return picloud.ErrNoSpace // the group was refused
 		}
 		changes = changes[n:]
 	}

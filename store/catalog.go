@@ -17,7 +17,7 @@ type catalog struct {
 	topics  *btree.Map[string, picloud.Topic] // by eventKey
 	keys    *btree.Map[string, picloud.APIKey]
 	signing *btree.Map[string, picloud.SigningKey] // by app, zero byte, key id
-	floors  *btree.Map[string, uint64]             // by eventKey; of deleted topics
+	floors  *btree.Map[string, uint64]             // by eventKey; of topics that were deleted, or part of whose history was dropped
 }
 
 func newCatalog() *catalog {

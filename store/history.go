@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"slices"
 	"sort"
 	"strings"
@@ -246,41 +245,16 @@ func (s *Store) CheckPosition(app string, topics []string, pos picloud.Position)
 	if pos.Seq == v.head {
 		return nil
 	}
-	dropped := s.dropped(app)
 	for _, topic := range compact(topics) {
-		gone, err := s.floor(v.c, v.row, topic)
+		floor, err := s.floor(v.c, v.row, topic)
 		if err != nil {
 			return err
 		}
-		if dropped > gone {
-			gone = dropped
-			if spans := s.journal.Spans(eventKey(nil, app, topic)); len(spans) > 0 {
-				gone = min(dropped, spans[0].FirstSeq-1)
-			}
-		}
-		if pos.Seq < gone {
+		if pos.Seq < max(floor, s.gone(v.c, app, topic)) {
 			return picloud.ErrPositionGone
 		}
 	}
 	return nil
-}
-
-// dropped returns a sequence of an app below which events may have gone with
-// their segments. 0: none have.
-func (s *Store) dropped(app string) uint64 {
-	segments := s.journal.Segments()
-	if len(segments) == 0 || segments[0].Base <= 1 {
-		return 0
-	}
-	prefix := pair(app, "")
-	first := uint64(math.MaxUint64)
-	s.journal.Keys(func(key []byte, spans []journal.Span) bool {
-		if len(spans) > 0 && strings.HasPrefix(string(key), prefix) {
-			first = min(first, spans[0].FirstSeq)
-		}
-		return true
-	})
-	return first - 1
 }
 
 // Before returns the sequence just before the first event of some topics that

@@ -267,3 +267,66 @@ func TestJournalStaysWithinBudget(t *testing.T) {
 		t.Error("another epoch began, though nothing was lost")
 	}
 }
+
+// RT-6, TP-5: a reader of a quiet topic resumes exactly, however much of other
+// topics was dropped meanwhile; one that has missed something is told.
+func TestQuietTopicResumesAfterSegmentsWereDropped(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	cfg := store.Config{Dir: dir, SegmentSize: 64 << 10, JournalBytes: 400 << 10, CheckpointBytes: 100 << 10}
+	s := start(t, cfg)
+	create := func(name string) {
+		t.Helper()
+		if _, err := s.CreateTopic(t.Context(), picloud.Topic{App: "default", Name: name}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	create("door")
+	create("deleted")
+	publish(t, s, "default", "late", `0`)
+	publish(t, s, "default", "door", `1`)
+	publish(t, s, "default", "deleted", `1`)
+	opened := publish(t, s, "default", "door", `2`)[0]
+	if err := s.DeleteTopic(t.Context(), "default", "deleted"); err != nil {
+		t.Fatal(err)
+	}
+	pad := strings.Repeat("x", 1000)
+	for i := range 1500 {
+		publish(t, s, "default", "noise", fmt.Sprintf(`"%d %s"`, i, pad))
+	}
+	if h := history(t, s, "default", "door"); len(h) != 0 {
+		t.Fatalf("nothing was dropped: %v", h)
+	}
+	create("late")
+	check := func(when string) {
+		t.Helper()
+		at := func(seq uint64) picloud.Position { return picloud.Position{Epoch: opened.Epoch, Seq: seq} }
+		for _, c := range []struct {
+			topic string
+			pos   picloud.Position
+			want  error
+		}{
+			{"door", opened.Position, nil},
+			{"door", at(opened.Seq - 1), picloud.ErrPositionGone},
+			{"late", opened.Position, picloud.ErrPositionGone}, // nobody noted what went before it was registered
+			{"unregistered", opened.Position, picloud.ErrPositionGone},
+		} {
+			if err := s.CheckPosition("default", []string{c.topic}, c.pos); !errors.Is(err, c.want) {
+				t.Errorf("%s: %s at %d: %v, want %v", when, c.topic, c.pos.Seq, err, c.want)
+			}
+		}
+		if n := s.Floors(); n != 2 {
+			t.Errorf("%s: %d floors are kept, want those of door and late", when, n)
+		}
+	}
+	check("at once")
+	s.stop(t)
+	s = start(t, cfg)
+	check("after a restart")
+	s.stop(t)
+	if err := removeState(dir); err != nil {
+		t.Fatal(err)
+	}
+	s = start(t, cfg)
+	check("without state.db")
+}

@@ -3,7 +3,6 @@ package store
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"slices"
 
 	"github.com/picloud/picloud"
@@ -66,64 +65,4 @@ func (s *Store) boundary(key []byte, sp *journal.Span, count int, size int64, li
 		}
 	}
 	return 0, nil
-}
-
-// dropOld drops the oldest segments that state.db has overtaken, as long as all
-// in them is past retention or the journal is over its budget. Called by the
-// committer, after a checkpoint.
-func (s *Store) dropOld() error {
-	s.maintainMu.Lock()
-	defer s.maintainMu.Unlock()
-	below := journal.LSN(0)
-	size := s.journal.SizeOnDisk()
-	for _, seg := range s.journal.Segments() {
-		if !seg.Sealed || seg.Last >= s.commit.reached {
-			break
-		}
-		if size <= s.cfg.JournalBytes && !s.pastRetention(seg.Base) {
-			break
-		}
-		size -= seg.Bytes
-		below = seg.Last + 1
-	}
-	if below == 0 {
-		return nil
-	}
-	if err := s.writeAnchor(); err != nil {
-		return err
-	}
-	if err := s.journal.Drop(below); err != nil {
-		return fmt.Errorf("drop segments: %w", err)
-	}
-	s.log.Info("journal segments dropped", slog.Uint64("below", uint64(below)))
-	return nil
-}
-
-// pastRetention reports whether nothing in a segment is visible any more.
-func (s *Store) pastRetention(segment journal.LSN) bool {
-	c := s.catalog.Load()
-	past := true
-	s.journal.Keys(func(key []byte, spans []journal.Span) bool {
-		for i := range spans {
-			if spans[i].Segment == segment {
-				past = s.isPast(c, key, &spans[i])
-				break
-			}
-		}
-		return past
-	})
-	return past
-}
-
-func (s *Store) isPast(c *catalog, key []byte, sp *journal.Span) bool {
-	app, topic, err := splitEventKey(key)
-	if err != nil {
-		return false
-	}
-	row, err := c.app(app)
-	if err != nil {
-		return true // the app was deleted
-	}
-	floor, err := s.floor(c, row, topic)
-	return err == nil && sp.LastSeq <= floor
 }

@@ -112,6 +112,7 @@ type Store struct {
 	space      space
 	health     health
 	metrics    storeMetrics
+	dropped    dropped
 	maintainMu sync.Mutex // held while segments are dropped, state.db is rewritten, or a backup takes its bearings
 }
 

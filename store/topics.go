@@ -43,7 +43,8 @@ func (s *Store) CreateTopic(ctx context.Context, t picloud.Topic) (picloud.Topic
 		return picloud.Topic{}, err
 	}
 	err := s.do(ctx, func(tx *tx) error {
-		if _, err := tx.catalog.app(t.App); err != nil {
+		row, err := tx.catalog.app(t.App)
+		if err != nil {
 			return err
 		}
 		if _, err := tx.catalog.topic(t.App, t.Name); err == nil {
@@ -55,6 +56,10 @@ func (s *Store) CreateTopic(ctx context.Context, t picloud.Topic) (picloud.Topic
 		t.CreatedAt = fromMicros(tx.at)
 		t.UpdatedAt = t.CreatedAt
 		tx.put(tableTopic, pair(t.App, t.Name), t)
+		if gone := s.mayBeGone(t.App, eventKey(nil, t.App, t.Name)); gone > 0 {
+			floor, _ := tx.catalog.floors.Get(pair(t.App, t.Name))
+			tx.put(tableFloor, pair(t.App, t.Name), max(floor, min(gone, row.sequence.last)))
+		}
 		return nil
 	})
 	return t, err

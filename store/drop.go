@@ -1,0 +1,178 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"strings"
+	"sync"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/journal"
+)
+
+// dropOld drops the oldest segments that state.db has overtaken, as long as all
+// in them is past retention or the journal is over its budget. Called by the
+// committer, after a checkpoint.
+func (s *Store) dropOld() error {
+	s.maintainMu.Lock()
+	defer s.maintainMu.Unlock()
+	below := journal.LSN(0)
+	size := s.journal.SizeOnDisk()
+	for _, seg := range s.journal.Segments() {
+		if !seg.Sealed || seg.Last >= s.commit.reached {
+			break
+		}
+		if size <= s.cfg.JournalBytes && !s.pastRetention(seg.Base) {
+			break
+		}
+		size -= seg.Bytes
+		below = seg.Last + 1
+	}
+	if below == 0 {
+		return nil
+	}
+	err := s.raiseFloors(below)
+	if err == nil {
+		err = s.writeAnchor()
+	}
+	if errors.Is(err, picloud.ErrNoSpace) {
+		s.log.Warn("journal segments are kept: there is no space to note what goes with them")
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := s.journal.Drop(below); err != nil {
+		return fmt.Errorf("drop segments: %w", err)
+	}
+	s.log.Info("journal segments dropped", slog.Uint64("below", uint64(below)))
+	return nil
+}
+
+// pastRetention reports whether nothing in a segment is visible any more.
+func (s *Store) pastRetention(segment journal.LSN) bool {
+	c := s.catalog.Load()
+	past := true
+	s.journal.Keys(func(key []byte, spans []journal.Span) bool {
+		for i := range spans {
+			if spans[i].Segment == segment {
+				past = s.isPast(c, key, &spans[i])
+				break
+			}
+		}
+		return past
+	})
+	return past
+}
+
+func (s *Store) isPast(c *catalog, key []byte, sp *journal.Span) bool {
+	app, topic, err := splitEventKey(key)
+	if err != nil {
+		return false
+	}
+	row, err := c.app(app)
+	if err != nil {
+		return true // the app was deleted
+	}
+	floor, err := s.floor(c, row, topic)
+	return err == nil && sp.LastSeq <= floor
+}
+
+// raiseFloors notes, before segments are dropped, how far the history of each
+// registered topic goes with them: once the index has forgotten a quiet topic,
+// only its floor can tell whether a reader has missed something. Floors of
+// topics that are not registered go when the journal has nothing below them.
+func (s *Store) raiseFloors(below journal.LSN) error {
+	c := s.catalog.Load()
+	var changes []change
+	kept := map[string]bool{} // keys with events at or below their floor
+	s.journal.Keys(func(key []byte, spans []journal.Span) bool {
+		var gone uint64
+		for i := range spans {
+			if spans[i].Segment < below {
+				gone = spans[i].LastSeq
+			}
+		}
+		floor, _ := c.floors.Get(string(key))
+		if _, registered := c.topics.Get(string(key)); registered && gone > floor {
+			changes = append(changes, change{table: tableFloor, key: key, value: cborEncode(gone)})
+		}
+		for i := range spans {
+			kept[string(key)] = kept[string(key)] || (spans[i].Segment >= below && spans[i].FirstSeq <= floor)
+		}
+		return true
+	})
+	c.floors.Scan(func(key string, _ uint64) bool {
+		if _, registered := c.topics.Get(key); !registered && !kept[key] {
+			changes = append(changes, change{table: tableFloor, key: []byte(key)})
+		}
+		return true
+	})
+	return s.writeRows(changes, true)
+}
+
+// gone returns the sequence up to which events of a topic may have gone with
+// their segments. It is exact for registered topics, whose floor tells, and
+// errs on the safe side for others.
+func (s *Store) gone(c *catalog, app, topic string) uint64 {
+	key := eventKey(nil, app, topic)
+	if _, registered := c.topics.Get(string(key)); registered {
+		return 0
+	}
+	return s.mayBeGone(app, key)
+}
+
+// mayBeGone is gone for a topic of which nothing was noted.
+func (s *Store) mayBeGone(app string, key []byte) uint64 {
+	gone := s.droppedOf(app)
+	if gone == 0 {
+		return 0
+	}
+	if spans := s.journal.Spans(key); len(spans) > 0 {
+		gone = min(gone, spans[0].FirstSeq-1)
+	}
+	return gone
+}
+
+// droppedOf returns the sequence below which events of an app may have gone
+// with their segments. 0: none have.
+func (s *Store) droppedOf(app string) uint64 {
+	segments := s.journal.Segments()
+	if len(segments) == 0 || segments[0].Base <= 1 {
+		return 0
+	}
+	return s.dropped.of(app, segments[0].Base, s.journal.Keys)
+}
+
+// dropped remembers where the history of apps begins, which changes only when
+// segments are dropped.
+type dropped struct {
+	mu   sync.Mutex
+	base journal.LSN // of the oldest segment
+	apps map[string]uint64
+}
+
+func (d *dropped) of(app string, base journal.LSN, keys func(func([]byte, []journal.Span) bool)) uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.base != base {
+		d.base, d.apps = base, map[string]uint64{}
+	}
+	if seq, ok := d.apps[app]; ok {
+		return seq
+	}
+	prefix := pair(app, "")
+	first := uint64(math.MaxUint64)
+	keys(func(key []byte, spans []journal.Span) bool {
+		if len(spans) > 0 && strings.HasPrefix(string(key), prefix) {
+			first = min(first, spans[0].FirstSeq)
+		}
+		return true
+	})
+	if first < math.MaxUint64 { // else its next event decides
+		d.apps[app] = first - 1
+	}
+	return first - 1
+}

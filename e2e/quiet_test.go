@@ -1,0 +1,58 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// OP-8: with a subscriber who waits and clients who only read, nothing reaches
+// the disk.
+func TestQuietWhenIdle(t *testing.T) {
+	t.Parallel()
+	n := startNode(t)
+	key := n.key("", "instance:admin")
+	n.do(201, nil, "POST", "/v1/apps/default/topics", key, `{"name":"t","external":true,"auth_mode":"public"}`)
+	n.do(201, nil, "POST", "/v1/apps/default/topics/t/events", key, `1`)
+	n.subscribe("", "/v1/apps/default/topics/t/events").want(t, "open")
+
+	before := n.written()
+	for settled := time.Now(); time.Since(settled) < 2*time.Second; {
+		if now := n.written(); now != before {
+			before, settled = now, time.Now()
+		}
+		pause(t.Context(), 100*time.Millisecond) // how long nothing happens is what is tested
+	}
+	for range 40 {
+		n.do(200, nil, "GET", "/healthz", "", "")
+		n.do(200, nil, "GET", "/metrics", key, "")
+		n.do(200, nil, "GET", "/v1/apps/default/topics/t/events", key, "", "Accept", "application/json")
+		pause(t.Context(), 200*time.Millisecond)
+	}
+	if after := n.written(); after != before {
+		t.Errorf("%d bytes were written to the disk while nothing happened", after-before)
+	}
+}
+
+var writeBytes = regexp.MustCompile(`(?m)^write_bytes: (\d+)$`)
+
+// written returns the bytes that the node has caused to be written to disks.
+func (n *node) written() int64 {
+	n.t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/io", n.process().cmd.Process.Pid))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	m := writeBytes.FindSubmatch(b)
+	if m == nil {
+		n.t.Fatalf("no write_bytes in %s", b)
+	}
+	v, err := strconv.ParseInt(string(m[1]), 10, 64)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return v
+}

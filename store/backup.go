@@ -40,6 +40,9 @@ const backupFormat = 1
 // Backup writes one consistent, checksummed archive of everything that was
 // committed when it was called. The node goes on serving meanwhile.
 func (s *Store) Backup(ctx context.Context, w io.Writer) error {
+	if s.tables.db == nil {
+		return errors.New("back up: the state cannot be read; mend the disk and start again")
+	}
 	if err := s.do(ctx, func(*tx) error { return nil }); err != nil && !errors.Is(err, picloud.ErrReadOnly) {
 		return fmt.Errorf("back up: %w", err) // the empty command has everything before it fsynced
 	}

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -17,21 +19,35 @@ import (
 
 func (c *cli) backupCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "backup FILE", Short: "Write a consistent, checksummed backup of the node", Args: exactly(1),
-		Long: "Writes everything the node knows into one archive, while it serves. '-' is standard output. The file\nappears under its name only when it is whole and has been read back.",
+		Use: "backup [FILE]", Short: "Write a consistent, checksummed backup of the node", Args: atMost(1),
+		Long: "Writes everything the node knows into one archive, while it serves. Without FILE it is named\nafter the node and the time; '-' is standard output. The file appears under its name only when it is\nwhole and has been read back.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			res, err := c.client().send(cmd.Context(), http.MethodGet, "/v1/backup", nil)
 			if err != nil {
 				return err
 			}
 			defer func() { _ = res.Body.Close() }() // only read
-			if args[0] == "-" {
+			name := proposedName(res)
+			if len(args) > 0 {
+				name = args[0]
+			}
+			if name == "-" {
 				_, err := io.Copy(c.out, res.Body)
 				return err
 			}
-			return c.keepBackup(args[0], res.Body)
+			return c.keepBackup(name, res.Body)
 		},
 	}
+}
+
+// proposedName returns the name that the node gives the archive.
+func proposedName(res *http.Response) string {
+	_, params, err := mime.ParseMediaType(res.Header.Get("Content-Disposition"))
+	name := filepath.Base(params["filename"])
+	if err != nil || name == "." || name == "/" {
+		return "picloud.tar.gz"
+	}
+	return name
 }
 
 func (c *cli) keepBackup(name string, r io.Reader) error {
@@ -40,7 +56,7 @@ func (c *cli) keepBackup(name string, r io.Reader) error {
 		return fmt.Errorf("back up: %w", err)
 	}
 	defer func() { _ = os.Remove(f.Name()) }() // gone already when all went well
-	_, err = io.Copy(f, c.progress("received", r))
+	_, err = io.Copy(f, c.progress("received", r, 0))
 	if err == nil {
 		err = f.Sync()
 	}
@@ -88,14 +104,19 @@ func (c *cli) restoreCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			f := io.NopCloser(c.in)
+			archive, size := c.in, int64(0)
 			if args[0] != "-" {
-				if f, err = os.Open(args[0]); err != nil {
+				f, err := os.Open(args[0])
+				if err != nil {
 					return fmt.Errorf("restore: %w", err)
 				}
+				defer func() { _ = f.Close() }() // only read
+				if info, err := f.Stat(); err == nil {
+					size = info.Size()
+				}
+				archive = f
 			}
-			defer func() { _ = f.Close() }() // only read
-			n, err := store.Restore(cfg.Data, c.progress("read", f))
+			n, err := store.Restore(cfg.Data, c.progress("read", archive, size))
 			if err != nil {
 				return err
 			}
@@ -105,18 +126,20 @@ func (c *cli) restoreCommand() *cobra.Command {
 	}
 }
 
-// progress shows on a terminal how far reading has come.
-func (c *cli) progress(what string, r io.Reader) io.Reader {
+// progress shows on a terminal how far reading has come: as a bar when the size
+// is known.
+func (c *cli) progress(what string, r io.Reader, size int64) io.Reader {
 	if f, ok := c.err.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) { // #nosec G115 -- descriptors are small
 		return r
 	}
-	return &meter{r: r, w: c.err, what: what}
+	return &meter{r: r, w: c.err, what: what, size: size}
 }
 
 type meter struct {
 	r    io.Reader
 	w    io.Writer
 	what string
+	size int64 // 0: unknown
 	n    int64
 	told int64
 }
@@ -127,10 +150,20 @@ func (m *meter) Read(p []byte) (int, error) {
 	m.n += int64(n)
 	if m.n-m.told >= 1<<20 || err != nil {
 		m.told = m.n
-		fmt.Fprintf(m.w, "\r%s %s ", m.what, mib(m.n))
+		m.tell()
 		if err != nil {
 			fmt.Fprintln(m.w)
 		}
 	}
 	return n, err
+}
+
+func (m *meter) tell() {
+	if m.size <= 0 {
+		fmt.Fprintf(m.w, "\r%s %s ", m.what, mib(m.n))
+		return
+	}
+	const width = 30
+	done := int(min(m.n, m.size) * width / m.size)
+	fmt.Fprintf(m.w, "\r%s [%s%s] %3d %% of %s ", m.what, strings.Repeat("#", done), strings.Repeat(".", width-done), min(m.n, m.size)*100/m.size, mib(m.size))
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -271,6 +272,60 @@ func until(t *testing.T, what string, is func() bool) {
 		case <-tick.C:
 		case <-deadline.C:
 			t.Fatalf("waited too long for %s", what)
+		}
+	}
+}
+
+// The node names the archive, but never where it goes.
+func TestProposedName(t *testing.T) {
+	t.Parallel()
+	for header, want := range map[string]string{
+		`attachment; filename="picloud-pi-20260101T000000Z.tar.gz"`: "picloud-pi-20260101T000000Z.tar.gz",
+		`attachment; filename="../../etc/cron.d/x"`:                 "x",
+		`attachment; filename="/"`:                                  "picloud.tar.gz",
+		`attachment`:                                                "picloud.tar.gz",
+		``:                                                          "picloud.tar.gz",
+	} {
+		res := &http.Response{Header: http.Header{"Content-Disposition": {header}}}
+		if got := proposedName(res); got != want {
+			t.Errorf("%s: %q, want %q", header, got, want)
+		}
+	}
+}
+
+func TestMeter(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	m := &meter{r: strings.NewReader(strings.Repeat("x", 3<<20)), w: &out, what: "read", size: 6 << 20}
+	if _, err := io.Copy(io.Discard, m); err != nil {
+		t.Fatal(err)
+	}
+	if want := "\rread [###############...............]  50 % of 6.0 MiB \n"; !strings.HasSuffix(out.String(), want) {
+		t.Errorf("%q, want it to end with %q", out.String(), want)
+	}
+}
+
+// OP-1: every command and every setting is in a man page.
+func TestManPages(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	ok(t, daemon.Config{}, "man", dir)
+	for _, name := range []string{"picloud.1", "picloud-backup.1", "picloud-topics-create.1"} {
+		page, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil || !bytes.Contains(page, []byte(".SH SYNOPSIS")) {
+			t.Errorf("%s: %v\n%s", name, err, page)
+		}
+	}
+	page, err := os.ReadFile(filepath.Join(dir, "picloud.toml.5"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.ReplaceAll(string(page), `\`, "")
+	for i := range daemon.Settings {
+		for _, word := range []string{daemon.Settings[i].Key, daemon.Settings[i].Env} {
+			if !strings.Contains(text, word) {
+				t.Errorf("picloud.toml.5 lacks %s", word)
+			}
 		}
 	}
 }

@@ -121,6 +121,8 @@ func unlessInterrupted(ctx context.Context, err error) error {
 // exactly is cobra.ExactArgs with our exit code.
 func exactly(n int) cobra.PositionalArgs { return usage(cobra.ExactArgs(n)) }
 
+func atMost(n int) cobra.PositionalArgs { return usage(cobra.MaximumNArgs(n)) }
+
 func usage(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := check(cmd, args); err != nil {

@@ -1,11 +1,16 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 
+	"github.com/cpuguy83/go-md2man/v2/md2man"
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
+
+	"github.com/picloud/picloud/daemon"
 )
 
 func (c *cli) manCommand() *cobra.Command {
@@ -17,11 +22,70 @@ func (c *cli) manCommand() *cobra.Command {
 			}
 			root := cmd.Root()
 			root.DisableAutoGenTag = true
-			header := &doc.GenManHeader{Title: "PICLOUD", Section: "1", Source: "PiCloud " + version, Manual: "PiCloud"}
+			header := &doc.GenManHeader{Section: "1", Source: "PiCloud " + version, Manual: "PiCloud"}
 			if err := doc.GenManTree(root, header, args[0]); err != nil {
+				return fmt.Errorf("write man pages: %w", err)
+			}
+			page := filepath.Join(args[0], "picloud.toml.5")
+			if err := os.WriteFile(page, md2man.Render(configPage()), 0o644); err != nil { // #nosec G306 -- as above
 				return fmt.Errorf("write man pages: %w", err)
 			}
 			return nil
 		},
 	}
+}
+
+// configPage is the page of the configuration file, from the table of settings.
+func configPage() []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "picloud.toml 5 \"\" \"PiCloud %s\" \"PiCloud\"\n==================================================\n\n", version)
+	b.WriteString(`# NAME
+picloud.toml - configuration of a PiCloud node
+
+# SYNOPSIS
+**/etc/picloud/picloud.toml**, **/etc/picloud/conf.d/\*.toml**
+
+# DESCRIPTION
+Read in this order, later ones winning: the defaults, the file, the files in
+**conf.d** beside it by name, the environment, the flags of **picloud serve**.
+An unknown name is an error. **picloud config check** reads everything and says
+what is wrong, with file and line; **picloud config show** says what is in force.
+
+The files are read again on SIGHUP and when they change, as a whole or not at
+all. What is marked *live* is applied at once; the rest needs a restart, and the
+log says so.
+
+A name with a dot belongs to a table: **log.level** is the key **level** in the
+table **[log]**, or **log.level = "debug"** outside of any.
+
+# SETTINGS
+`)
+	for i := range daemon.Settings {
+		s := &daemon.Settings[i]
+		fmt.Fprintf(&b, "\n**%s**\n: %s", s.Key, s.Text)
+		if s.Default != "" {
+			fmt.Fprintf(&b, " Default: **%s**.", s.Default)
+		}
+		fmt.Fprintf(&b, " Variable **%s**", s.Env)
+		if s.Flag != "" {
+			fmt.Fprintf(&b, ", flag **--%s**", s.Flag)
+		}
+		b.WriteString(".")
+		if s.Live {
+			b.WriteString(" *Live*.")
+		}
+		b.WriteString("\n")
+	}
+	b.WriteString(`
+# EXAMPLE
+	name = "workshop"
+	trusted_proxies = ["192.168.1.2"]
+
+	[retention]
+	max_age_sec = 2592000
+
+# SEE ALSO
+**picloud**(1), **picloud-serve**(1), **picloud-config**(1)
+`)
+	return b.Bytes()
 }

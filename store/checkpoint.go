@@ -95,19 +95,18 @@ func (s *Store) writeCheckpoint(rows *btree.Map[string, []byte], meta checkpoint
 // lost meanwhile: the journal has everything.
 const retryCheckpoint = 30 * time.Second
 
-func (s *Store) checkpointDone(err error) {
+// checkpointDone takes note of a checkpoint. An error is final.
+func (s *Store) checkpointDone(err error) error {
 	s.commit.checkpointing = nil
 	s.tables.thaw(err == nil)
 	if err != nil {
 		s.metrics.cpFailed.Inc()
 		s.log.Warn("checkpoint failed, trying again later", slog.Any("err", err))
 		s.commit.dirtySince, s.commit.retryAt = time.Now(), time.Now().Add(retryCheckpoint)
-		return
+		return nil
 	}
 	s.commit.reached = s.commit.reaching
-	if derr := s.dropOld(); derr != nil {
-		s.log.Warn("old journal segments could not be dropped", slog.Any("err", derr))
-	}
+	return s.dropOld()
 }
 
 // finish leaves the directory so that the next start has nothing to replay.

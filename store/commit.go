@@ -52,7 +52,9 @@ func (s *Store) Run(ctx context.Context) error {
 		err = perr
 	}
 	if cp := s.commit.checkpointing; cp != nil {
-		s.checkpointDone(<-cp)
+		if cerr := s.checkpointDone(<-cp); err == nil {
+			err = cerr
+		}
 	}
 	return err
 }
@@ -72,7 +74,9 @@ func (s *Store) run(ctx context.Context) error {
 		case <-timer.C:
 			s.commit.busySince.Store(micros(s.cfg.Now()))
 		case err := <-s.commit.checkpointing:
-			s.checkpointDone(err)
+			if err := s.checkpointDone(err); err != nil {
+				return err
+			}
 		case <-ctx.Done():
 			s.stopping.Store(true)
 			return s.drain()

@@ -34,6 +34,7 @@ type Config struct {
 	Retention    picloud.Retention
 	JournalBytes int64
 	ReserveBytes int64
+	WearBudget   int64
 	Intake       int
 
 	Spool          string // empty: Data/spool; "off": none
@@ -121,6 +122,7 @@ var Settings = []Setting{
 
 	{"storage.journal_bytes", "PICLOUD_STORAGE_JOURNAL_BYTES", "", "268435456", "Disk budget of the journal in bytes; beyond it the oldest history goes.", false, size(func(c *Config) *int64 { return &c.JournalBytes }, 32<<20)},
 	{"storage.reserve_bytes", "PICLOUD_STORAGE_RESERVE_BYTES", "", "67108864", "Free bytes left to others; below it publishing is refused. -1: none.", false, size(func(c *Config) *int64 { return &c.ReserveBytes }, -1)},
+	{"storage.wear_budget_bytes", "PICLOUD_STORAGE_WEAR_BUDGET_BYTES", "", "1073741824", "Bytes a day the card should bear; beyond it 'picloud doctor' warns.", false, size(func(c *Config) *int64 { return &c.WearBudget }, 1)},
 	{"storage.intake", "PICLOUD_STORAGE_INTAKE", "", "4096", "Requests that may wait to be written; more are refused with 503.", false, number(func(c *Config) *int { return &c.Intake }, 1, 1_000_000)},
 
 	{"spool", "PICLOUD_SPOOL", "", "", "Folder for dropped files. Default: spool in the data directory; off: none.", false, text(func(c *Config) *string { return &c.Spool })},

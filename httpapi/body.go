@@ -213,6 +213,9 @@ type Storage struct {
 	LastLSN      uint64 `json:"last_lsn"`
 	Events       uint64 `json:"events_since_start"`
 	Commits      uint64 `json:"commits_since_start"`
+	Written      int64  `json:"written_bytes_since_start"`
+	WrittenDay   int64  `json:"written_bytes_last_day"`
+	WearBudget   int64  `json:"wear_budget_bytes_per_day"`
 	ReadOnly     bool   `json:"read_only"`
 	NoSpace      bool   `json:"no_space"`
 }

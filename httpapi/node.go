@@ -19,7 +19,7 @@ func (s *Server) showNode(r *request) error {
 		Status: "ok", Notes: h.Notes, Subscribers: s.cfg.Hub.Stats().Subscribers,
 		Storage: Storage{
 			JournalBytes: st.JournalBytes, Segments: st.Segments, FirstLSN: st.FirstLSN, LastLSN: st.LastLSN,
-			Events: st.Events, Commits: st.Commits, ReadOnly: h.ReadOnly, NoSpace: h.NoSpace,
+			Events: st.Events, Commits: st.Commits, Written: st.Written, WrittenDay: st.WrittenDay, WearBudget: st.WearBudget, ReadOnly: h.ReadOnly, NoSpace: h.NoSpace,
 		},
 	}
 	if h.Degraded {

@@ -88,6 +88,7 @@ func (s *Store) writeCheckpoint(rows *btree.Map[string, []byte], meta checkpoint
 	}
 	s.metrics.checkpoints.Inc()
 	s.metrics.cpBytes.AddInt64(n)
+	s.wear.add(s.cfg.Now(), n)
 	return nil
 }
 

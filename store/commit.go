@@ -218,7 +218,7 @@ func (s *Store) commitGroup(g *group) error {
 		took := time.Since(began)
 		s.commit.smoothed += (took - s.commit.smoothed) / 8
 		s.commit.lastCommit.Store(g.at)
-		s.metrics.wrote(int64(g.encoded()), took)
+		s.wrote(int64(g.encoded()), took)
 	}
 	s.commit.lastCount = len(g.commands)
 	s.publishGroup(g)

@@ -36,6 +36,9 @@ func (s *Store) register(set *metrics.Set) {
 	set.GetOrCreateGauge("picloud_journal_bytes", func() float64 { return float64(s.journal.SizeOnDisk()) })
 	set.GetOrCreateGauge("picloud_journal_segments", func() float64 { return float64(len(s.journal.Segments())) })
 	set.GetOrCreateGauge("picloud_journal_last_lsn", func() float64 { return float64(s.journal.Written()) })
+	set.GetOrCreateGauge("picloud_card_written_day_bytes", func() float64 { return float64(s.wear.day(s.cfg.Now())) })
+	set.GetOrCreateGauge("picloud_card_wear_budget_bytes", func() float64 { return float64(s.cfg.WearBudget) })
+	set.GetOrCreateGauge("picloud_card_written_bytes_per_event", func() float64 { return float64(s.wear.all()) / max(1, float64(s.metrics.events.Get())) })
 	set.GetOrCreateGauge("picloud_intake_commands", func() float64 { return float64(len(s.intake)) })
 	set.GetOrCreateGauge("picloud_intake_bytes", func() float64 { return float64(s.queued.Load()) })
 	set.GetOrCreateGauge("picloud_store_degraded", func() float64 {
@@ -50,8 +53,10 @@ func (s *Store) register(set *metrics.Set) {
 const block = 4096
 
 // wrote counts what a group of n encoded bytes costs the card: whole blocks.
-func (m *storeMetrics) wrote(n int64, took time.Duration) {
-	m.commits.Inc()
-	m.bytes.AddInt64((n + block - 1) / block * block)
-	m.seconds.Update(took.Seconds())
+func (s *Store) wrote(n int64, took time.Duration) {
+	n = (n + block - 1) / block * block
+	s.metrics.commits.Inc()
+	s.metrics.bytes.AddInt64(n)
+	s.metrics.seconds.Update(took.Seconds())
+	s.wear.add(s.cfg.Now(), n)
 }

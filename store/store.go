@@ -49,6 +49,10 @@ type Config struct {
 	// 15 minutes. An idle node writes none.
 	CheckpointAfter time.Duration
 
+	// WearBudget is how many bytes a day the card should bear. It limits nothing:
+	// it is what Stats are compared with. Default 1 GiB.
+	WearBudget int64
+
 	// JournalFS replaces the file system below the journal; nil: the real one.
 	JournalFS journal.FS
 	// SegmentSize of the journal; 0: its default.
@@ -73,6 +77,7 @@ func (c Config) withDefaults() Config {
 	c.ReserveBytes = or(c.ReserveBytes, 64<<20)
 	c.Intake = or(c.Intake, 4096)
 	c.IntakeBytes = or(c.IntakeBytes, 16<<20)
+	c.WearBudget = or(c.WearBudget, 1<<30)
 	c.SyncWithin = or(c.SyncWithin, 900*time.Millisecond)
 	c.CheckpointBytes = or(c.CheckpointBytes, 16<<20)
 	c.CheckpointAfter = or(c.CheckpointAfter, 15*time.Minute)
@@ -113,6 +118,7 @@ type Store struct {
 	health     health
 	metrics    storeMetrics
 	dropped    dropped
+	wear       wear
 	maintainMu sync.Mutex // held while segments are dropped, state.db is rewritten, or a backup takes its bearings
 }
 
@@ -149,6 +155,9 @@ type Stats struct {
 	Events       uint64    // published since start
 	Commits      uint64    // groups written since start
 	LastCommit   time.Time // zero: none since start
+	Written      int64     // bytes to the card since start
+	WrittenDay   int64     // of these, in the last 24 hours
+	WearBudget   int64     // that should not be more than this
 }
 
 // Stats returns the present figures.
@@ -158,6 +167,9 @@ func (s *Store) Stats() Stats {
 		LastLSN:      uint64(s.journal.Written()),
 		Events:       s.metrics.events.Get(),
 		Commits:      s.metrics.commits.Get(),
+		Written:      s.wear.all(),
+		WrittenDay:   s.wear.day(s.cfg.Now()),
+		WearBudget:   s.cfg.WearBudget,
 	}
 	if at := s.commit.lastCommit.Load(); at != 0 {
 		st.LastCommit = fromMicros(at)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/picloud/picloud/daemon"
@@ -75,5 +76,20 @@ func TestDoctorWithoutANode(t *testing.T) {
 	write("lisen = \"x\"\n")
 	if f := examined(t, daemon.Config{Data: t.TempDir()}, "--config", file)["configuration"]; f.OK {
 		t.Errorf("a fault in the configuration: %+v", f)
+	}
+}
+
+// OP-5: a card that is worn too fast is a finding.
+func TestDoctorSeesWear(t *testing.T) {
+	t.Parallel()
+	cfg := newConfig(t)
+	cfg.WearBudget = 1000
+	t.Cleanup(runNode(t, cfg))
+	ok(t, cfg, "publish", "door", "1")
+	if f := examined(t, cfg)["node"]; f.OK || !strings.Contains(f.Says, "budget") {
+		t.Errorf("%+v", f)
+	}
+	if out := ok(t, cfg, "status"); !strings.Contains(out, "written in the last day") {
+		t.Errorf("status: %s", out)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -75,6 +76,7 @@ func Run(ctx context.Context, cfg Config, opt Options) error {
 	watch := start(ctx, cancel, "reload", func(ctx context.Context) error { return reloads(ctx, cfg, opt, level, log) })
 	beat := start(ctx, cancel, "watchdog", func(ctx context.Context) error { return watchdog(ctx, m) })
 
+	debug.FreeOSMemory() // recovery has read whole files, which the node never needs again
 	l.serving.Store(true)
 	log.Info("serving", slog.String("listen", m.tcp.Addr().String()), slog.String("socket", cfg.SocketPath()),
 		slog.String("data", cfg.Data), slog.String("node", m.store.Node().ID), slog.String("version", opt.Build.Version))

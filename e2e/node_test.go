@@ -22,7 +22,7 @@ import (
 
 // node is one data directory and the daemon that runs, or does not run, on it.
 type node struct {
-	t      *testing.T
+	t      testing.TB
 	home   string // what is not the data directory: socket, race reports
 	data   string
 	listen string
@@ -65,7 +65,7 @@ var nextPort atomic.Int32
 
 // freePort returns a port below the range that outgoing connections take, so
 // that it is still free when a killed daemon comes back to it.
-func freePort(t *testing.T) int {
+func freePort(t testing.TB) int {
 	t.Helper()
 	for range 2000 {
 		port := 20000 + (os.Getpid()*37+int(nextPort.Add(1)))%12000
@@ -81,7 +81,7 @@ func freePort(t *testing.T) int {
 
 // newNode makes a node that is not started. Its folders have short names,
 // because a Unix socket's path may have 107 bytes at most.
-func newNode(t *testing.T, env ...string) *node {
+func newNode(t testing.TB, env ...string) *node {
 	t.Helper()
 	home, err := os.MkdirTemp("", "pc-") //nolint:usetesting // the name of a socket must be short
 	if err != nil {
@@ -101,7 +101,7 @@ func newNode(t *testing.T, env ...string) *node {
 }
 
 // startNode makes a node and starts it.
-func startNode(t *testing.T, env ...string) *node {
+func startNode(t testing.TB, env ...string) *node {
 	t.Helper()
 	n := newNode(t, env...)
 	n.start()

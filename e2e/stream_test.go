@@ -170,7 +170,7 @@ func (s *stream) want(t *testing.T, event string) frame {
 }
 
 // seqOf returns the sequence of an id.
-func seqOf(t *testing.T, id string) uint64 {
+func seqOf(t testing.TB, id string) uint64 {
 	t.Helper()
 	_, s, ok := strings.Cut(id, ".")
 	seq, err := strconv.ParseUint(s, 10, 64)

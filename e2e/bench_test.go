@@ -1,0 +1,149 @@
+package e2e
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// BenchmarkStart measures from exec to READY=1, after a clean stop and after
+// kill -9, with journals that hold so much. The floor is the same binary
+// printing its version.
+func BenchmarkStart(b *testing.B) {
+	floor := execFloor(b)
+	for _, mb := range []int{0, 10, 100} {
+		n := newNode(b)
+		ready := notified(b, n)
+		n.launch()
+		<-ready
+		n.fill(b, mb<<20)
+		for _, end := range []struct {
+			name string
+			fn   func()
+		}{{"stopped", func() { n.stop() }}, {"killed", n.kill}} {
+			b.Run(fmt.Sprintf("journal=%dMB/%s", mb, end.name), func(b *testing.B) {
+				var took time.Duration
+				for range b.N {
+					end.fn()
+					began := time.Now()
+					n.launch()
+					<-ready
+					took += time.Since(began)
+				}
+				ms := float64(took.Microseconds()) / 1000 / float64(b.N)
+				b.ReportMetric(ms, "ms/start")
+				b.ReportMetric(ms/floor, "×exec")
+				b.ReportMetric(0, "ns/op")
+			})
+		}
+		n.stop()
+	}
+}
+
+// execFloor returns how many milliseconds it takes to run the binary at all.
+func execFloor(b *testing.B) float64 {
+	b.Helper()
+	const n = 20
+	began := time.Now()
+	for range n {
+		if err := exec.Command(binary, "version").Run(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return float64(time.Since(began).Microseconds()) / 1000 / n
+}
+
+// notified makes the node tell systemd, which is us, when it serves.
+func notified(b *testing.B, n *node) <-chan struct{} {
+	b.Helper()
+	name := filepath.Join(n.home, "n")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { conn.Close() })
+	n.env = append(n.env, "NOTIFY_SOCKET="+name)
+	ready := make(chan struct{})
+	go func() {
+		buf := make([]byte, 4096)
+		for {
+			k, err := conn.Read(buf)
+			if err != nil {
+				return
+			}
+			if bytes.Contains(buf[:k], []byte("READY=1")) {
+				ready <- struct{}{}
+			}
+		}
+	}()
+	return ready
+}
+
+// fill publishes events of 250 bytes until the journal has so many bytes.
+func (n *node) fill(b *testing.B, size int) {
+	b.Helper()
+	key := n.key("", "instance:admin")
+	one := fmt.Sprintf(`{"topic":"t","data":%q}`, strings.Repeat("x", 250))
+	batch := "[" + strings.TrimSuffix(strings.Repeat(one+",", 1000), ",") + "]"
+	for written := 0; written < size; written += 1000 * 300 {
+		n.do(201, nil, "POST", "/v1/apps/default/events", key, batch)
+	}
+}
+
+// BenchmarkRest measures a node that nobody asks for anything, with 1 000 events
+// of history: memory, processor and disk.
+func BenchmarkRest(b *testing.B) {
+	n := startNode(b)
+	n.fill(b, 1000*300)
+	n.stop()
+	n.start()
+	pause(b.Context(), 2*time.Second)
+	written, cpu, began := n.written(), n.cpu(b), time.Now()
+	pause(b.Context(), 60*time.Second)
+	took := time.Since(began)
+	b.ReportMetric(float64(n.written()-written), "B-written")
+	b.ReportMetric(100*(n.cpu(b)-cpu).Seconds()/took.Seconds(), "%cpu")
+	b.ReportMetric(n.rss(b)/(1<<20), "MiB-RSS")
+	b.ReportMetric(0, "ns/op")
+}
+
+func (n *node) rss(b *testing.B) float64 {
+	b.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", n.process().cmd.Process.Pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	var size, resident float64
+	if _, err := fmt.Sscan(string(text), &size, &resident); err != nil {
+		b.Fatal(err)
+	}
+	return resident * float64(os.Getpagesize())
+}
+
+// cpu returns the processor time of all threads.
+func (n *node) cpu(b *testing.B) time.Duration {
+	b.Helper()
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", n.process().cmd.Process.Pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	var total time.Duration
+	for _, name := range threads {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			continue // it has ended
+		}
+		var ns int64
+		if _, err := fmt.Sscan(string(text), &ns); err != nil {
+			b.Fatal(err)
+		}
+		total += time.Duration(ns)
+	}
+	return total
+}

@@ -65,8 +65,8 @@ var nextPort atomic.Int32
 
 // freePort returns a port below the range that outgoing connections take, so
 // that it is still free when a killed daemon comes back to it.
-func freePort(t testing.TB) int {
-	t.Helper()
+func freePort(tb testing.TB) int {
+	tb.Helper()
 	for range 2000 {
 		port := 20000 + (os.Getpid()*37+int(nextPort.Add(1)))%12000
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
@@ -75,24 +75,24 @@ func freePort(t testing.TB) int {
 			return port
 		}
 	}
-	t.Fatal("no free port")
+	tb.Fatal("no free port")
 	return 0
 }
 
 // newNode makes a node that is not started. Its folders have short names,
 // because a Unix socket's path may have 107 bytes at most.
-func newNode(t testing.TB, env ...string) *node {
-	t.Helper()
+func newNode(tb testing.TB, env ...string) *node {
+	tb.Helper()
 	home, err := os.MkdirTemp("", "pc-") //nolint:usetesting // the name of a socket must be short
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	n := &node{
-		t: t, home: home, data: filepath.Join(home, "data"), env: env,
-		listen: fmt.Sprintf("127.0.0.1:%d", freePort(t)),
+		t: tb, home: home, data: filepath.Join(home, "data"), env: env,
+		listen: fmt.Sprintf("127.0.0.1:%d", freePort(tb)),
 	}
 	n.url = "http://" + n.listen
-	t.Cleanup(func() {
+	tb.Cleanup(func() {
 		n.kill()
 		n.checkRaces()
 		os.RemoveAll(home)
@@ -101,9 +101,9 @@ func newNode(t testing.TB, env ...string) *node {
 }
 
 // startNode makes a node and starts it.
-func startNode(t testing.TB, env ...string) *node {
-	t.Helper()
-	n := newNode(t, env...)
+func startNode(tb testing.TB, env ...string) *node {
+	tb.Helper()
+	n := newNode(tb, env...)
 	n.start()
 	return n
 }

@@ -170,12 +170,12 @@ func (s *stream) want(t *testing.T, event string) frame {
 }
 
 // seqOf returns the sequence of an id.
-func seqOf(t testing.TB, id string) uint64 {
-	t.Helper()
+func seqOf(tb testing.TB, id string) uint64 {
+	tb.Helper()
 	_, s, ok := strings.Cut(id, ".")
 	seq, err := strconv.ParseUint(s, 10, 64)
 	if !ok || err != nil {
-		t.Fatalf("%q is not an id", id)
+		tb.Fatalf("%q is not an id", id)
 	}
 	return seq
 }

@@ -1,0 +1,124 @@
+package realtime_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/realtime"
+)
+
+// RT-8: departures are noticed without traffic, and nothing is left of them.
+func TestDepartureIsNoticedWithoutTraffic(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, realtime.Config{Shards: 2})
+	var streams []*stream
+	for i := range 50 {
+		s := n.subscribe(t, realtime.Subscription{Topics: []string{fmt.Sprint("t", i%7), "all"}})
+		s.expect(t, "open")
+		streams = append(streams, s)
+	}
+	began := time.Now()
+	for _, s := range streams {
+		_ = s.conn.Close()
+	}
+	n.waitFor(t, "everything to be gone", func() bool { st := n.hub.Stats(); return st.Subscribers == 0 && st.Rings == 0 })
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("noticed after %v", took)
+	}
+}
+
+// RT-9: a stream ends at its expiry with an expired frame.
+func TestStreamEndsAtExpiry(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, realtime.Config{Heartbeat: time.Second})
+	s := n.subscribe(t, realtime.Subscription{Topics: []string{"t"}, Grant: realtime.Grant{Outside: true, Expires: time.Now().Add(2 * time.Second)}})
+	s.expect(t, "open")
+	for {
+		f := s.must(t)
+		if f.comment != "" {
+			continue
+		}
+		if f.event != "expired" || !strings.Contains(f.data, "token") {
+			t.Fatalf("frame %+v", f)
+		}
+		break
+	}
+	if _, err := s.read(t); !errors.Is(err, io.EOF) {
+		t.Errorf("after the end: %v", err)
+	}
+}
+
+// RT-9: revocations end matching streams at once and spare the others; shutdown
+// says bye.
+func TestRevocationAndShutdown(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, realtime.Config{})
+	outside := n.subscribe(t, realtime.Subscription{Topics: []string{"t", "u"}, Grant: realtime.Grant{Outside: true, SigningKey: "k"}})
+	inside := n.subscribe(t, realtime.Subscription{Topics: []string{"t"}, Grant: realtime.Grant{APIKey: "a"}})
+	outside.expect(t, "open")
+	inside.expect(t, "open")
+	n.hub.Revoke(picloud.Revocation{App: "default", Topic: "other", OutsideOnly: true})
+	n.hub.Revoke(picloud.Revocation{App: "default", SigningKey: "k", At: time.Now().Add(time.Hour)})
+	n.hub.Revoke(picloud.Revocation{App: "default", Topic: "u", OutsideOnly: true})
+	if f := outside.expect(t, "expired"); !strings.Contains(f.data, "topic") {
+		t.Errorf("frame %+v", f)
+	}
+	n.publish(t, "t", `1`)
+	inside.expect(t, "")
+	n.stop()
+	inside.expect(t, "bye")
+	if _, err := inside.read(t); !errors.Is(err, io.EOF) {
+		t.Errorf("after bye: %v", err)
+	}
+}
+
+// RT-9: a right that ends between the decision and the registration is not
+// missed.
+func TestRecheckEndsTheStream(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, realtime.Config{})
+	s := n.subscribe(t, realtime.Subscription{Topics: []string{"t"}, Recheck: func() error { return picloud.ErrTopicNotFound }})
+	s.expect(t, "open")
+	s.expect(t, "expired")
+}
+
+// RT-4: silence is broken by a comment.
+func TestHeartbeat(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, realtime.Config{Heartbeat: 200 * time.Millisecond})
+	s := n.subscribe(t, realtime.Subscription{Topics: []string{"t"}})
+	s.expect(t, "open")
+	if f := s.must(t); f.comment == "" || f.data != "" || f.id != "" {
+		t.Errorf("frame %+v", f)
+	}
+}
+
+// RT-13: limits in total, per app and per address; seats come back.
+func TestLimits(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, realtime.Config{MaxSubscribers: 4, MaxPerApp: 3, MaxPerAddress: 2})
+	take := func(app, address string, want error) *realtime.Seat {
+		t.Helper()
+		s, err := n.hub.Reserve(app, address)
+		if (want == nil) != (err == nil) || (want != nil && picloud.AsError(err).Type != picloud.AsError(want).Type) {
+			t.Fatalf("reserve %s %s: %v, want %v", app, address, err, want)
+		}
+		return s
+	}
+	a := take("a", "1", nil)
+	take("a", "1", nil)
+	take("a", "1", realtime.ErrAddressFull)
+	take("a", "2", nil)
+	take("a", "3", realtime.ErrAppFull)
+	take("b", "4", nil)
+	take("c", "5", realtime.ErrFull)
+	a.Release()
+	a.Release()
+	take("a", "1", nil)
+	take("c", "5", realtime.ErrFull)
+}

@@ -1,0 +1,132 @@
+package realtime_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/picloud/picloud/realtime"
+)
+
+// RT-7: a reader that falls behind is told exactly how many events it missed,
+// and goes on with the newest; nobody else is slowed.
+func TestSlowReaderIsToldItsGap(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, realtime.Config{Capacity: 8})
+	slow := n.subscribe(t, realtime.Subscription{Topics: []string{"t"}})
+	fast := n.subscribe(t, realtime.Subscription{Topics: []string{"t"}})
+	slow.expect(t, "open")
+	fast.expect(t, "open")
+	pad := strings.Repeat("x", 20_000)
+	const total = 1200
+	for i := range total {
+		n.publish(t, "t", fmt.Sprintf(`[%d,"%s"]`, i, pad))
+		if f := fast.expect(t, ""); !strings.HasPrefix(string(f.envelope(t).Data), fmt.Sprintf("[%d,", i)) {
+			t.Fatalf("fast reader: event %d is %.60s", i, f.data)
+		}
+	}
+	next, gaps := 0, 0
+	for next < total {
+		f := slow.must(t)
+		if f.event == "gap" {
+			var g struct {
+				Missed      int
+				After, Next string
+			}
+			if err := json.Unmarshal([]byte(f.data), &g); err != nil {
+				t.Fatal(err)
+			}
+			if g.After != slow.lastID {
+				t.Errorf("gap after %s, the last event was %s", g.After, slow.lastID)
+			}
+			next += g.Missed
+			gaps++
+			continue
+		}
+		if !strings.HasPrefix(string(f.envelope(t).Data), fmt.Sprintf("[%d,", next)) {
+			t.Fatalf("slow reader: event %d is %.60s", next, f.data)
+		}
+		next++
+	}
+	if gaps == 0 {
+		t.Error("the slow reader missed nothing: the test does not test")
+	}
+}
+
+// RT-7: large events are not kept for a slow reader without bound, whatever the
+// capacity says.
+func TestLargeEventsAreKeptInBounds(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, realtime.Config{Capacity: 1000})
+	s := n.subscribe(t, realtime.Subscription{Topics: []string{"t"}})
+	s.expect(t, "open")
+	pad := strings.Repeat("x", 200_000)
+	const total = 200
+	for i := range total {
+		n.publish(t, "t", fmt.Sprintf(`[%d,"%s"]`, i, pad))
+	}
+	missed, got := 0, 0
+	for missed+got < total {
+		f := s.must(t)
+		if f.event != "gap" {
+			got++
+			continue
+		}
+		var g struct{ Missed int }
+		if err := json.Unmarshal([]byte(f.data), &g); err != nil {
+			t.Fatal(err)
+		}
+		missed += g.Missed
+	}
+	if missed == 0 {
+		t.Error("all was kept")
+	}
+}
+
+// RT-7: with lossless the server refills from the journal.
+func TestLosslessReaderMissesNothing(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, realtime.Config{Capacity: 8})
+	s := n.subscribe(t, realtime.Subscription{Topics: []string{"t"}, Lossless: true})
+	s.expect(t, "open")
+	pad := strings.Repeat("x", 20_000)
+	const total = 1200
+	for i := range total {
+		n.publish(t, "t", fmt.Sprintf(`[%d,"%s"]`, i, pad))
+	}
+	for i := range total {
+		f := s.expect(t, "")
+		if !strings.HasPrefix(string(f.envelope(t).Data), fmt.Sprintf("[%d,", i)) {
+			t.Fatalf("event %d is %.60s", i, f.data)
+		}
+	}
+}
+
+// RT-7: a reader that takes nothing is cut after the write deadline.
+func TestReaderThatDoesNotReadIsCut(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, realtime.Config{WriteTimeout: 300 * time.Millisecond})
+	s := n.subscribe(t, realtime.Subscription{Topics: []string{"t"}})
+	pad := `"` + strings.Repeat("x", 200_000) + `"`
+	for range 60 {
+		n.publish(t, "t", pad)
+	}
+	n.waitFor(t, "the stream to be cut", func() bool { return n.hub.Stats().Subscribers == 0 })
+	if n.hub.Stats().Cut != 1 {
+		t.Errorf("stats %+v", n.hub.Stats())
+	}
+	_ = s
+}
+
+func (n *node) waitFor(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for !ok() {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited for %s: %+v", what, n.hub.Stats())
+		}
+		time.Sleep(5 * time.Millisecond) //nolint:forbidigo // polls a figure that has no signal
+	}
+}

@@ -47,6 +47,7 @@ var thirdParty = map[string][]string{
 	"github.com/fsnotify/fsnotify":       {"spool", "daemon", "sweeper"},
 	"github.com/coreos/go-systemd/v22":   {"daemon"},
 	"github.com/pelletier/go-toml/v2":    {"daemon"},
+	"github.com/cpuguy83/go-md2man/v2":   {"cmd/picloud"},
 	"github.com/spf13/cobra":             {"cmd/picloud"},
 	"github.com/spf13/pflag":             {"cmd/picloud"},
 	"golang.org/x/term":                  {"cmd/picloud"},

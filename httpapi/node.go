@@ -37,6 +37,9 @@ func (s *Server) backup(r *request) error {
 	name := "picloud-" + s.cfg.Store.Node().Name + "-" + s.cfg.Now().UTC().Format("20060102T150405Z") + ".tar.gz"
 	r.SetContentType("application/gzip")
 	r.Response.Header.Set("Content-Disposition", `attachment; filename="`+name+`"`)
+	if r.IsHead() {
+		return nil
+	}
 	conn, timeout := r.Conn(), s.cfg.WriteTimeout
 	r.SetBodyStreamWriter(func(w *bufio.Writer) {
 		alive := writerFunc(func(p []byte) (int, error) {

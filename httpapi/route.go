@@ -194,7 +194,7 @@ func (s *Server) finish(ctx *fasthttp.RequestCtx, began time.Time) {
 func (s *Server) secure(ctx *fasthttp.RequestCtx) {
 	h := &ctx.Response.Header
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Vary", "Origin")
+	h.Set("Vary", "Accept, Origin")
 	if len(h.Peek("Cache-Control")) == 0 {
 		h.Set("Cache-Control", "no-store")
 	}

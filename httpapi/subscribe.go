@@ -93,7 +93,7 @@ func (s *Server) subscribe(r *request, topics []string) error {
 	if err != nil {
 		return err
 	}
-	if string(r.Method()) == "HEAD" {
+	if r.IsHead() {
 		r.SetContentType("text/event-stream; charset=utf-8")
 		return nil
 	}

@@ -3,6 +3,8 @@ package store
 import (
 	"slices"
 	"sync"
+
+	"github.com/picloud/picloud/journal"
 )
 
 // Health is the store's view of its own condition.
@@ -31,6 +33,11 @@ func (s *Store) Health() Health {
 type health struct {
 	mu    sync.Mutex
 	notes []string
+}
+
+// damaged notes a record that cannot be read back.
+func (h *health) damaged(d *journal.DamageError) {
+	h.note("The journal is damaged in places: " + d.Error() + ". Replace the card and restore a backup.")
 }
 
 // maxNotes bounds the list; the log has them all.

@@ -265,17 +265,27 @@ func (s *Store) readTail(r *recovery) error {
 		r.clean = true // nothing has ever happened
 		return nil
 	}
-	rd, err := s.journal.NewReader(r.journal.Last)
-	if err != nil {
-		return fmt.Errorf("read journal: %w", err)
+	rec, err := s.newest(r.journal.Last)
+	if damage, ok := errors.AsType[*journal.DamageError](err); ok { // in a file that its footer vouches for: whoever reads the history meets it
+		s.log.Error("journal is damaged", slog.Any("err", err))
+		s.health.damaged(damage)
+		return nil
 	}
-	defer func() { _ = rd.Close() }() // only read
-	rec, err := rd.Next()
 	if err != nil {
 		return fmt.Errorf("read journal: %w", err)
 	}
 	r.clean = rec.Kind == kindStop
 	return nil
+}
+
+// newest reads the record that is the journal's last.
+func (s *Store) newest(last journal.LSN) (journal.Record, error) {
+	rd, err := s.journal.NewReader(last)
+	if err != nil {
+		return journal.Record{}, err
+	}
+	defer func() { _ = rd.Close() }() // only read
+	return rd.Next()
 }
 
 func (s *Store) replayRecord(r *recovery, c *catalog, rec *journal.Record) error {

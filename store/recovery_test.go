@@ -404,3 +404,41 @@ func gunzip(b []byte) []byte {
 }
 
 func removeState(dir string) error { return os.Remove(filepath.Join(dir, "state.db")) }
+
+// OP-7: with nothing in its newest file and a damaged one before it, the journal
+// is worth what it has, and the node starts.
+func TestNewestFileEmptyAndDamageBeforeIt(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	cfg := store.Config{Dir: dir, SegmentSize: 64 << 10}
+	s := start(t, cfg)
+	for range 40 {
+		publish(t, s, "default", "t", `"`+strings.Repeat("x", 4000)+`"`)
+	}
+	node := s.Node()
+	s.stop(t)
+	files, err := filepath.Glob(filepath.Join(dir, "journal", "*.log"))
+	if err != nil || len(files) < 3 {
+		t.Fatalf("%v, %v", files, err)
+	}
+	change := func(name string, fn func(b []byte)) {
+		t.Helper()
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fn(b)
+		if err := os.WriteFile(name, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	change(files[len(files)-1], func(b []byte) { clear(b[4096:]) })
+	change(files[len(files)-2], func(b []byte) { b[20_000] ^= 1 })
+	s = start(t, cfg)
+	if !s.Health().Degraded || s.Node().Epoch == node.Epoch {
+		t.Errorf("health %+v, epoch %v as before", s.Health(), s.Node().Epoch)
+	}
+	if e := publish(t, s, "default", "t", `1`)[0]; e.Seq <= 40 {
+		t.Errorf("position %d is used twice", e.Seq)
+	}
+}

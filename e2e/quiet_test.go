@@ -2,11 +2,15 @@ package e2e
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // OP-8: with a subscriber who waits and clients who only read, nothing reaches
@@ -26,6 +30,7 @@ func TestQuietWhenIdle(t *testing.T) {
 		}
 		pause(t.Context(), 100*time.Millisecond) // how long nothing happens is what is tested
 	}
+	began := time.Now()
 	for range 40 {
 		n.do(200, nil, "GET", "/healthz", "", "")
 		n.do(200, nil, "GET", "/metrics", key, "")
@@ -33,8 +38,20 @@ func TestQuietWhenIdle(t *testing.T) {
 		pause(t.Context(), 200*time.Millisecond)
 	}
 	if after := n.written(); after != before {
-		t.Errorf("%d bytes were written to the disk while nothing happened", after-before)
+		t.Errorf("%d bytes were written to the disk while nothing happened: %v\n%s", after-before, n.touched(began), n.process().log)
 	}
+}
+
+// touched lists the files that were changed or read for the first time since.
+func (n *node) touched(since time.Time) (names []string) {
+	_ = filepath.WalkDir(n.home, func(name string, _ fs.DirEntry, _ error) error {
+		var st unix.Stat_t
+		if unix.Stat(name, &st) == nil && (time.Unix(st.Ctim.Unix()).After(since) || time.Unix(st.Atim.Unix()).After(since)) {
+			names = append(names, name)
+		}
+		return nil
+	})
+	return names
 }
 
 var writeBytes = regexp.MustCompile(`(?m)^write_bytes: (\d+)$`)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 )
 
 // Run does in the background what appending should not wait for: it keeps a
@@ -89,6 +90,7 @@ func (j *Journal) Drop(below LSN) error {
 	}
 	j.doomed = append(j.doomed, j.segments[:n]...)
 	j.segments = append([]*segment(nil), j.segments[n:]...)
+	j.unsealed = slices.DeleteFunc(j.unsealed, func(s *segment) bool { return s.last < below }) // their files get another life
 	j.mu.Unlock()
 	j.reap()
 	return j.err()

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/picloud/picloud/journal"
 	"github.com/picloud/picloud/journal/journaltest"
 )
@@ -339,4 +341,29 @@ func descriptors(t *testing.T) int {
 		t.Fatal(err)
 	}
 	return len(entries)
+}
+
+// OP-8: reading does not even note on the card that something was read.
+func TestReadingWritesNoAccessTime(t *testing.T) {
+	t.Parallel()
+	at := t.TempDir()
+	j, _, err := journal.Open(journal.Config{Dir: at})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = j.Close() }()
+	grow(t, j, 3)
+	name := filepath.Join(at, "00000000000000000001.log")
+	old := time.Date(2001, 1, 1, 0, 0, 0, 0, time.UTC)
+	if err := os.Chtimes(name, old, time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	read(t, j, 1)
+	var st unix.Stat_t
+	if err := unix.Stat(name, &st); err != nil {
+		t.Fatal(err)
+	}
+	if got := time.Unix(st.Atim.Unix()); !got.Equal(old) {
+		t.Errorf("reading set the access time to %v", got)
+	}
 }

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"os"
 	"runtime/debug"
 	"time"
 
 	"github.com/tidwall/btree"
 	"go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
 
 	"github.com/picloud/picloud/journal"
 )
@@ -47,7 +49,18 @@ func openBolt(path string, readOnly bool) (*bbolt.DB, error) {
 	opt.Timeout = time.Second // another process can only be a tool: say so instead of hanging
 	opt.PreLoadFreelist = !readOnly
 	opt.ReadOnly = readOnly
+	opt.OpenFile = openQuiet
 	return bbolt.Open(path, 0o600, &opt)
+}
+
+// openQuiet opens a file so that reading it does not write to the card when it
+// was read, where the owner allows that.
+func openQuiet(name string, flag int, perm os.FileMode) (*os.File, error) {
+	f, err := os.OpenFile(name, flag|unix.O_NOATIME, perm) // #nosec G304 -- below the data directory
+	if errors.Is(err, os.ErrPermission) {
+		return os.OpenFile(name, flag, perm) // #nosec G304 -- as above
+	}
+	return f, err
 }
 
 // errStateVersion is the one fault of a state.db that must not be healed by

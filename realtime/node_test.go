@@ -98,7 +98,16 @@ type frame struct {
 	event, id, data, retry, comment string
 }
 
+// subscribe opens a stream that ends with the test.
 func (n *node) subscribe(t *testing.T, sub realtime.Subscription) *stream {
+	t.Helper()
+	s := n.connect(t, sub)
+	t.Cleanup(func() { _ = s.conn.Close() })
+	return s
+}
+
+// connect opens a stream that the caller closes.
+func (n *node) connect(t *testing.T, sub realtime.Subscription) *stream {
 	t.Helper()
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -122,7 +131,6 @@ func (n *node) subscribe(t *testing.T, sub realtime.Subscription) *stream {
 		t.Fatal(err)
 	}
 	seat.Attach(<-accepted, sub)
-	t.Cleanup(func() { _ = conn.Close() })
 	return &stream{conn: conn, r: bufio.NewReader(conn)}
 }
 

@@ -154,13 +154,12 @@ func TestStaleSocketIsReplaced(t *testing.T) {
 	}
 }
 
-// OP-2: a changed file is read again whole or not at all; what needs a restart
-// is said.
-func TestReload(t *testing.T) {
-	t.Parallel()
-	file := write(t, map[string]string{"picloud.toml": "name = \"a\"\n"})
+// reloadable writes a configuration file and returns what reads it.
+func reloadable(t *testing.T) (file string, first daemon.Config, load func() (daemon.Config, error)) {
+	t.Helper()
+	file = write(t, map[string]string{"picloud.toml": "name = \"a\"\n"})
 	cfg := config(t)
-	load := func() (daemon.Config, error) {
+	load = func() (daemon.Config, error) {
 		c, err := daemon.Load(daemon.Source{File: file})
 		c.Data, c.Listen, c.ReserveBytes = cfg.Data, cfg.Listen, cfg.ReserveBytes
 		return c, err
@@ -169,6 +168,14 @@ func TestReload(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return file, first, load
+}
+
+// OP-2: a changed file is read again whole or not at all; what needs a restart
+// is said.
+func TestReload(t *testing.T) {
+	t.Parallel()
+	file, first, load := reloadable(t)
 	_, log, _ := start(t, first, daemon.Options{Reload: load, Watch: []string{file}})
 	replace := func(text, want string) {
 		t.Helper()
@@ -192,17 +199,7 @@ func TestReload(t *testing.T) {
 // directory of drop-ins that is made later.
 func TestReloadMissesNothing(t *testing.T) {
 	t.Parallel()
-	file := write(t, map[string]string{"picloud.toml": "name = \"a\"\n"})
-	cfg := config(t)
-	load := func() (daemon.Config, error) {
-		c, err := daemon.Load(daemon.Source{File: file})
-		c.Data, c.Listen, c.ReserveBytes = cfg.Data, cfg.Listen, cfg.ReserveBytes
-		return c, err
-	}
-	first, err := load()
-	if err != nil {
-		t.Fatal(err)
-	}
+	file, first, load := reloadable(t)
 	if err := os.WriteFile(file, []byte("name = \"b\"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}

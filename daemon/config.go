@@ -35,7 +35,10 @@ type Config struct {
 	JournalBytes int64
 	ReserveBytes int64
 	WearBudget   int64
-	Intake       int
+
+	SegmentBytes    int64
+	CheckpointBytes int64
+	Intake          int
 
 	Spool          string // empty: Data/spool; "off": none
 	TrustedProxies []netip.Prefix
@@ -120,7 +123,9 @@ var Settings = []Setting{
 	{"retention.max_age_sec", "PICLOUD_RETENTION_MAX_AGE_SEC", "", "604800", "Age up to which its events are kept, in seconds.", false, seconds(func(c *Config) *time.Duration { return &c.Retention.MaxAge }, 1<<31-1)},
 	{"retention.max_bytes", "PICLOUD_RETENTION_MAX_BYTES", "", "67108864", "Bytes of data kept of it.", false, size(func(c *Config) *int64 { return &c.Retention.MaxBytes }, 1)},
 
-	{"storage.journal_bytes", "PICLOUD_STORAGE_JOURNAL_BYTES", "", "268435456", "Disk budget of the journal in bytes; beyond it the oldest history goes.", false, size(func(c *Config) *int64 { return &c.JournalBytes }, 32<<20)},
+	{"storage.journal_bytes", "PICLOUD_STORAGE_JOURNAL_BYTES", "", "268435456", "Disk budget of the journal in bytes; beyond it the oldest history goes.", false, size(func(c *Config) *int64 { return &c.JournalBytes }, 1<<20)},
+	{"storage.segment_bytes", "PICLOUD_STORAGE_SEGMENT_BYTES", "", "8388608", "Size of the files that the journal consists of. The disk budget should be many of them, and no request may publish more than a quarter of one.", false, size(func(c *Config) *int64 { return &c.SegmentBytes }, 64<<10)},
+	{"storage.checkpoint_bytes", "PICLOUD_STORAGE_CHECKPOINT_BYTES", "", "16777216", "Bytes of journal after which state.db is brought up to date; a start reads at most that much again.", false, size(func(c *Config) *int64 { return &c.CheckpointBytes }, 64<<10)},
 	{"storage.reserve_bytes", "PICLOUD_STORAGE_RESERVE_BYTES", "", "67108864", "Free bytes left to others; below it publishing is refused. -1: none.", false, size(func(c *Config) *int64 { return &c.ReserveBytes }, -1)},
 	{"storage.wear_budget_bytes", "PICLOUD_STORAGE_WEAR_BUDGET_BYTES", "", "1073741824", "Bytes a day the card should bear; beyond it 'picloud doctor' warns.", false, size(func(c *Config) *int64 { return &c.WearBudget }, 1)},
 	{"storage.intake", "PICLOUD_STORAGE_INTAKE", "", "4096", "Requests that may wait to be written; more are refused with 503.", false, number(func(c *Config) *int { return &c.Intake }, 1, 1_000_000)},

@@ -32,7 +32,7 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 	set := metrics.NewSet()
 	st, err := store.Open(store.Config{
 		Dir: cfg.Data, NodeName: cfg.Name, Retention: cfg.Retention, JournalBytes: cfg.JournalBytes,
-		ReserveBytes: cfg.ReserveBytes, WearBudget: cfg.WearBudget, Intake: cfg.Intake, Logger: log, Metrics: set,
+		ReserveBytes: cfg.ReserveBytes, WearBudget: cfg.WearBudget, SegmentSize: cfg.SegmentBytes, CheckpointBytes: cfg.CheckpointBytes, Intake: cfg.Intake, Logger: log, Metrics: set,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open the data directory: %w", err)

@@ -6,9 +6,10 @@ FUZZTIME ?= 30s
 BENCHTIME ?= 1s
 BENCH   ?= .
 ROUNDS  ?= 200
+CUTS    ?= 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test unit race e2e crash lint fmt fuzz bench cross install-tools ci clean
+.PHONY: help build run test unit race e2e crash powercut lint fmt fuzz bench cross install-tools ci clean
 
 help: ## print this list
 	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | while IFS=$$'\t' read -r t d; do printf '  make %-14s %s\n' "$$t" "$$d"; done
@@ -35,6 +36,9 @@ e2e: ## end-to-end tests alone, against the real binary
 
 crash: ## the kill -9 loop alone: ROUNDS=200
 	PICLOUD_E2E_ROUNDS=$(ROUNDS) $(GO) test -count=1 -timeout 120m -run 'TestCrash' -v ./e2e/
+
+powercut: ## power cuts on a disk that loses what was not flushed: CUTS=2000 (root)
+	PICLOUD_E2E_CUTS=$(CUTS) $(GO) test -count=1 -timeout 120m -run 'TestPowerCut' -v ./e2e/
 
 lint: ## golangci-lint with .golangci.yml
 	scripts/lint

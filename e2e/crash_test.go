@@ -43,7 +43,14 @@ type load struct {
 	faults    []string
 	resets    int
 	starts    int // how often publishers were started: they count from 0 each time
+
+	facts    []fact         // what was told of fsynced topics, in the order of telling
+	attempts map[string]int // publisher → how many it has sent or is sending
+	idemKeys []string       // of idem, in the order of their first answers
 }
+
+// fact is an event that somebody was told of.
+type fact struct{ id, data string }
 
 func newLoad(t *testing.T, n *node) *load {
 	t.Helper()
@@ -58,6 +65,7 @@ func newLoad(t *testing.T, n *node) *load {
 	return &load{
 		t: t, n: n, key: n.key("default", "app:publish", "app:read"),
 		acked: map[string]string{}, announced: map[string]string{}, seen: map[string]map[string]string{}, idem: map[string]receipt{},
+		attempts: map[string]int{},
 	}
 }
 
@@ -80,6 +88,21 @@ func (l *load) told(into map[string]string, id, data string) {
 	into[id] = data
 }
 
+// toldFsynced does the same for an event of an fsynced topic.
+func (l *load) toldFsynced(into map[string]string, id, data string) {
+	l.told(into, id, data)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.facts = append(l.facts, fact{id, data})
+}
+
+// sending notes that a publisher is about to send its events below n.
+func (l *load) sending(publisher string, n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.attempts[publisher] = max(l.attempts[publisher], n)
+}
+
 // start runs publishers and subscribers until ctx ends; the function it returns
 // waits for them.
 func (l *load) start(ctx context.Context) (wait func()) {
@@ -87,9 +110,9 @@ func (l *load) start(ctx context.Context) (wait func()) {
 	l.starts++
 	name := func(publisher string) string { return fmt.Sprintf("%s-%d", publisher, l.starts) }
 	for i := range 2 {
-		wg.Go(func() { l.publishSingles(ctx, name(fmt.Sprintf("single-%d", i)), crashTopics[0], l.acked) })
+		wg.Go(func() { l.publishSingles(ctx, name(fmt.Sprintf("single-%d", i)), crashTopics[0]) })
 	}
-	wg.Go(func() { l.publishSingles(ctx, name("telemetry"), telemetryTopic, l.announced) })
+	wg.Go(func() { l.publishSingles(ctx, name("telemetry"), telemetryTopic) })
 	wg.Go(func() { l.publishBatches(ctx, name("batch"), crashTopics[1]) })
 	wg.Go(func() { l.publishRepeating(ctx, name("idem"), crashTopics[2]) })
 	return wg.Wait
@@ -124,10 +147,11 @@ func (l *load) post(path, body string, headers ...string) (answer, bool) {
 }
 
 // publishSingles publishes one event at a time and never repeats one.
-func (l *load) publishSingles(ctx context.Context, name, topic string, into map[string]string) {
+func (l *load) publishSingles(ctx context.Context, name, topic string) {
 	path := "/v1/apps/default/topics/" + strings.ReplaceAll(topic, "/", "%2F") + "/events"
 	for i := 0; ctx.Err() == nil; i++ {
 		data := encode(payload{name, i})
+		l.sending(name, i+1)
 		a, ok := l.post(path, data)
 		if !ok {
 			pause(ctx, 5*time.Millisecond)
@@ -138,7 +162,11 @@ func (l *load) publishSingles(ctx context.Context, name, topic string, into map[
 			l.faultf("answer to a publish: %v: %s", err, a.body)
 			continue
 		}
-		l.told(into, r.ID, data)
+		if topic == telemetryTopic {
+			l.told(l.announced, r.ID, data)
+		} else {
+			l.toldFsynced(l.acked, r.ID, data)
+		}
 	}
 }
 
@@ -150,6 +178,7 @@ func (l *load) publishBatches(ctx context.Context, name, topic string) {
 		for j := range size {
 			items = append(items, fmt.Sprintf(`{"topic":%q,"data":%s}`, topic, encode(payload{name, i + j})))
 		}
+		l.sending(name, i+size)
 		a, ok := l.post("/v1/apps/default/events", "["+strings.Join(items, ",")+"]")
 		if !ok {
 			pause(ctx, 5*time.Millisecond)
@@ -161,7 +190,7 @@ func (l *load) publishBatches(ctx context.Context, name, topic string) {
 			continue
 		}
 		for j, r := range rs {
-			l.told(l.acked, r.ID, encode(payload{name, i + j}))
+			l.toldFsynced(l.acked, r.ID, encode(payload{name, i + j}))
 		}
 	}
 }
@@ -181,6 +210,7 @@ func (l *load) publishRepeating(ctx context.Context, name, topic string) {
 			i--
 		}
 		data := encode(payload{name, n})
+		l.sending(name, n+1)
 		for ctx.Err() == nil {
 			a, ok := l.post(path, data, "Idempotency-Key", key)
 			if !ok {
@@ -195,11 +225,14 @@ func (l *load) publishRepeating(ctx context.Context, name, topic string) {
 			l.mu.Lock()
 			first, again := l.idem[key]
 			l.idem[key] = r
+			if !again {
+				l.idemKeys = append(l.idemKeys, key)
+			}
 			l.mu.Unlock()
 			if again && first != r {
 				l.faultf("the repeat of %s answers %+v, the first answer was %+v", key, r, first)
 			}
-			l.told(l.acked, r.ID, data)
+			l.toldFsynced(l.acked, r.ID, data)
 			break
 		}
 	}
@@ -263,7 +296,7 @@ func (l *load) drain(s *stream, name string, seen map[string]string, last string
 			if e.Topic == telemetryTopic {
 				l.told(l.announced, f.ID, string(e.Data))
 			} else {
-				l.told(seen, f.ID, string(e.Data))
+				l.toldFsynced(seen, f.ID, string(e.Data))
 			}
 		case "open":
 			opened = true

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"testing"
 )
 
@@ -28,6 +29,26 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(code)
 }
+
+// plainBinary builds, once, the binary as it is shipped.
+func plainBinary(tb testing.TB) string {
+	tb.Helper()
+	plainOnce.Do(func() {
+		out, err := exec.Command("go", "build", "-o", filepath.Join(binDir, "plain"), "../cmd/picloud").CombinedOutput()
+		if err != nil {
+			errPlain = fmt.Errorf("build the binary: %w: %s", err, out)
+		}
+	})
+	if errPlain != nil {
+		tb.Fatal(errPlain)
+	}
+	return filepath.Join(binDir, "plain")
+}
+
+var (
+	plainOnce sync.Once
+	errPlain  error
+)
 
 func buildAndRun(m *testing.M) (int, error) {
 	dir, err := os.MkdirTemp("", "picloud-e2e-")

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -29,7 +30,9 @@ type node struct {
 	url    string
 	env    []string
 	args   []string
-	uid    uint32 // not 0: run the daemon as this user
+	uid    uint32   // not 0: run the daemon as this user
+	wrap   []string // a command that runs the daemon; empty: none
+	plain  bool     // run the binary without the race detector
 
 	mu   sync.Mutex
 	proc *process
@@ -127,11 +130,17 @@ func (n *node) environ() []string {
 // launch starts the daemon and does not wait for it.
 func (n *node) launch() *process {
 	n.t.Helper()
-	p := &process{cmd: exec.Command(binary, append([]string{"serve"}, n.args...)...), log: new(buffer), exited: make(chan struct{})}
+	name := binary
+	if n.plain {
+		name = plainBinary(n.t)
+	}
+	line := append(append(slices.Clone(n.wrap), name, "serve"), n.args...)
+	p := &process{cmd: exec.Command(line[0], line[1:]...), log: new(buffer), exited: make(chan struct{})}
 	p.cmd.Env = n.environ()
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if n.uid != 0 {
-		p.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: n.uid, Gid: n.uid}}
+		p.cmd.SysProcAttr.Credential = &syscall.Credential{Uid: n.uid, Gid: n.uid}
 	}
 	if err := p.cmd.Start(); err != nil {
 		n.t.Fatal(err)
@@ -194,7 +203,7 @@ func (n *node) kill() {
 	if p == nil {
 		return
 	}
-	_ = p.cmd.Process.Kill()
+	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) // the group: a command may be wrapped around it
 	<-p.exited
 }
 
@@ -343,14 +352,28 @@ type event struct {
 // positions strictly rise.
 func (n *node) history(key, app string, topics ...string) []event {
 	n.t.Helper()
+	all, err := n.readHistory(key, app, topics...)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return all
+}
+
+func (n *node) readHistory(key, app string, topics ...string) ([]event, error) {
 	var all []event
 	path := "/v1/apps/" + app + "/events?since=all&limit=1000&topic=" + strings.Join(topics, "&topic=")
 	for path != "" {
+		a, err := n.request("GET", path, key, "", "Accept", "application/json")
+		if err != nil {
+			return nil, err
+		}
 		var page struct {
 			Events []event `json:"events"`
 			Next   *string `json:"next"`
 		}
-		n.do(200, &page, "GET", path, key, "", "Accept", "application/json")
+		if err := json.Unmarshal(a.body, &page); err != nil || a.status != http.StatusOK {
+			return nil, fmt.Errorf("GET %s: status %d: %s", path, a.status, a.body)
+		}
 		all = append(all, page.Events...)
 		path = ""
 		if page.Next != nil {
@@ -359,8 +382,8 @@ func (n *node) history(key, app string, topics ...string) []event {
 	}
 	for i := 1; i < len(all); i++ {
 		if seqOf(n.t, all[i-1].ID) >= seqOf(n.t, all[i].ID) {
-			n.t.Fatalf("history is out of order: %s comes before %s", all[i-1].ID, all[i].ID)
+			return nil, fmt.Errorf("history is out of order: %s comes before %s", all[i-1].ID, all[i].ID)
 		}
 	}
-	return all
+	return all, nil
 }

@@ -28,6 +28,8 @@ type admin struct {
 	mu     sync.Mutex
 	ops    []adminOp
 	faults []string
+
+	runs int // how often run was called
 }
 
 const adminApp = "admin"
@@ -43,11 +45,12 @@ func newAdmin(t *testing.T, n *node) *admin {
 func (a *admin) run(ctx context.Context) {
 	const kept = 4 // topics and keys live for so many rounds
 	var keys []string
+	a.runs++
 	for i := 0; ctx.Err() == nil; i++ {
-		topic := fmt.Sprintf("t/%d", i)
+		topic := fmt.Sprintf("t/%d/%d", a.runs, i)
 		ok := a.do("topic", topic, "POST", "/topics", fmt.Sprintf(`{"name":%q,"external":true}`, topic))
 		if i >= kept {
-			old := fmt.Sprintf("t/%d", i-kept)
+			old := fmt.Sprintf("t/%d/%d", a.runs, i-kept)
 			ok = ok && a.do("no topic", old, "DELETE", "/topics/"+strings.ReplaceAll(old, "/", "%2F"), "")
 		}
 		ok = ok && a.do("key", "", "POST", "keys", fmt.Sprintf(`{"app":%q,"scopes":["app:read"]}`, adminApp))
@@ -226,4 +229,39 @@ func sameKeys(got, want []string) bool {
 		got = slices.Delete(slices.Clone(got), unknown, unknown+1)
 	}
 	return slices.Equal(got, want)
+}
+
+// settle finds out, after the node was killed and has started again, whether
+// the change took effect that was not answered any more. It returns what is
+// wrong with all the others.
+func (a *admin) settle() (faults []string) {
+	ops := a.mark()
+	if faults := a.check(a.n, ops, ops); len(faults) > 0 {
+		return faults
+	}
+	last := len(ops) - 1
+	if last < 0 || ops[last].done {
+		return nil
+	}
+	got, err := a.readCatalog(a.n)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	before, op := after(ops[:last]), ops[last]
+	took := !slices.Equal(got.topics, before.topics) || !slices.Equal(got.keys, before.keys) || (before.current != "" && got.current != before.current)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !took {
+		a.ops = a.ops[:last]
+		return nil
+	}
+	switch op.kind {
+	case "key":
+		op.name = got.keys[slices.IndexFunc(got.keys, func(id string) bool { return !slices.Contains(before.keys, id) })]
+	case "rotation":
+		op.name = got.current
+	}
+	op.done = true
+	a.ops[last] = op
+	return nil
 }

@@ -126,7 +126,7 @@ func (c *crowd) publish() (bool, error) {
 			continue
 		}
 		c.sent++
-		body := fmt.Sprintf(`{"n":%09d,"celsius":21.5,"humidity":40,"pad":"xxxxxxxxxxxxxxxxxxx","at":"%c%019d"}`, c.sent, mark, time.Now().UnixNano())
+		body := fmt.Sprintf(`{"n":%d,"celsius":21.5,"humidity":40,"pad":"xxxxxxxxxxxxxxxxxxx","at":"%c%019d"}`, c.sent, mark, time.Now().UnixNano())
 		request := c.s.publication() + "Content-Length: " + strconv.Itoa(len(body)) + "\r\n\r\n" + body
 		if _, err := unix.Write(p.fd, []byte(request)); err != nil {
 			return false, fmt.Errorf("publish: %w", err)

@@ -128,7 +128,7 @@ func (s *Server) Serve(ln net.Listener) error { return s.serve(ln) }
 func (s *Server) ServeLocal(ln net.Listener) error { return s.serve(ln) }
 
 func (s *Server) serve(ln net.Listener) error {
-	err := s.http.Serve(ln)
+	err := s.http.Serve(patientListener{ln, s.log})
 	if errors.Is(err, net.ErrClosed) {
 		return nil
 	}

@@ -232,3 +232,26 @@ func TestRecoveryIsCrashSafe(t *testing.T) {
 	}
 	t.Fatal("recovery does not end")
 }
+
+// Neither is it final that there is no descriptor for the next segment.
+func TestNoDescriptorAtRollIsNotFinal(t *testing.T) {
+	t.Parallel()
+	fs := journaltest.New()
+	j, _ := open(t, fs)
+	fs.SetFault(func(op, _ string) error {
+		if op == "create" {
+			return syscall.EMFILE
+		}
+		return nil
+	})
+	var err error
+	for err == nil {
+		_, err = j.Append([]journal.Record{{Kind: 1, Body: body(j.Written() + 1)}})
+	}
+	if !errors.Is(err, journal.ErrNoSpace) {
+		t.Fatalf("append: %v, want ErrNoSpace", err)
+	}
+	fs.SetFault(nil)
+	grow(t, j, j.Written()+10)
+	whole(t, j, j.Written())
+}

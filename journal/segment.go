@@ -150,6 +150,9 @@ func (j *Journal) activate(base LSN) (*segment, error) {
 	}
 	name := j.spares[len(j.spares)-1]
 	f, err := j.fs.Open(j.path(name))
+	if noSpace(err) {
+		return nil, fmt.Errorf("%w: %w", ErrNoSpace, err)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("open segment: %w", err)
 	}
@@ -173,8 +176,10 @@ func (j *Journal) activate(base LSN) (*segment, error) {
 	return s, nil
 }
 
+// noSpace reports whether a file cannot be had now and perhaps later: for want
+// of disk space or of descriptors.
 func noSpace(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
 // pin keeps a segment's file from being removed or reused.

@@ -7,9 +7,10 @@ BENCHTIME ?= 1s
 BENCH   ?= .
 ROUNDS  ?= 200
 CUTS    ?= 2000
+SOAK    ?= 1h
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test unit race e2e crash powercut lint fmt fuzz bench cross install-tools ci clean
+.PHONY: help build run test unit race e2e crash powercut soak lint fmt fuzz bench cross install-tools ci clean
 
 help: ## print this list
 	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | while IFS=$$'\t' read -r t d; do printf '  make %-14s %s\n' "$$t" "$$d"; done
@@ -39,6 +40,9 @@ crash: ## the kill -9 loop alone: ROUNDS=200
 
 powercut: ## power cuts on a disk that loses what was not flushed: CUTS=2000 (root)
 	PICLOUD_E2E_CUTS=$(CUTS) $(GO) test -count=1 -timeout 120m -run 'TestPowerCut' -v ./e2e/
+
+soak: ## full load for SOAK=1h, with flat memory
+	PICLOUD_E2E_SOAK=$(SOAK) $(GO) test -count=1 -timeout 0 -run 'TestSoak' -v ./e2e/
 
 lint: ## golangci-lint with .golangci.yml
 	scripts/lint

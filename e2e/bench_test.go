@@ -113,15 +113,15 @@ func BenchmarkRest(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-func (n *node) rss(b *testing.B) float64 {
-	b.Helper()
+func (n *node) rss(tb testing.TB) float64 {
+	tb.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", n.process().cmd.Process.Pid))
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	var size, resident float64
 	if _, err := fmt.Sscan(string(text), &size, &resident); err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	return resident * float64(os.Getpagesize())
 }

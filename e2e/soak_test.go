@@ -61,7 +61,7 @@ func TestSoak(t *testing.T) {
 				life, leave := context.WithTimeout(ctx, time.Duration(rand.IntN(2000))*time.Millisecond)
 				s, err := openStream(life, n.url+"/v1/apps/default/events?topic=s&topic=fast", "")
 				if err == nil && i%4 != 0 { // every fourth does not read
-					for range s.frames { //nolint:revive // read to the end of its life
+					for range s.frames {
 					}
 				}
 				<-life.Done()

@@ -218,14 +218,16 @@ func startNchan(core int) (server, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, err := exec.Command("pgrep", "-P", strconv.Itoa(p.cmd.Process.Pid)).Output()
-	if err != nil {
-		return nil, fmt.Errorf("find nginx's worker: %w", err)
+	master := strconv.Itoa(p.pid)
+	for range 200 { // the master listens before its worker is there
+		if out, err := exec.Command("pgrep", "-P", master).Output(); err == nil {
+			p.pid, err = strconv.Atoi(strings.Fields(string(out))[0])
+			return &nchan{p}, err
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
-	if p.pid, err = strconv.Atoi(strings.Fields(string(out))[0]); err != nil {
-		return nil, err
-	}
-	return &nchan{p}, nil
+	p.stop()
+	return nil, fmt.Errorf("nginx has no worker")
 }
 
 func (*nchan) subscription() string {

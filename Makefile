@@ -53,8 +53,9 @@ fmt: ## format all Go code as the linter wants it
 fuzz: ## every fuzz target for FUZZTIME=30s each
 	FUZZTIME=$(FUZZTIME) scripts/fuzz
 
-bench: ## every benchmark: BENCH=regexp BENCHTIME=1s
+bench: ## every benchmark, and beside nchan and a bare loop: BENCH=regexp BENCHTIME=1s
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem ./...
+	scripts/bench-hubs
 
 cross: ## build for every board: linux arm64, arm (ARMv6) and amd64, without cgo
 	scripts/cross

@@ -114,6 +114,12 @@ func event(seq uint64) picloud.Event {
 // serve attaches a crowd to a hub and waits until every stream is open.
 func serve(b *testing.B, c *crowd) *realtime.Hub {
 	b.Helper()
+	return serveTopics(b, c, func(int) []string { return []string{"t"} })
+}
+
+// serveTopics does the same with topics for each subscriber.
+func serveTopics(b *testing.B, c *crowd, topics func(i int) []string) *realtime.Hub {
+	b.Helper()
 	hub, err := realtime.New(realtime.Config{History: emptyHistory{}, Shards: 1, MaxSubscribers: 1 << 20, Retry: time.Hour})
 	if err != nil {
 		b.Fatal(err)
@@ -122,12 +128,12 @@ func serve(b *testing.B, c *crowd) *realtime.Hub {
 	var wg sync.WaitGroup
 	wg.Go(func() { _ = hub.Run(ctx) })
 	b.Cleanup(func() { stop(); wg.Wait() })
-	for _, conn := range c.server {
+	for i, conn := range c.server {
 		seat, err := hub.Reserve("default", "")
 		if err != nil {
 			b.Fatal(err)
 		}
-		seat.Attach(conn, realtime.Subscription{App: "default", Topics: []string{"t"}})
+		seat.Attach(conn, realtime.Subscription{App: "default", Topics: topics(i)})
 	}
 	for seen := int64(-1); ; { // until the open frames have all come
 		now := c.got.Load()

@@ -10,7 +10,7 @@ CUTS    ?= 2000
 SOAK    ?= 1h
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test unit race e2e crash powercut soak lint fmt fuzz bench cross install-tools ci clean
+.PHONY: help build run test unit race e2e crash powercut soak lint fmt nightly fuzz bench cross install-tools ci clean
 
 help: ## print this list
 	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | while IFS=$$'\t' read -r t d; do printf '  make %-14s %s\n' "$$t" "$$d"; done
@@ -49,6 +49,10 @@ lint: ## golangci-lint with .golangci.yml
 
 fmt: ## format all Go code as the linter wants it
 	scripts/lint fmt
+
+nightly: ## the long runs: fuzzing for 2 minutes each, 2 000 power cuts, 200 kills, an hour of soak
+	FUZZTIME=2m scripts/fuzz
+	$(MAKE) powercut crash soak
 
 fuzz: ## every fuzz target for FUZZTIME=30s each
 	FUZZTIME=$(FUZZTIME) scripts/fuzz

@@ -143,6 +143,11 @@ type disks struct {
 func newDisks(t *testing.T, size int64) *disks {
 	t.Helper()
 	needRoot(t)
+	for _, device := range []string{"/dev/fuse", "/dev/loop-control"} {
+		if _, err := os.Stat(device); err != nil {
+			t.Skipf("needs %s: %v", device, err)
+		}
+	}
 	dir := t.TempDir()
 	d := &disks{t: t, dir: dir, live: new(crashDisk), second: new(crashDisk)}
 	for _, name := range []string{"fuse", "mnt", "mnt2"} {

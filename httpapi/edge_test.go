@@ -177,3 +177,32 @@ func TestPipelinedBytesBehindAStream(t *testing.T) {
 		t.Errorf("%q", b)
 	}
 }
+
+// However soon it is told to stop, a server that was told to serve ends.
+func TestStopsHoweverEarly(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	for range 200 {
+		srv, err := httpapi.New(n.cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- srv.Serve(ln) }()
+		if err := srv.Shutdown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Fatal(err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("it serves on after it was stopped")
+		}
+	}
+}

@@ -33,6 +33,7 @@ type node struct {
 	local  *http.Client
 	admin  string // an API key with instance:admin
 	server *httpapi.Server
+	cfg    httpapi.Config
 }
 
 func newNode(tb testing.TB, change ...func(*httpapi.Config)) *node {
@@ -96,7 +97,7 @@ func newNode(tb testing.TB, change ...func(*httpapi.Config)) *node {
 			tb.Error(err)
 		}
 	})
-	n := &node{url: "http://" + tcp.Addr().String(), addr: tcp.Addr().String(), store: st, hub: hub, auth: authority, server: srv}
+	n := &node{url: "http://" + tcp.Addr().String(), addr: tcp.Addr().String(), store: st, hub: hub, auth: authority, server: srv, cfg: cfg}
 	n.local = &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "unix", socket)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -82,6 +83,10 @@ type Server struct {
 	http    *fasthttp.Server
 	openapi []byte
 	metrics requestMetrics
+
+	mu        sync.Mutex // guards what follows
+	listeners []net.Listener
+	stopped   bool
 }
 
 // maxBody is the largest request: a full batch with its wrapping.
@@ -128,6 +133,13 @@ func (s *Server) Serve(ln net.Listener) error { return s.serve(ln) }
 func (s *Server) ServeLocal(ln net.Listener) error { return s.serve(ln) }
 
 func (s *Server) serve(ln net.Listener) error {
+	s.mu.Lock()
+	s.listeners = append(s.listeners, ln)
+	stopped := s.stopped
+	s.mu.Unlock()
+	if stopped {
+		return ln.Close()
+	}
 	err := s.http.Serve(patientListener{ln, s.log})
 	if errors.Is(err, net.ErrClosed) {
 		return nil
@@ -137,4 +149,14 @@ func (s *Server) serve(ln net.Listener) error {
 
 // Shutdown stops accepting and waits until all requests are answered or ctx
 // ends. Streams are not touched.
-func (s *Server) Shutdown(ctx context.Context) error { return s.http.ShutdownWithContext(ctx) }
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	s.stopped = true
+	listeners := s.listeners
+	s.mu.Unlock()
+	err := s.http.ShutdownWithContext(ctx)
+	for _, ln := range listeners { // one that was not served yet when the server looked
+		_ = ln.Close() // most are closed already
+	}
+	return err
+}

@@ -7,7 +7,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -146,4 +149,39 @@ func (n *node) cpu(b *testing.B) time.Duration {
 		total += time.Duration(ns)
 	}
 	return total
+}
+
+// BenchmarkHTTPPublish measures durable publishes of 256 bytes through HTTP,
+// the clients on the same cores.
+func BenchmarkHTTPPublish(b *testing.B) {
+	for _, publishers := range []int{1, 16, 64} {
+		b.Run(fmt.Sprintf("publishers=%d", publishers), func(b *testing.B) {
+			n := startNode(b)
+			key := n.key("", "instance:admin")
+			body := `"` + strings.Repeat("x", 254) + `"`
+			took := make([]time.Duration, b.N)
+			var next atomic.Int64
+			var wg sync.WaitGroup
+			b.ResetTimer()
+			for range publishers {
+				wg.Go(func() {
+					for i := next.Add(1) - 1; i < int64(b.N); i = next.Add(1) - 1 {
+						began := time.Now()
+						if a, err := n.request("POST", "/v1/apps/default/topics/t/events", key, body); err != nil || a.status != 201 {
+							b.Errorf("%v %d %s", err, a.status, a.body)
+							return
+						}
+						took[i] = time.Since(began)
+					}
+				})
+			}
+			wg.Wait()
+			b.StopTimer()
+			slices.Sort(took)
+			at := func(q float64) float64 { return float64(took[int(q*float64(b.N-1))].Microseconds()) }
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
+			b.ReportMetric(at(0.5), "p50-µs")
+			b.ReportMetric(at(0.99), "p99-µs")
+		})
+	}
 }

@@ -3,27 +3,12 @@ package e2e
 import (
 	"context"
 	"math/rand/v2"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 )
-
-func crashRounds(t *testing.T) int {
-	t.Helper()
-	s := os.Getenv("PICLOUD_E2E_ROUNDS")
-	if s == "" {
-		return 25
-	}
-	n, err := strconv.Atoi(s)
-	if err != nil {
-		t.Fatalf("PICLOUD_E2E_ROUNDS: %v", err)
-	}
-	return n
-}
 
 // Whatever was acknowledged is there after kill -9, and so is whatever a
 // subscriber has seen; order is kept, nothing is doubled, a repeat under an
@@ -53,8 +38,9 @@ func TestCrash(t *testing.T) {
 	wait := l.start(ctx)
 	a := newAdmin(t, n)
 	saved := l.backUp(ctx)
+	rounds := howOften(t, "PICLOUD_E2E_ROUNDS", 25)
 
-	for round := range crashRounds(t) {
+	for round := range rounds {
 		var changes sync.WaitGroup
 		changes.Go(func() { a.run(ctx) })
 		pause(t.Context(), time.Duration(20+rand.IntN(230))*time.Millisecond)
@@ -96,7 +82,7 @@ func TestCrash(t *testing.T) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	t.Logf("%d rounds: %d events acknowledged, %d telemetry events announced", crashRounds(t), len(l.acked), len(l.announced))
+	t.Logf("%d rounds: %d events acknowledged, %d telemetry events announced", rounds, len(l.acked), len(l.announced))
 	if len(l.acked) == 0 || len(l.announced) == 0 {
 		t.Error("the load did nothing: this run proves nothing")
 	}

@@ -33,7 +33,7 @@ type plug struct {
 // smallStore makes segments roll, files go through their lives and checkpoints
 // happen many times a second.
 var smallStore = []string{
-	"PICLOUD_STORAGE_SEGMENT_BYTES=262144", "PICLOUD_STORAGE_CHECKPOINT_BYTES=524288", "PICLOUD_STORAGE_JOURNAL_BYTES=3145728",
+	"PICLOUD_STORAGE_SEGMENT_BYTES=262144", "PICLOUD_STORAGE_CHECKPOINT_BYTES=524288", "PICLOUD_STORAGE_JOURNAL_BYTES=2097152",
 	"PICLOUD_STORAGE_RESERVE_BYTES=-1", "PICLOUD_SPOOL=off", "PICLOUD_LOG_LEVEL=error",
 }
 
@@ -214,19 +214,6 @@ func (p *plug) checkRepeats(m *node, told *mark) (faults []string) {
 	return faults
 }
 
-func powerCuts(t *testing.T) int {
-	t.Helper()
-	s := os.Getenv("PICLOUD_E2E_CUTS")
-	if s == "" {
-		return 200
-	}
-	n, err := strconv.Atoi(s)
-	if err != nil {
-		t.Fatalf("PICLOUD_E2E_CUTS: %v", err)
-	}
-	return n
-}
-
 // The plug is pulled again and again on a disk that loses, at random, what was
 // not flushed: the node starts each time, whatever anybody was told is there,
 // in order and once, and nothing is that was never sent. (PB-1, PB-3, PB-4,
@@ -236,7 +223,7 @@ func TestPowerCut(t *testing.T) {
 	t.Logf("seed %d", seed)
 	p, stop := newPlug(t, seed)
 	defer stop()
-	cuts := powerCuts(t)
+	cuts := howOften(t, "PICLOUD_E2E_CUTS", 200)
 	for i := range cuts {
 		pause(t.Context(), time.Duration(1+p.rng.IntN(60))*time.Millisecond)
 		if faults := p.cut(); len(faults) > 0 {

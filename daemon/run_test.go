@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -101,6 +102,40 @@ func TestStartAndStopLeaveNothing(t *testing.T) {
 			t.Fatalf("%d goroutines, %d after the first round\n%s", runtime.NumGoroutine(), before, buf[:runtime.Stack(buf, true)])
 		}
 		time.Sleep(10 * time.Millisecond) //nolint:forbidigo // goroutines have no signal
+	}
+}
+
+// Told to stop at any moment of its start or just after, a node ends soon and
+// without an error, and leaves no goroutine and no descriptor.
+func TestStopAtAnyMoment(t *testing.T) { //nolint:paralleltest // counts what the process has
+	cfg := config(t)
+	descriptors := func() int {
+		entries, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	routines, files := 0, 0
+	for round := range 60 {
+		ctx, cancel := context.WithCancel(context.Background())
+		time.AfterFunc(time.Duration(rand.IntN(15_000))*time.Microsecond, cancel)
+		began := time.Now()
+		if err := daemon.Run(ctx, cfg, daemon.Options{Log: io.Discard}); err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		if took := time.Since(began); took > 4*time.Second {
+			t.Errorf("round %d: it took %v to end", round, took)
+		}
+		if round == 0 {
+			routines, files = runtime.NumGoroutine(), descriptors()
+		}
+	}
+	for deadline := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > routines || descriptors() > files; {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d goroutines and %d descriptors, after the first round %d and %d", runtime.NumGoroutine(), descriptors(), routines, files)
+		}
+		time.Sleep(10 * time.Millisecond) //nolint:forbidigo // they have no signal
 	}
 }
 

@@ -119,6 +119,7 @@ type Event struct {
 	PublishedAt Time            `json:"published_at"`
 	Source      string          `json:"source"`
 	Durability  string          `json:"durability"`
+	CentralAt   *Time           `json:"central_at,omitempty"` // when it had reached Postgres, at the latest
 }
 
 // History is a page of events; Next asks for the following one.

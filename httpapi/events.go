@@ -191,8 +191,12 @@ func (s *Server) showEvent(r *request) error {
 }
 
 func eventBody(e *picloud.Event) Event {
-	return Event{
+	b := Event{
 		ID: e.Position.String(), Topic: e.Topic, Data: e.Data, PublishedAt: Time{e.PublishedAt},
 		Source: e.Source, Durability: string(e.Durability),
 	}
+	if !e.CentralAt.IsZero() {
+		b.CentralAt = &Time{e.CentralAt}
+	}
+	return b
 }

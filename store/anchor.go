@@ -21,6 +21,7 @@ func (s *Store) writeAnchor() error {
 	for app, q := range s.commit.sequences {
 		changes = append(changes, sequenceChange(app, q.visible.Load()))
 	}
+	changes = append(changes, s.cursors.rows()...)
 	changes = append(changes, change{table: tableAnchor, key: []byte{}, value: cborEncode(uint64(start))})
 	return s.writeRows(changes, false) // they are what the tables have already
 }
@@ -82,6 +83,7 @@ func (c *catalog) changes() []change {
 	out = appendRows(out, tableTopic, c.topics, same)
 	out = appendRows(out, tableKey, c.keys, same)
 	out = appendRows(out, tableSigning, c.signing, same)
+	out = appendRows(out, tableNote, c.notes, func(b []byte) any { return b })
 	return appendRows(out, tableFloor, c.floors, same)
 }
 

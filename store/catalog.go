@@ -17,7 +17,8 @@ type catalog struct {
 	topics  *btree.Map[string, picloud.Topic] // by eventKey
 	keys    *btree.Map[string, picloud.APIKey]
 	signing *btree.Map[string, picloud.SigningKey] // by app, zero byte, key id
-	floors  *btree.Map[string, uint64]             // by eventKey; of topics that were deleted, or part of whose history was dropped
+	notes   *btree.Map[string, []byte]
+	floors  *btree.Map[string, uint64] // by eventKey; of topics that were deleted, or part of whose history was dropped
 }
 
 func newCatalog() *catalog {
@@ -26,12 +27,13 @@ func newCatalog() *catalog {
 		topics:  new(btree.Map[string, picloud.Topic]),
 		keys:    new(btree.Map[string, picloud.APIKey]),
 		signing: new(btree.Map[string, picloud.SigningKey]),
+		notes:   new(btree.Map[string, []byte]),
 		floors:  new(btree.Map[string, uint64]),
 	}
 }
 
 func (c *catalog) copy() *catalog {
-	return &catalog{apps: c.apps.Copy(), topics: c.topics.Copy(), keys: c.keys.Copy(), signing: c.signing.Copy(), floors: c.floors.Copy()}
+	return &catalog{apps: c.apps.Copy(), topics: c.topics.Copy(), keys: c.keys.Copy(), signing: c.signing.Copy(), notes: c.notes.Copy(), floors: c.floors.Copy()}
 }
 
 // appRow is an app as it is kept. Born is the sequence of the name's history at
@@ -74,7 +76,9 @@ func (c *catalog) apply(ch change, seq func(app string) *sequence) error {
 		return applyRow(c.signing, key, ch.value)
 	case tableFloor:
 		return applyRow(c.floors, key, ch.value)
-	case tableSequence, tableIdem, tableAnchor:
+	case tableNote:
+		return applyRow(c.notes, key, ch.value)
+	case tableSequence, tableIdem, tableAnchor, tableCursor:
 	}
 	return nil
 }

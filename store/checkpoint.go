@@ -107,6 +107,9 @@ func (s *Store) checkpointDone(err error) error {
 		return nil
 	}
 	s.commit.reached = s.commit.reaching
+	if s.space.owed.Load() {
+		return s.makeRoom()
+	}
 	return s.dropOld()
 }
 
@@ -119,6 +122,7 @@ func (s *Store) finish() error {
 	g.begin(s.catalog.Load(), micros(s.cfg.Now()))
 	g.hard = true
 	s.keyUse.stageAll(s, g)
+	s.cursors.stageAll(s, g)
 	if err := s.commitGroup(g); err != nil {
 		return err
 	}

@@ -73,6 +73,11 @@ func (s *Store) run(ctx context.Context) error {
 			}
 		case <-timer.C:
 			s.commit.busySince.Store(micros(s.cfg.Now()))
+		case <-s.nudge:
+			s.commit.busySince.Store(micros(s.cfg.Now()))
+			if err := s.makeRoom(); err != nil {
+				return err
+			}
 		case err := <-s.commit.checkpointing:
 			if err := s.checkpointDone(err); err != nil {
 				return err
@@ -107,9 +112,10 @@ func (s *Store) serve(c *command) error {
 	for c != nil {
 		g := s.commit.group
 		g.begin(s.catalog.Load(), micros(s.cfg.Now()))
-		s.space.look(s.cfg.Now())
+		s.look()
 		s.gather(g, c)
 		s.keyUse.stage(s, g)
+		s.cursors.stage(s, g)
 		if err := s.commitGroup(g); err != nil {
 			return err
 		}
@@ -173,6 +179,9 @@ func (s *Store) prepare(g *group, c *command) {
 	case s.space.full.Load():
 		s.metrics.noSpace.Inc()
 		err = picloud.ErrNoSpace
+	case s.space.owed.Load():
+		s.metrics.noSpace.Inc()
+		err = picloud.ErrBacklogFull
 	default:
 		hard, err = s.stagePublication(g, c)
 	}

@@ -13,8 +13,9 @@ import (
 )
 
 // dropOld drops the oldest segments that state.db has overtaken, as long as all
-// in them is past retention or the journal is over its budget. Called by the
-// committer, after a checkpoint.
+// in them is past retention or the journal is over its budget, and nobody is
+// owed what is in them. Over the budget, events of telemetry topics go even
+// then. Called by the committer, after a checkpoint.
 func (s *Store) dropOld() error {
 	s.maintainMu.Lock()
 	defer s.maintainMu.Unlock()
@@ -24,7 +25,11 @@ func (s *Store) dropOld() error {
 		if !seg.Sealed || seg.Last >= s.commit.reached {
 			break
 		}
-		if size <= s.cfg.JournalBytes && !s.pastRetention(seg.Base) {
+		over := size > s.cfg.JournalBytes
+		if !over && !s.pastRetention(seg.Base) {
+			break
+		}
+		if s.owes(seg) && (!over || !s.onlyTelemetry(seg)) {
 			break
 		}
 		size -= seg.Bytes
@@ -49,6 +54,54 @@ func (s *Store) dropOld() error {
 	}
 	s.log.Info("journal segments dropped", slog.Uint64("below", uint64(below)))
 	return nil
+}
+
+// owes reports whether somebody has not done all of a segment.
+func (s *Store) owes(seg journal.Segment) bool { return seg.Last >= s.cursors.owed() }
+
+// onlyTelemetry reports whether all events of a segment are of topics that
+// may lose some. Other changes are repeated by the anchor.
+func (s *Store) onlyTelemetry(seg journal.Segment) bool {
+	c := s.catalog.Load()
+	only := true
+	s.journal.Keys(func(key []byte, spans []journal.Span) bool {
+		for i := range spans {
+			if spans[i].Segment == seg.Base {
+				t, ok := c.topics.Get(string(key))
+				only = ok && t.Durability == picloud.DurabilityTelemetry
+			}
+		}
+		return only
+	})
+	return only
+}
+
+// lookAtBudget finds out whether publishing must be refused, because the
+// journal is over its budget and what it could drop is still owed.
+func (s *Store) lookAtBudget() {
+	full := false
+	if s.journal.SizeOnDisk() > s.cfg.JournalBytes {
+		if oldest := s.journal.Segments()[0]; oldest.Sealed {
+			full = s.owes(oldest) && !s.onlyTelemetry(oldest)
+		}
+	}
+	if s.space.owed.Swap(full) != full && full {
+		s.log.Warn("journal is full of what is owed: publishing is refused", slog.Int64("budget", s.cfg.JournalBytes))
+	}
+}
+
+// makeRoom drops what can be dropped while publishing is refused. Called by the
+// committer when something is owed no more.
+func (s *Store) makeRoom() error {
+	if !s.space.owed.Load() || s.commit.checkpointing != nil {
+		return nil
+	}
+	if oldest := s.journal.Segments()[0]; oldest.Last >= s.commit.reached && !s.owes(oldest) {
+		return s.beginCheckpoint()
+	}
+	err := s.dropOld()
+	s.lookAtBudget()
+	return err
 }
 
 // pastRetention reports whether nothing in a segment is visible any more.

@@ -35,6 +35,7 @@ func TestEncodingsAreThoseOnTheDisk(t *testing.T) {
 		{"signing key", picloud.SigningKey{ID: "s", App: "shop", Secret: [32]byte{3, 4}, CreatedAt: at, RetiresAt: at}},
 		{"floor, sequence or anchor", uint64(300)},
 		{"idempotency key", idemRow{Print: fingerprint{1}, First: 9, Count: 2, At: at.UnixMicro(), Source: "key:k"}},
+		{"cursor", cursorRow{LSN: 70, Marks: []mark{{LSN: 60, At: 5}, {LSN: 70, At: at.UnixMicro()}}}},
 		{"checkpoint", checkpointMeta{Version: stateVersion}},
 	}
 	var out strings.Builder

@@ -172,6 +172,7 @@ func (v *view) read(ctx context.Context, entries []journal.Entry) ([]picloud.Eve
 		if e.LSN > synced {
 			ev.Durability = picloud.DurabilityPending
 		}
+		v.s.central(&ev, e.LSN)
 		events = append(events, ev)
 	}
 	return events, nil

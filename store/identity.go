@@ -8,12 +8,15 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/journal"
 )
 
 // identity is node.json: who this node is, whatever happens to its other files.
@@ -26,8 +29,24 @@ type identity struct {
 	// that replaying the same loss again does not begin another epoch.
 	LostLSN uint64 `json:"lost_lsn,omitempty"`
 
+	// Forks tells where the epochs before this one ended, oldest first.
+	Forks []fork `json:"forks,omitempty"`
+
 	epoch picloud.Epoch
 }
+
+// fork says that the history of an epoch ended with a record of the journal:
+// what follows is another history.
+type fork struct {
+	Epoch string `json:"epoch"`
+	LSN   uint64 `json:"lsn"`
+	// Open is true until the journal has been opened: only then it is known
+	// where the epoch ended.
+	Open bool `json:"open,omitempty"`
+}
+
+// maxForks bounds what is remembered of earlier epochs.
+const maxForks = 64
 
 const identityFile = "node.json"
 
@@ -50,8 +69,39 @@ func (id *identity) newEpoch() {
 
 // renewEpoch is newEpoch for an identity that has one.
 func (id *identity) renewEpoch() {
+	id.Forks = append(id.Forks, fork{Epoch: id.Epoch, Open: true})
+	id.Forks = id.Forks[max(0, len(id.Forks)-maxForks):]
 	id.epoch = 0
 	id.newEpoch()
+}
+
+// settleForks notes where epochs ended that were renewed without the journal at
+// hand, and reports whether there were any.
+func (id *identity) settleForks(last journal.LSN) bool {
+	forked := false
+	for i := range id.Forks {
+		if f := &id.Forks[i]; f.Open {
+			f.LSN, f.Open, forked = uint64(last), false, true
+		}
+	}
+	return forked
+}
+
+// sharedUpTo returns the newest record that this history has in common with
+// the one an epoch named: everything, for the present epoch; nothing, for one
+// that it does not know.
+func (id *identity) sharedUpTo(epoch string) uint64 {
+	shared := uint64(math.MaxUint64)
+	if epoch == id.Epoch {
+		return shared
+	}
+	for _, f := range slices.Backward(id.Forks) {
+		shared = min(shared, f.LSN)
+		if f.Epoch == epoch {
+			return shared
+		}
+	}
+	return 0
 }
 
 func (id *identity) node(name string) picloud.Node {

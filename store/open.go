@@ -26,11 +26,16 @@ func Open(cfg Config) (*Store, error) {
 		cfg:    cfg,
 		log:    cfg.Logger.With(slog.String("component", "store")),
 		intake: make(chan *command, cfg.Intake),
+		nudge:  make(chan struct{}, 1),
 		ended:  make(chan struct{}),
 		space:  space{dir: cfg.Dir, reserve: cfg.ReserveBytes},
 	}
 	s.commit.group = new(group)
 	s.commit.sequences = map[string]*sequence{}
+	s.cursors.owners = map[string]*cursor{}
+	for _, name := range cfg.Owed {
+		s.cursors.owner(name).owed = true
+	}
 	s.register(cfg.Metrics)
 	if err := s.open(); err != nil {
 		if s.tables != nil {
@@ -58,6 +63,8 @@ type recovery struct {
 	records int
 	unbased bool // there is no checkpoint below the journal's first record
 	based   bool // but the journal repeats the catalog as it was
+
+	unrepeated bool // the journal is new and has nothing of the checkpoint's catalog
 }
 
 func (s *Store) open() error {
@@ -185,7 +192,7 @@ func (s *Store) match(r *recovery) error {
 		return s.match(r)
 	case j.Fresh:
 		r.lost = append(r.lost, "The journal is gone: apps, topics and keys are those of the last checkpoint, the history of events is lost.")
-		st.LSN = 0
+		st.LSN, r.unrepeated = 0, true
 	case j.Last < st.LSN:
 		r.lost = append(r.lost, fmt.Sprintf("The journal ends at record %d, before the checkpoint at %d: what was between is lost from the history.", j.Last, st.LSN))
 		st.LSN = j.Last
@@ -205,10 +212,14 @@ func (s *Store) load() error {
 	}
 	err := scanState(s.tables.db, func(t table, key, value []byte) error {
 		ch := change{table: t, key: key, value: value}
-		if t == tableSequence {
+		switch t {
+		case tableSequence:
 			return s.raise(ch)
+		case tableCursor:
+			return s.cursors.load(ch)
+		default:
+			return c.apply(ch, s.sequenceOf)
 		}
-		return c.apply(ch, s.sequenceOf)
 	})
 	if err != nil {
 		return fmt.Errorf("load state.db: %w", err)
@@ -319,6 +330,10 @@ func (s *Store) replayRecord(r *recovery, c *catalog, rec *journal.Record) error
 			return s.raise(ch)
 		case tableAnchor:
 			return s.replayAnchor(r, ch)
+		case tableCursor:
+			if err := s.cursors.load(ch); err != nil {
+				return err
+			}
 		default:
 		}
 		if err := c.apply(ch, s.sequenceOf); err != nil {
@@ -355,7 +370,11 @@ func (s *Store) settle(r *recovery, known bool) error {
 	if s.readOnly {
 		return nil
 	}
-	if len(r.lost) > 0 || !known {
+	forked := s.ident.settleForks(r.journal.Last)
+	if forked {
+		s.cursors.limit(uint64(r.journal.Last))
+	}
+	if forked || !known {
 		if err := s.ident.write(s.cfg.Dir); err != nil {
 			return err
 		}
@@ -366,6 +385,11 @@ func (s *Store) settle(r *recovery, known bool) error {
 	s.commit.reached = r.state.LSN
 	if err := s.openCommit(r); err != nil {
 		return err
+	}
+	if r.unrepeated { // else a lost state.db would take the catalog with it
+		if err := s.writeAnchor(); err != nil {
+			return err
+		}
 	}
 	if len(r.lost) > 0 { // a checkpoint that does not fit the journal must not be met again
 		return s.checkpointNow()

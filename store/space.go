@@ -12,22 +12,33 @@ import (
 type space struct {
 	dir     string
 	reserve int64
-	checked time.Time // by the committer only
-	full    atomic.Bool
+	checked time.Time   // by the committer only
+	full    atomic.Bool // the reserve is reached
+	owed    atomic.Bool // the journal is over its budget, and all in it is still owed
 }
 
 // checkEvery is often enough: between two looks a node cannot write more than
 // its own preallocated segments hold.
 const checkEvery = time.Second
 
-// look asks the file system again when the last answer is older than
-// checkEvery. When the question itself fails the old answer stands: a write
-// will tell.
-func (s *space) look(now time.Time) {
-	if s.reserve <= 0 || now.Sub(s.checked).Abs() < checkEvery {
+// look looks at both limits again when it last did so longer ago than
+// checkEvery.
+func (s *Store) look() {
+	now := s.cfg.Now()
+	if now.Sub(s.space.checked).Abs() < checkEvery {
 		return
 	}
-	s.checked = now
+	s.space.checked = now
+	s.space.look()
+	s.lookAtBudget()
+}
+
+// look asks the file system. When the question itself fails the old answer
+// stands: a write will tell.
+func (s *space) look() {
+	if s.reserve <= 0 {
+		return
+	}
 	var st unix.Statfs_t
 	if unix.Statfs(s.dir, &st) != nil {
 		return

@@ -49,6 +49,10 @@ type Config struct {
 	// 15 minutes. An idle node writes none.
 	CheckpointAfter time.Duration
 
+	// Owed names those who read the journal with a cursor of their own: what
+	// they have not done is kept.
+	Owed []string
+
 	// WearBudget is how many bytes a day the card should bear. It limits nothing:
 	// it is what Stats are compared with. Default 1 GiB.
 	WearBudget int64
@@ -106,7 +110,8 @@ type Store struct {
 	catalog   atomic.Pointer[catalog] // what is committed; never changed in place
 
 	intake     chan *command
-	queued     atomic.Int64 // bytes of data in the intake
+	nudge      chan struct{} // has room for one: something that was owed is not any more
+	queued     atomic.Int64  // bytes of data in the intake
 	stopping   atomic.Bool
 	failed     atomic.Bool   // a write or fsync failed: nothing more is written
 	readOnly   bool          // the directory cannot be written; set by Open
@@ -114,6 +119,7 @@ type Store struct {
 	endedOnce  sync.Once
 	commit     committer
 	keyUse     keyUse
+	cursors    cursors
 	space      space
 	health     health
 	metrics    storeMetrics

@@ -13,20 +13,22 @@ import (
 type table byte
 
 const (
-	tableApp      table = 1 // app name
-	tableTopic    table = 2 // app, zero byte, topic name
-	tableKey      table = 3 // API key id
-	tableSigning  table = 4 // app, zero byte, signing key id
-	tableFloor    table = 5 // app, zero byte, topic name: events up to this sequence are not visible
-	tableSequence table = 6 // app name: the sequence of its newest event
-	tableIdem     table = 7 // day, app, zero byte, idempotency key
-	tableAnchor   table = 8 // empty: where the catalog was last repeated in the journal
+	tableApp      table = 1  // app name
+	tableTopic    table = 2  // app, zero byte, topic name
+	tableKey      table = 3  // API key id
+	tableSigning  table = 4  // app, zero byte, signing key id
+	tableFloor    table = 5  // app, zero byte, topic name: events up to this sequence are not visible
+	tableSequence table = 6  // app name: the sequence of its newest event
+	tableIdem     table = 7  // day, app, zero byte, idempotency key
+	tableAnchor   table = 8  // empty: where the catalog was last repeated in the journal
+	tableCursor   table = 9  // owner: how far it has come in the journal
+	tableNote     table = 10 // name: what a part of the node wants to find again after a restart
 )
 
 // tableNames lists the tables this version knows, for the check at start.
 var tableNames = map[table]string{
 	tableApp: "apps", tableTopic: "topics", tableKey: "API keys", tableSigning: "signing keys", tableFloor: "floors",
-	tableSequence: "sequences", tableIdem: "idempotency keys", tableAnchor: "anchor",
+	tableSequence: "sequences", tableIdem: "idempotency keys", tableAnchor: "anchor", tableCursor: "cursors", tableNote: "notes",
 }
 
 // rowKey is a key as the ordered tables hold it: the table's number first, so

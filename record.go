@@ -1,0 +1,69 @@
+package picloud
+
+import "time"
+
+// Record is one entry of a node's journal as those see it who read it in order:
+// an event, or a change of something else that is kept.
+type Record struct {
+	LSN    uint64    // its place in the journal, rising
+	At     time.Time // when it was committed; UTC, whole microseconds
+	More   bool      // the next record was committed with it, all or none
+	Size   int       // bytes of its content, roughly
+	Event  *Event    // nil: a change
+	Change *Change   // nil: an event
+}
+
+// Change says that a thing is now so, or that it is gone. Repeating it does no
+// harm.
+type Change struct {
+	Kind  ChangeKind
+	App   string // empty for things of the whole instance
+	Name  string // of the thing, within its app and kind
+	Value any    // App, Topic, APIKey or SigningKey as Kind says; nil: it is gone
+	Seq   uint64 // of an app: events up to this sequence belong to an earlier one; of a floor: they are not visible
+}
+
+// ChangeKind is the kind of thing a Change is about.
+type ChangeKind string
+
+// The kinds of things. A reader passes over kinds it does not know.
+const (
+	ChangeApp        ChangeKind = "app"
+	ChangeTopic      ChangeKind = "topic"
+	ChangeAPIKey     ChangeKind = "api-key"
+	ChangeSigningKey ChangeKind = "signing-key"
+	ChangeFloor      ChangeKind = "floor" // of a topic
+)
+
+// RecordReader reads a journal in order. It is for one goroutine, and holds
+// files open until it is closed.
+type RecordReader interface {
+	// Next returns the next durable record, which is valid until the next
+	// call, or io.EOF when there is none yet.
+	Next() (Record, error)
+	// Passed returns how far the reader has come: every record up to it was
+	// returned or concerns nobody but the node.
+	Passed() uint64
+	Close() error
+}
+
+// RecordsGoneError says that records were asked for that the journal does not
+// have any more.
+type RecordsGoneError struct {
+	First uint64 // the oldest it has
+}
+
+// Error says so.
+func (e *RecordsGoneError) Error() string {
+	return "records before this one were dropped from the journal"
+}
+
+// Central is the owner of the cursor that tells how far the copy in Postgres
+// has come.
+const Central = "postgres"
+
+// Cursor says how far a reader of the journal has come.
+type Cursor struct {
+	LSN uint64    // everything up to here is done
+	At  time.Time // since when; zero: not known
+}

@@ -1,0 +1,139 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/journal"
+)
+
+// OpenLog returns a reader of everything after an LSN that concerns somebody
+// beside the node itself. A *picloud.RecordsGoneError when some of it was
+// dropped.
+func (s *Store) OpenLog(after uint64) (picloud.RecordReader, error) {
+	rd, err := s.journal.NewReader(journal.LSN(after + 1))
+	if errors.Is(err, journal.ErrGone) {
+		return nil, s.gap()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read journal: %w", err)
+	}
+	return &logReader{s: s, rd: rd, passed: after}, nil
+}
+
+func (s *Store) gap() error {
+	segments := s.journal.Segments()
+	if len(segments) == 0 {
+		return &picloud.RecordsGoneError{First: 1}
+	}
+	return &picloud.RecordsGoneError{First: uint64(segments[0].Base)}
+}
+
+// logReader is the store's picloud.RecordReader.
+type logReader struct {
+	s      *Store
+	rd     *journal.Reader
+	passed uint64
+}
+
+// Next implements picloud.RecordReader.
+func (l *logReader) Next() (picloud.Record, error) {
+	for {
+		rec, err := l.rd.Next()
+		if errors.Is(err, journal.ErrGone) {
+			return picloud.Record{}, l.s.gap()
+		}
+		if err != nil {
+			return picloud.Record{}, err // io.EOF among them: it must stay what it is
+		}
+		out, relevant, err := l.s.recordOf(&rec)
+		if err != nil {
+			return picloud.Record{}, fmt.Errorf("record %d: %w", rec.LSN, err)
+		}
+		l.passed = uint64(rec.LSN)
+		if relevant {
+			return out, nil
+		}
+	}
+}
+
+// Passed implements picloud.RecordReader.
+func (l *logReader) Passed() uint64 { return l.passed }
+
+// Close implements picloud.RecordReader.
+func (l *logReader) Close() error { return l.rd.Close() }
+
+// recordOf turns a record of the journal into what it means to others.
+func (s *Store) recordOf(rec *journal.Record) (out picloud.Record, relevant bool, err error) {
+	out = picloud.Record{LSN: uint64(rec.LSN), At: fromMicros(rec.At), More: rec.More, Size: len(rec.Key) + len(rec.Body)}
+	switch rec.Kind {
+	case kindEvent:
+		ev, err := parseEvent(s.ident.epoch, rec)
+		if err != nil {
+			return out, false, err
+		}
+		ev.Durability = picloud.DurabilityLocal
+		out.Event = &ev
+		return out, true, nil
+	case kindChange:
+		row, err := parseChange(rec.Body)
+		if err != nil {
+			return out, false, err
+		}
+		out.Change, err = changeOf(row)
+		return out, out.Change != nil, err
+	}
+	return out, false, nil
+}
+
+// changeOf returns what a row means to others; nil: nothing.
+func changeOf(row change) (*picloud.Change, error) {
+	key := string(row.key)
+	app, name, _ := strings.Cut(key, "\x00")
+	c := &picloud.Change{App: app, Name: name}
+	switch row.table {
+	case tableApp:
+		c.Kind, c.Name = picloud.ChangeApp, app
+		if row.value != nil {
+			var r appRow
+			if err := cborDecode(row.value, &r); err != nil {
+				return nil, err
+			}
+			c.Value, c.Seq = r.App, r.Born
+		}
+		return c, nil
+	case tableTopic:
+		c.Kind = picloud.ChangeTopic
+		return decodeInto[picloud.Topic](c, row.value)
+	case tableKey:
+		c.Kind, c.App, c.Name = picloud.ChangeAPIKey, "", key
+		return decodeInto[picloud.APIKey](c, row.value)
+	case tableSigning:
+		c.Kind = picloud.ChangeSigningKey
+		return decodeInto[picloud.SigningKey](c, row.value)
+	case tableFloor:
+		c.Kind = picloud.ChangeFloor
+		if row.value != nil {
+			c.Value = struct{}{}
+			return c, cborDecode(row.value, &c.Seq)
+		}
+		return c, nil
+	case tableSequence, tableIdem, tableAnchor, tableCursor, tableNote:
+	}
+	return nil, nil //nolint:nilnil // a row that concerns the node alone is no change, and no fault
+}
+
+// decodeInto sets the value of a change; no bytes mean that the thing is gone.
+func decodeInto[T any](c *picloud.Change, value []byte) (*picloud.Change, error) {
+	if value == nil {
+		return c, nil
+	}
+	var v T
+	if err := cborDecode(value, &v); err != nil {
+		return nil, err
+	}
+	c.Value = v
+	return c, nil
+}

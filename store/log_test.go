@@ -1,0 +1,288 @@
+package store_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/store"
+)
+
+// readLog returns all there is after an LSN, a line for each record.
+func readLog(t *testing.T, s *running, after uint64) (lines []string, passed uint64) {
+	t.Helper()
+	r, err := s.OpenLog(after)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	for {
+		rec, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return lines, r.Passed()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch c := rec.Change; {
+		case rec.Event != nil:
+			lines = append(lines, fmt.Sprintf("%s/%s %s", rec.Event.App, rec.Event.Topic, rec.Event.Data))
+		case c.Value == nil:
+			lines = append(lines, fmt.Sprintf("-%s %s/%s", c.Kind, c.App, c.Name))
+		default:
+			lines = append(lines, fmt.Sprintf("+%s %s/%s", c.Kind, c.App, c.Name))
+		}
+	}
+}
+
+// PG-1: whoever reads the journal meets everything durable, in order, and
+// nothing that concerns the node alone.
+func TestLogTellsEverythingInOrder(t *testing.T) {
+	t.Parallel()
+	s := start(t, store.Config{Dir: t.TempDir(), Owed: []string{"reader"}})
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := s.CreateApp(t.Context(), picloud.App{Name: "shop"})
+	must(err)
+	_, err = s.CreateTopic(t.Context(), picloud.Topic{App: "shop", Name: "till"})
+	must(err)
+	publish(t, s, "shop", "till", "1", "2")
+	s.MoveCursor("reader", 2)
+	must(s.SetNote(t.Context(), "n", []byte("x")))
+	_, err = s.CreateAPIKey(t.Context(), picloud.APIKey{ID: "k1", App: "shop", Scopes: []picloud.Scope{picloud.ScopeAppRead}})
+	must(err)
+	_, err = s.EnsureSigningKey(t.Context(), "shop")
+	must(err)
+	must(s.RevokeAPIKey(t.Context(), "k1"))
+	must(s.DeleteTopic(t.Context(), "shop", "till"))
+
+	lines, passed := readLog(t, s, 0)
+	for i, l := range lines {
+		if strings.Contains(l, "signing-key") {
+			lines[i] = "+signing-key"
+		}
+	}
+	want := []string{
+		"+app default/default", "+app shop/shop", "+topic shop/till", "shop/till 1", "shop/till 2",
+		"+api-key /k1", "+signing-key", "-api-key /k1", "-topic shop/till", "+floor shop/till",
+	}
+	if !slices.Equal(lines, want) {
+		t.Errorf("the log tells\n%s\nwant\n%s", strings.Join(lines, "\n"), strings.Join(want, "\n"))
+	}
+	if passed != s.LastLSN() {
+		t.Errorf("passed %d, the newest record is %d", passed, s.LastLSN())
+	}
+	if rest, _ := readLog(t, s, passed); rest != nil {
+		t.Errorf("after the end comes %v", rest)
+	}
+}
+
+// PB-6: an event tells that it is in Postgres, and since when, across restarts.
+func TestEventTellsWhenItWasCentral(t *testing.T) {
+	t.Parallel()
+	dir, now := t.TempDir(), newClock()
+	cfg := store.Config{Dir: dir, Owed: []string{picloud.Central}, Now: now.Now}
+	s := start(t, cfg)
+	e := publish(t, s, "default", "a", "1")[0]
+	durability := func() (picloud.Durability, time.Time) {
+		t.Helper()
+		got, err := s.Event(t.Context(), "default", e.Position)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got.Durability, got.CentralAt
+	}
+	if d, at := durability(); d != picloud.DurabilityLocal || !at.IsZero() {
+		t.Fatalf("before the copy: %s at %v", d, at)
+	}
+	now.move(time.Minute)
+	reached := now.Now()
+	s.MoveCursor(picloud.Central, s.LastLSN())
+	publish(t, s, "default", "a", "2")
+	now.move(time.Minute)
+	s.MoveCursor(picloud.Central, s.LastLSN())
+	if d, at := durability(); d != picloud.DurabilityCentral || !at.Equal(reached) {
+		t.Errorf("%s at %v, want central at %v", d, at, reached)
+	}
+	s.stop(t)
+	s = start(t, cfg)
+	if d, at := durability(); d != picloud.DurabilityCentral || !at.Equal(reached) {
+		t.Errorf("after a restart: %s at %v, want central at %v", d, at, reached)
+	}
+}
+
+// A cursor that is behind keeps what it has not passed, whatever retention and
+// budget say; when the budget is used up publishing is refused, and goes on as
+// soon as the cursor has moved (TP-5, PG-2).
+func TestOwedIsKeptAndThenRefused(t *testing.T) {
+	t.Parallel()
+	const budget = 1 << 20
+	s := start(t, store.Config{
+		Dir: t.TempDir(), Owed: []string{"reader"}, SegmentSize: 128 << 10, JournalBytes: budget, CheckpointBytes: 64 << 10,
+		Retention: picloud.Retention{MaxEvents: 10}, Now: fastClock(),
+	})
+	data := `"` + strings.Repeat("x", 4000) + `"`
+	published := 0
+	var err error
+	for ; published < 2000; published++ {
+		if _, err = s.Publish(t.Context(), picloud.Publication{App: "default", By: picloud.LocalOperator(), Drafts: []picloud.Draft{{Topic: "a", Data: []byte(data)}}}); err != nil {
+			break
+		}
+	}
+	if !errors.Is(err, picloud.ErrBacklogFull) {
+		t.Fatalf("after %d events of 4 kB: %v, want the backlog to be full", published, err)
+	}
+	if n := published * 4000; n < budget/2 {
+		t.Errorf("refused after %d bytes already", n)
+	}
+	if size := s.Stats().JournalBytes; size > 2*budget {
+		t.Errorf("the journal takes %d bytes, its budget is %d", size, budget)
+	}
+	if !s.Health().Degraded {
+		t.Error("the node does not say that it refuses")
+	}
+	lines, passed := readLog(t, s, 0)
+	if events := len(lines) - 1; events != published {
+		t.Errorf("%d events are kept of %d that are owed", events, published)
+	}
+	if _, err := s.CreateTopic(t.Context(), picloud.Topic{App: "default", Name: "b"}); err != nil {
+		t.Errorf("an operator cannot work: %v", err)
+	}
+	s.MoveCursor("reader", passed)
+	eventually(t, "publishing goes on", func() bool {
+		_, err := s.Publish(t.Context(), picloud.Publication{App: "default", By: picloud.LocalOperator(), Drafts: []picloud.Draft{{Topic: "a", Data: []byte("1")}}})
+		return err == nil
+	})
+	if s.Health().Degraded {
+		t.Errorf("health %+v", s.Health())
+	}
+	var gone *picloud.RecordsGoneError
+	if _, err := s.OpenLog(0); !errors.As(err, &gone) || gone.First < 2 {
+		t.Errorf("what was dropped is answered with %v", err)
+	}
+}
+
+// When the budget is used up, telemetry goes before anything else is refused.
+func TestTelemetryIsDroppedBeforePublishingIsRefused(t *testing.T) {
+	t.Parallel()
+	s := start(t, store.Config{
+		Dir: t.TempDir(), Owed: []string{"reader"}, SegmentSize: 128 << 10, JournalBytes: 1 << 20, CheckpointBytes: 64 << 10, Now: fastClock(),
+	})
+	if _, err := s.CreateTopic(t.Context(), picloud.Topic{App: "default", Name: "t", Durability: picloud.DurabilityTelemetry}); err != nil {
+		t.Fatal(err)
+	}
+	data := `"` + strings.Repeat("x", 4000) + `"`
+	for range 1000 {
+		publish(t, s, "default", "t", data)
+	}
+	var gone *picloud.RecordsGoneError
+	if _, err := s.OpenLog(0); !errors.As(err, &gone) {
+		t.Fatalf("the oldest telemetry is still there: %v", err)
+	}
+	lines, _ := readLog(t, s, gone.First-1)
+	if !slices.Contains(lines, "+topic default/t") {
+		t.Error("what is left of the journal does not repeat the catalog")
+	}
+}
+
+// A history that forked says up to where it is the old one.
+func TestForksAreRemembered(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := start(t, store.Config{Dir: dir})
+	publish(t, s, "default", "a", "1", "2", "3")
+	first := s.Node().Epoch.String()
+	if got := s.SharedUpTo(first); got != ^uint64(0) {
+		t.Errorf("with itself it shares up to %d", got)
+	}
+	var archive bytes.Buffer
+	if err := s.Backup(t.Context(), &archive); err != nil {
+		t.Fatal(err)
+	}
+	last := s.LastLSN()
+	publish(t, s, "default", "a", "4")
+	s.stop(t)
+	restored := filepath.Join(t.TempDir(), "restored")
+	if _, err := store.Restore(restored, &archive); err != nil {
+		t.Fatal(err)
+	}
+	s = start(t, store.Config{Dir: restored})
+	if got := s.SharedUpTo(first); got != last {
+		t.Errorf("a restored node shares up to %d with the node that was backed up, want %d", got, last)
+	}
+	if got := s.SharedUpTo("00000000aa"); got != 0 {
+		t.Errorf("it shares up to %d with a stranger", got)
+	}
+	second := s.Node().Epoch.String()
+	s.stop(t)
+	if err := os.RemoveAll(filepath.Join(restored, "journal")); err != nil {
+		t.Fatal(err)
+	}
+	s = start(t, store.Config{Dir: restored})
+	for _, epoch := range []string{first, second} {
+		if got := s.SharedUpTo(epoch); got != 0 {
+			t.Errorf("a node without its journal shares up to %d", got)
+		}
+	}
+}
+
+// A lost journal leaves the catalog in state.db alone. It must not take a second
+// loss, years later, to find that out.
+func TestCatalogSurvivesJournalAndThenState(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := start(t, store.Config{Dir: dir})
+	if _, err := s.CreateTopic(t.Context(), picloud.Topic{App: "default", Name: "kept"}); err != nil {
+		t.Fatal(err)
+	}
+	s.stop(t)
+	if err := os.RemoveAll(filepath.Join(dir, "journal")); err != nil {
+		t.Fatal(err)
+	}
+	s = start(t, store.Config{Dir: dir})
+	s.stop(t)
+	if err := removeState(dir); err != nil {
+		t.Fatal(err)
+	}
+	s = start(t, store.Config{Dir: dir})
+	if _, err := s.Topic("default", "kept"); err != nil {
+		t.Error(err)
+	}
+}
+
+// fastClock moves on by half a second whenever somebody looks, so that what
+// happens once a second happens without waiting.
+func fastClock() func() time.Time {
+	c := newClock()
+	return func() time.Time {
+		c.move(500 * time.Millisecond)
+		return c.Now()
+	}
+}
+
+// eventually waits until ok.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(10 * time.Second)
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("never: %s", what)
+		}
+	}
+}

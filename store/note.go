@@ -1,0 +1,30 @@
+package store
+
+import (
+	"context"
+	"slices"
+)
+
+// Note returns what a part of the node noted under a name; nil: nothing.
+func (s *Store) Note(name string) []byte {
+	b, _ := s.catalog.Load().notes.Get(name)
+	return slices.Clone(b)
+}
+
+// SetNote keeps a few bytes under a name; nil removes them. It returns when
+// they are durable.
+func (s *Store) SetNote(ctx context.Context, name string, value []byte) error {
+	return s.do(ctx, func(tx *tx) error {
+		if value == nil {
+			tx.remove(tableNote, name)
+			return nil
+		}
+		tx.put(tableNote, name, value)
+		return nil
+	})
+}
+
+// SharedUpTo returns the newest record that the journal has in common with what
+// it was under an epoch: all of them for the present one, none for one that it
+// does not know.
+func (s *Store) SharedUpTo(epoch string) uint64 { return s.ident.sharedUpTo(epoch) }

@@ -33,7 +33,7 @@ var floors = [][]string{
 
 // beside are packages that stand outside the house: test support and tools.
 // They may import anything, nothing of the house imports them but tests.
-var beside = []string{"e2e", "e2e/hubs", "journal/journaltest", "hw/hwtest", "scripts/check-skips"}
+var beside = []string{"e2e", "e2e/hubs", "journal/journaltest", "hw/hwtest", "pgsync/pgtest", "scripts/check-skips"}
 
 // thirdParty says which packages may import which libraries outside their
 // tests. What is not listed is not used; docs/adr/0006-libraries.md says what
@@ -42,6 +42,7 @@ var thirdParty = map[string][]string{
 	"go.etcd.io/bbolt":                   {"store"},
 	"github.com/fxamacker/cbor/v2":       {"store"},
 	"github.com/tidwall/btree":           {"store"},
+	"github.com/jackc/pgx/v5":            {"pgsync"},
 	"github.com/valyala/fasthttp":        {"httpapi"},
 	"github.com/golang-jwt/jwt/v5":       {"auth"},
 	"github.com/fsnotify/fsnotify":       {"spool", "daemon", "sweeper"},
@@ -52,7 +53,7 @@ var thirdParty = map[string][]string{
 	"github.com/spf13/pflag":             {"cmd/picloud"},
 	"golang.org/x/term":                  {"cmd/picloud"},
 	"github.com/VictoriaMetrics/metrics": {"store", "realtime", "spool", "httpapi", "daemon"},
-	"golang.org/x/sys":                   {"journal", "store", "realtime", "spool", "auth", "httpapi", "daemon", "cmd/picloud"},
+	"golang.org/x/sys":                   {"journal", "store", "realtime", "spool", "auth", "httpapi", "pgsync", "daemon", "cmd/picloud"},
 }
 
 // Limits on size: what does not fit in a head does not fit in a file.

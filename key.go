@@ -67,6 +67,7 @@ type SigningKey struct {
 	Secret    [32]byte
 	CreatedAt time.Time
 	RetiresAt time.Time // zero: current
+	RotatedAt time.Time // when it was replaced, and with it every key of the app that was there; zero: current
 }
 
 // LogValue keeps the secret out of logs.

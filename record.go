@@ -38,8 +38,7 @@ const (
 // RecordReader reads a journal in order. It is for one goroutine, and holds
 // files open until it is closed.
 type RecordReader interface {
-	// Next returns the next durable record, which is valid until the next
-	// call, or io.EOF when there is none yet.
+	// Next returns the next durable record, or io.EOF when there is none yet.
 	Next() (Record, error)
 	// Passed returns how far the reader has come: every record up to it was
 	// returned or concerns nobody but the node.

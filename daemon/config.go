@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/pgsync"
 )
 
 // Config is what a node is told. DefaultConfig has the defaults; the table in
@@ -39,6 +40,11 @@ type Config struct {
 	SegmentBytes    int64
 	CheckpointBytes int64
 	Intake          int
+
+	DatabaseURL     string // empty: no copy, unless DatabaseURLFile
+	DatabaseURLFile string // wins over DatabaseURL
+	DatabaseSchema  string
+	DatabaseMigrate bool
 
 	Spool          string // empty: Data/spool; "off": none
 	TrustedProxies []netip.Prefix
@@ -94,6 +100,8 @@ type Setting struct {
 type field struct {
 	set func(c *Config, text string) error
 	get func(c *Config) string
+
+	show func(value string) string // for people; nil: as it is
 }
 
 // Settings is the one table of settings: loading, errors, `config show` and the
@@ -130,6 +138,11 @@ var Settings = []Setting{
 	{"storage.wear_budget_bytes", "PICLOUD_STORAGE_WEAR_BUDGET_BYTES", "", "1073741824", "Bytes a day the card should bear; beyond it 'picloud doctor' warns.", false, size(func(c *Config) *int64 { return &c.WearBudget }, 1)},
 	{"storage.intake", "PICLOUD_STORAGE_INTAKE", "", "4096", "Requests that may wait to be written; more are refused with 503.", false, number(func(c *Config) *int { return &c.Intake }, 1, 1_000_000)},
 
+	{"database.url", "PICLOUD_DATABASE_URL", "", "", "Postgres to copy the node to, such as postgres://user:password@host/database?sslmode=verify-full. Empty: none.", true, secretURL},
+	{"database.url_file", "PICLOUD_DATABASE_URL_FILE", "", "", "File that holds that URL instead; it is read again for every connection.", false, text(func(c *Config) *string { return &c.DatabaseURLFile })},
+	{"database.schema", "PICLOUD_DATABASE_SCHEMA", "", pgsync.DefaultSchema, "Schema of its tables.", false, text(func(c *Config) *string { return &c.DatabaseSchema })},
+	{"database.migrate", "PICLOUD_DATABASE_MIGRATE", "", "true", "Whether the node may bring the tables up to date; false leaves that to 'picloud migrate up'.", false, yesNo(func(c *Config) *bool { return &c.DatabaseMigrate })},
+
 	{"spool", "PICLOUD_SPOOL", "", "", "Folder for dropped files. Default: spool in the data directory; off: none.", false, text(func(c *Config) *string { return &c.Spool })},
 	{"log.level", "PICLOUD_LOG_LEVEL", "", "info", "debug, info, warn or error.", true, logLevel},
 	{"log.format", "PICLOUD_LOG_FORMAT", "", "text", "text or json, where the journal of systemd does not take the log.", false, logFormat},
@@ -143,6 +156,30 @@ func text(at func(*Config) *string) field {
 		},
 		get: func(c *Config) string { return *at(c) },
 	}
+}
+
+func yesNo(at func(*Config) *bool) field {
+	return field{
+		set: func(c *Config, v string) error {
+			b, err := strconv.ParseBool(v)
+			if err != nil {
+				return fmt.Errorf("%q: use true or false", v)
+			}
+			*at(c) = b
+			return nil
+		},
+		get: func(c *Config) string { return strconv.FormatBool(*at(c)) },
+	}
+}
+
+// secretURL may hold a password, which is not shown.
+var secretURL = field{
+	set: func(c *Config, v string) error {
+		c.DatabaseURL = v
+		return pgsync.CheckURL(v)
+	},
+	get:  func(c *Config) string { return c.DatabaseURL },
+	show: pgsync.RedactURL,
 }
 
 func number(at func(*Config) *int, lo, hi int) field {
@@ -262,7 +299,11 @@ func (c Config) check() []error {
 func (c Config) Show() string {
 	var b strings.Builder
 	for i := range Settings {
-		fmt.Fprintf(&b, "%-34s %s\n", Settings[i].Key, Settings[i].get(&c))
+		value := Settings[i].get(&c)
+		if Settings[i].show != nil {
+			value = Settings[i].show(value)
+		}
+		fmt.Fprintf(&b, "%-34s %s\n", Settings[i].Key, value)
 	}
 	return b.String()
 }

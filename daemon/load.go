@@ -235,7 +235,7 @@ func Changed(a, b Config) (live, restart []string) {
 		if s.get(&a) == s.get(&b) {
 			continue
 		}
-		if s.Live {
+		if s.Live && (s.Key != "database.url" || a.HasDatabase() && b.HasDatabase()) { // a copy cannot begin or end while the node runs
 			live = append(live, s.Key)
 		} else {
 			restart = append(restart, s.Key)

@@ -21,7 +21,7 @@ const settle = 300 * time.Millisecond
 
 // reloads reads the configuration again on SIGHUP and when its files change. It
 // is applied whole or not at all; what needs a restart is said.
-func reloads(ctx context.Context, cfg Config, opt Options, level *slog.LevelVar, log *slog.Logger) error {
+func reloads(ctx context.Context, cfg Config, opt Options, l *life, log *slog.Logger) error {
 	if opt.Reload == nil {
 		<-ctx.Done()
 		return nil
@@ -43,7 +43,7 @@ func reloads(ctx context.Context, cfg Config, opt Options, level *slog.LevelVar,
 		}
 	}
 	watch()
-	cfg = refresh(cfg, opt, level, log) // what changed since the start read it
+	cfg = refresh(cfg, opt, l, log) // what changed since the start read it
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
 	for {
@@ -59,7 +59,7 @@ func reloads(ctx context.Context, cfg Config, opt Options, level *slog.LevelVar,
 		case <-timer.C:
 			watch() // the drop-ins' directory may be new
 			notify("RELOADING=1")
-			cfg = refresh(cfg, opt, level, log)
+			cfg = refresh(cfg, opt, l, log)
 			notify("READY=1")
 		case <-ctx.Done():
 			return nil
@@ -69,7 +69,7 @@ func reloads(ctx context.Context, cfg Config, opt Options, level *slog.LevelVar,
 
 // refresh reads the configuration again and returns the one that is in force
 // afterwards.
-func refresh(cfg Config, opt Options, level *slog.LevelVar, log *slog.Logger) Config {
+func refresh(cfg Config, opt Options, l *life, log *slog.Logger) Config {
 	fresh, err := opt.Reload()
 	if err != nil {
 		log.Error("configuration was not reloaded", slog.Any("err", err))
@@ -80,6 +80,6 @@ func refresh(cfg Config, opt Options, level *slog.LevelVar, log *slog.Logger) Co
 		return cfg
 	}
 	log.Info("configuration reloaded", slog.Any("applied", live), slog.Any("needs_restart", restart))
-	level.Set(fresh.LogLevel) // after the message, which a higher level would hide
+	l.apply(fresh) // after the message, which a higher level would hide
 	return fresh
 }

@@ -35,7 +35,21 @@ const (
 )
 
 // life is where the node is between starting and stopping.
-type life struct{ serving atomic.Bool }
+type life struct {
+	serving atomic.Bool
+	config  atomic.Pointer[Config] // the one in force
+	level   slog.LevelVar
+	applied func() // called after a reload; may be nil
+}
+
+// apply puts into force what does not need a restart.
+func (l *life) apply(cfg Config) {
+	l.config.Store(&cfg)
+	l.level.Set(cfg.LogLevel)
+	if l.applied != nil {
+		l.applied()
+	}
+}
 
 var errNotServing = errors.New("the node is starting or stopping")
 
@@ -51,14 +65,13 @@ func (l *life) ready() error {
 // down: no new requests, streams told and closed, the spool, the committer
 // emptied, the journal closed last.
 func Run(ctx context.Context, cfg Config, opt Options) error {
-	level := new(slog.LevelVar)
-	level.Set(cfg.LogLevel)
+	l := new(life)
+	l.apply(cfg)
 	if opt.Log == nil {
 		opt.Log = os.Stderr
 	}
-	log := newLogger(opt.Log, cfg.LogFormat, level)
-	l := new(life)
-	m, err := wire(cfg, opt.Build, log, l)
+	log := newLogger(opt.Log, cfg.LogFormat, &l.level)
+	m, err := wire(cfg, opt.Build, log, l) //nolint:contextcheck // what is announced while stopping must not end with the node
 	if err != nil {
 		return err
 	}
@@ -71,9 +84,13 @@ func Run(ctx context.Context, cfg Config, opt Options) error {
 	if m.spool != nil {
 		parts = append(parts, start(ctx, cancel, "spool", m.spool.Run))
 	}
+	if m.central != nil {
+		l.applied = m.central.Poke
+		parts = append(parts, start(ctx, cancel, "sync", m.central.Run))
+	}
 	tcp := start(ctx, cancel, "http", func(context.Context) error { return m.api.Serve(m.tcp) })
 	unix := start(ctx, cancel, "socket", func(context.Context) error { return m.api.ServeLocal(m.unix) })
-	watch := start(ctx, cancel, "reload", func(ctx context.Context) error { return reloads(ctx, cfg, opt, level, log) })
+	watch := start(ctx, cancel, "reload", func(ctx context.Context) error { return reloads(ctx, cfg, opt, l, log) })
 	beat := start(ctx, cancel, "watchdog", func(ctx context.Context) error { return watchdog(ctx, m) })
 
 	debug.FreeOSMemory() // recovery has read whole files, which the node never needs again

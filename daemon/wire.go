@@ -10,6 +10,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"github.com/picloud/picloud/auth"
+	"github.com/picloud/picloud/dispatch"
 	"github.com/picloud/picloud/httpapi"
 	"github.com/picloud/picloud/publish"
 	"github.com/picloud/picloud/realtime"
@@ -19,12 +20,13 @@ import (
 
 // machine is all parts of a node, joined.
 type machine struct {
-	store *store.Store
-	hub   *realtime.Hub
-	spool *spool.Spool // nil: none
-	api   *httpapi.Server
-	tcp   net.Listener
-	unix  net.Listener
+	store   *store.Store
+	hub     *realtime.Hub
+	spool   *spool.Spool   // nil: none
+	central *dispatch.Lane // nil: no copy in Postgres
+	api     *httpapi.Server
+	tcp     net.Listener
+	unix    net.Listener
 }
 
 // wire makes the parts, from the bottom up, and opens the listeners.
@@ -32,7 +34,7 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 	set := metrics.NewSet()
 	st, err := store.Open(store.Config{
 		Dir: cfg.Data, NodeName: cfg.Name, Retention: cfg.Retention, JournalBytes: cfg.JournalBytes,
-		ReserveBytes: cfg.ReserveBytes, WearBudget: cfg.WearBudget, SegmentSize: cfg.SegmentBytes, CheckpointBytes: cfg.CheckpointBytes, Intake: cfg.Intake, Logger: log, Metrics: set,
+		ReserveBytes: cfg.ReserveBytes, WearBudget: cfg.WearBudget, SegmentSize: cfg.SegmentBytes, CheckpointBytes: cfg.CheckpointBytes, Intake: cfg.Intake, Owed: cfg.owed(), Logger: log, Metrics: set,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("open the data directory: %w", err)
@@ -51,8 +53,11 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 	if cfg.Spool != "off" && !st.Health().ReadOnly {
 		m.spool = spool.New(spool.Config{Dir: cfg.spoolPath(), Publisher: publisher, Logger: log, Metrics: set})
 	}
+	if cfg.HasDatabase() && !st.Health().ReadOnly {
+		m.central = central(cfg, build, st, publisher, life, set, log)
+	}
 	m.api, err = httpapi.New(httpapi.Config{
-		Store: st, Publisher: publisher, Hub: hub, Authority: authority, Version: build.Version, Commit: build.Commit, Started: time.Now(),
+		Store: st, Publisher: publisher, Hub: hub, Authority: authority, Sync: m.central, Version: build.Version, Commit: build.Commit, Started: time.Now(),
 		MaxData: cfg.PublishMaxBytes, OperatorGroup: cfg.OperatorGroup, Ready: life.ready, Alive: m.alive,
 		TrustedProxies: cfg.TrustedProxies, Metrics: set, Logger: log,
 	})

@@ -39,6 +39,9 @@ type diskWrite struct {
 // sector is what a card writes whole or not at all.
 const sector = 512
 
+// superblockEnd is where the first block of ext4 ends.
+const superblockEnd = 4096
+
 // image returns what may be on the disk when the power is cut now. keep is the
 // chance that a sector that was not flushed survives.
 func (d *crashDisk) image(rng *rand.Rand, keep float64) []byte {
@@ -46,9 +49,13 @@ func (d *crashDisk) image(rng *rand.Rand, keep float64) []byte {
 	defer d.mu.Unlock()
 	b := append([]byte(nil), d.flushed...)
 	for _, w := range d.volatile {
-		for i := 0; i < len(w.data); i += sector {
+		size := sector
+		if w.at < superblockEnd {
+			size = superblockEnd // ext4 itself cannot mount half a superblock
+		}
+		for i := 0; i < len(w.data); i += size {
 			if rng.Float64() < keep {
-				copy(b[w.at+int64(i):], w.data[i:min(i+sector, len(w.data))])
+				copy(b[w.at+int64(i):], w.data[i:min(i+size, len(w.data))])
 			}
 		}
 	}

@@ -206,6 +206,23 @@ type Node struct {
 	Subscribers int      `json:"subscribers"`
 }
 
+// Sync is how the copy to Postgres is doing.
+type Sync struct {
+	Configured bool    `json:"configured"`
+	State      string  `json:"state"` // off, starting, draining, idle or waiting
+	Since      Time    `json:"since"`
+	Position   uint64  `json:"position"` // everything up to this record is in Postgres
+	LastLSN    uint64  `json:"last_lsn"`
+	Waiting    uint64  `json:"waiting_records"`
+	LagSec     float64 `json:"lag_sec"`
+	PerSec     float64 `json:"records_per_sec"`
+	SetAside   uint64  `json:"set_aside_since_start"`
+	Lost       uint64  `json:"lost_since_start"`
+	Error      string  `json:"error"`
+	FailedAt   Time    `json:"failed_at"`
+	NextTryAt  Time    `json:"next_try_at"`
+}
+
 // Storage is the state of a node's disk.
 type Storage struct {
 	JournalBytes int64  `json:"journal_bytes"`

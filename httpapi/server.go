@@ -16,6 +16,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/auth"
+	"github.com/picloud/picloud/dispatch"
 	"github.com/picloud/picloud/realtime"
 	"github.com/picloud/picloud/store"
 )
@@ -26,6 +27,7 @@ type Config struct {
 	Publisher picloud.Publisher
 	Hub       *realtime.Hub
 	Authority *auth.Authority
+	Sync      *dispatch.Lane // nil: no copy in Postgres
 
 	Version, Commit string
 	Started         time.Time

@@ -28,6 +28,9 @@ type identity struct {
 	// LostLSN is the newest loss in the journal that the epoch accounts for, so
 	// that replaying the same loss again does not begin another epoch.
 	LostLSN uint64 `json:"lost_lsn,omitempty"`
+	// RecoveryKey proves, when the card has died, that who restores the node
+	// from Postgres may do so.
+	RecoveryKey []byte `json:"recovery_key"`
 
 	// Forks tells where the epochs before this one ended, oldest first.
 	Forks []fork `json:"forks,omitempty"`
@@ -53,7 +56,16 @@ const identityFile = "node.json"
 func newIdentity(now time.Time) identity {
 	id := identity{ID: randomText(16), Incarnation: 1, CreatedAt: now.UTC().Truncate(time.Microsecond)}
 	id.newEpoch()
+	id.newRecoveryKey()
 	return id
+}
+
+// recoveryKeySize is the length of a recovery key in bytes.
+const recoveryKeySize = 32
+
+func (id *identity) newRecoveryKey() {
+	id.RecoveryKey = make([]byte, recoveryKeySize)
+	mustRead(id.RecoveryKey)
 }
 
 // newEpoch begins another history: positions handed out before are foreign from

@@ -374,6 +374,10 @@ func (s *Store) settle(r *recovery, known bool) error {
 	if forked {
 		s.cursors.limit(uint64(r.journal.Last))
 	}
+	if len(s.ident.RecoveryKey) == 0 { // a node made before there were any
+		s.ident.newRecoveryKey()
+		forked = true
+	}
 	if forked || !known {
 		if err := s.ident.write(s.cfg.Dir); err != nil {
 			return err

@@ -66,14 +66,13 @@ func (s *Store) RotateSigningKey(ctx context.Context, app string, overlap time.D
 			}
 		}
 		if old, ok := tx.currentKey(app); ok {
-			if overlap <= 0 {
-				tx.remove(tableSigning, pair(app, old.ID))
-				tx.revoke(picloud.Revocation{App: app, SigningKey: old.ID})
-			} else {
-				old.RetiresAt = now.Add(overlap).Truncate(time.Microsecond)
-				tx.put(tableSigning, pair(app, old.ID), old)
-				tx.revoke(picloud.Revocation{App: app, SigningKey: old.ID, At: old.RetiresAt})
+			old.RotatedAt, old.RetiresAt = now, now.Add(max(0, overlap)).Truncate(time.Microsecond)
+			tx.put(tableSigning, pair(app, old.ID), old)
+			end := picloud.Revocation{App: app, SigningKey: old.ID}
+			if overlap > 0 {
+				end.At = old.RetiresAt
 			}
+			tx.revoke(end)
 		}
 		k = tx.newKey(app)
 		return nil

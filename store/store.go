@@ -134,6 +134,10 @@ func (s *Store) SetBroadcaster(b Broadcaster) { s.cfg.Broadcaster = b }
 // Node returns who this node is.
 func (s *Store) Node() picloud.Node { return s.ident.node(s.cfg.NodeName) }
 
+// RecoveryKey returns what proves that who restores this node from Postgres may
+// do so. It is a secret.
+func (s *Store) RecoveryKey() []byte { return s.ident.RecoveryKey }
+
 // Close writes a checkpoint and closes all files. Call it after Run has
 // returned. The directory is consistent without it too: it only makes the next
 // start faster.

@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/picloud/picloud/daemon"
 	"github.com/picloud/picloud/store"
@@ -129,7 +128,7 @@ func (c *cli) restoreCommand() *cobra.Command {
 // progress shows on a terminal how far reading has come: as a bar when the size
 // is known.
 func (c *cli) progress(what string, r io.Reader, size int64) io.Reader {
-	if f, ok := c.err.(*os.File); !ok || !term.IsTerminal(int(f.Fd())) { // #nosec G115 -- descriptors are small
+	if !c.onTerminal() {
 		return r
 	}
 	return &meter{r: r, w: c.err, what: what, size: size}

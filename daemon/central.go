@@ -1,0 +1,139 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/dispatch"
+	"github.com/picloud/picloud/pgsync"
+	"github.com/picloud/picloud/store"
+)
+
+// central joins what copies the node to Postgres: a lane and its consumer.
+func central(cfg Config, build Build, st *store.Store, publisher picloud.Publisher, life *life, set *metrics.Set, log *slog.Logger) *dispatch.Lane {
+	lane := dispatch.New(dispatch.Config{
+		Name: picloud.Central, Journal: st, Logger: log,
+		Changed: announce(publisher, log),
+		Consumer: pgsync.New(pgsync.Config{
+			URL: life.databaseURL, Schema: cfg.DatabaseSchema, Local: st, Place: place(cfg.Data), Version: build.Version,
+			Migrate: cfg.DatabaseMigrate, Health: func() string { return healthText(st.Health()) }, Logger: log,
+		}),
+	})
+	set.GetOrCreateGauge("picloud_sync_waiting_records", func() float64 { return float64(lane.Status().Waiting) })
+	set.GetOrCreateGauge("picloud_sync_lag_seconds", func() float64 { return lane.Lag().Seconds() })
+	set.GetOrCreateGauge("picloud_sync_records_per_second", func() float64 { return lane.Status().PerSec })
+	set.GetOrCreateGauge("picloud_sync_set_aside_records", func() float64 { return float64(lane.Status().SetAside) })
+	set.GetOrCreateGauge("picloud_sync_lost_records", func() float64 { return float64(lane.Status().Lost) })
+	set.GetOrCreateGauge("picloud_sync_connected", func() float64 {
+		if lane.Status().Connected() {
+			return 1
+		}
+		return 0
+	})
+	return lane
+}
+
+// PgsyncConfig is what tools need to reach the database of a configuration.
+func (c Config) PgsyncConfig(log *slog.Logger) pgsync.Config {
+	l := new(life)
+	l.apply(c)
+	return pgsync.Config{URL: l.databaseURL, Schema: c.DatabaseSchema, Logger: log}
+}
+
+// HasDatabase reports whether the node is to be copied.
+func (c Config) HasDatabase() bool { return c.DatabaseURL != "" || c.DatabaseURLFile != "" }
+
+// owed names those who read the journal with a cursor.
+func (c Config) owed() []string {
+	if c.HasDatabase() {
+		return []string{picloud.Central}
+	}
+	return nil
+}
+
+// errNoDatabase is for tools that need one.
+var errNoDatabase = errors.New("no database is configured: set database.url, or PICLOUD_DATABASE_URL")
+
+// databaseURL returns the URL that is in force. A file is read anew each time,
+// so that a password that was changed is taken up by itself.
+func (l *life) databaseURL() (string, error) {
+	cfg := l.config.Load()
+	switch {
+	case cfg.DatabaseURLFile != "":
+		b, err := os.ReadFile(cfg.DatabaseURLFile) // #nosec G304 -- the operator names it
+		return strings.TrimSpace(string(b)), err
+	case cfg.DatabaseURL != "":
+		return cfg.DatabaseURL, nil
+	}
+	return "", errNoDatabase
+}
+
+// place names this boot of this machine and this directory, which tells a
+// restart from a copy.
+func place(dir string) string {
+	boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id") // without one, the directory has to do
+	text := strings.TrimSpace(string(boot))
+	if info, err := os.Stat(filepath.Join(dir, "lock")); err == nil {
+		if st, ok := info.Sys().(*syscall.Stat_t); ok {
+			text += fmt.Sprintf(" %x:%x", st.Dev, st.Ino)
+		}
+	}
+	return text
+}
+
+func healthText(h store.Health) string {
+	if !h.Degraded {
+		return "ok"
+	}
+	return "degraded: " + strings.Join(h.Notes, " ")
+}
+
+// SyncTopic is where a node tells how its copy to Postgres is doing.
+const SyncTopic = "$node/sync"
+
+// syncNews is an event on SyncTopic.
+type syncNews struct {
+	State    string `json:"state"` // connected or waiting
+	Waiting  uint64 `json:"waiting"`
+	SetAside uint64 `json:"set_aside"`
+	Lost     uint64 `json:"lost"`
+	Error    string `json:"error,omitempty"`
+}
+
+// announce publishes when the copy comes or goes, or has to leave something
+// behind. How far it has come is no news: that is asked for.
+func announce(publisher picloud.Publisher, log *slog.Logger) func(dispatch.Status) {
+	var last syncNews
+	return func(st dispatch.Status) {
+		news := syncNews{State: "waiting", Waiting: st.Waiting, SetAside: st.SetAside, Lost: st.Lost, Error: st.Error}
+		if st.Connected() {
+			news.State = "connected"
+		}
+		if news.State == last.State && news.SetAside == last.SetAside && news.Lost == last.Lost && (st.Connected() || news.Error == last.Error) {
+			return
+		}
+		last = news
+		data, err := json.Marshal(news)
+		if err == nil {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			_, err = publisher.Publish(ctx, picloud.Publication{
+				App: picloud.DefaultApp, By: picloud.System(), Drafts: []picloud.Draft{{Topic: SyncTopic, Data: data}},
+			})
+		}
+		if err != nil { // the log has told already what it would say
+			log.Debug("state of the copy was not announced", slog.Any("err", err))
+		}
+	}
+}

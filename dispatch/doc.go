@@ -1,0 +1,21 @@
+// Package dispatch owns what a node still owes: it hands the journal, in order,
+// to everyone who reacts to it.
+//
+// A Lane drives one Consumer. The consumer knows what to do with records and
+// where it stands; the lane reads ahead, waits without polling, notes how far
+// things have come, and decides what an error means:
+//
+//	             ┌───────────── records ──────────────┐
+//	starting ─▶ Begin ─▶ idle ◀──────────────▶ draining
+//	    ▲                  │        error        │
+//	    └──── waiting ◀────┴──────────┬──────────┘
+//	         (backoff)                └─ permanent: halve the batch until the one
+//	                                     record is alone, try it again, SetAside
+//
+// An error is "unavailable" unless it says that it is permanent: the lane waits,
+// growing and jittered, uses up no attempt, and begins again for as long as the
+// node lives. Nothing that is owed is ever lost because a remote was away.
+//
+// The package does not know Postgres, scripts or HTTP, and keeps nothing: a
+// cursor is all a lane owns.
+package dispatch

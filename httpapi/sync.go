@@ -1,0 +1,30 @@
+package httpapi
+
+import (
+	"github.com/valyala/fasthttp"
+
+	"github.com/picloud/picloud"
+)
+
+func (s *Server) showSync(r *request) error {
+	if s.cfg.Sync == nil {
+		return r.reply(fasthttp.StatusOK, Sync{State: "off", LastLSN: s.cfg.Store.LastLSN()})
+	}
+	st := s.cfg.Sync.Status()
+	return r.reply(fasthttp.StatusOK, Sync{
+		Configured: true, State: string(st.State), Since: Time{st.Since}, Position: st.Done, LastLSN: st.Last, Waiting: st.Waiting,
+		LagSec: s.cfg.Sync.Lag().Seconds(), PerSec: st.PerSec, SetAside: st.SetAside, Lost: st.Lost,
+		Error: st.Error, FailedAt: Time{st.Failed}, NextTryAt: Time{st.NextTry},
+	})
+}
+
+var errNoSync = &picloud.Error{Code: picloud.CodeConflict, Type: "no-database", Title: "No database is configured", Detail: "Set database.url in the configuration and restart the node."}
+
+func (s *Server) retrySync(r *request) error {
+	if s.cfg.Sync == nil {
+		return errNoSync
+	}
+	s.cfg.Sync.Poke()
+	r.SetStatusCode(fasthttp.StatusNoContent)
+	return nil
+}

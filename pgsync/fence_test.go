@@ -1,0 +1,181 @@
+package pgsync_test
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/picloud/picloud/dispatch"
+	"github.com/picloud/picloud/pgsync"
+	"github.com/picloud/picloud/pgsync/pgtest"
+	"github.com/picloud/picloud/store"
+)
+
+// clone copies a data directory as dd copies a card.
+func clone(t *testing.T, dir string) string {
+	t.Helper()
+	to := filepath.Join(t.TempDir(), "clone")
+	if out, err := exec.Command("cp", "-r", dir, to).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	_ = os.Remove(filepath.Join(to, "lock"))
+	return to
+}
+
+func waiting(text string) func(dispatch.Status) bool {
+	return func(st dispatch.Status) bool {
+		return st.State == dispatch.StateWaiting && strings.Contains(st.Error, text)
+	}
+}
+
+// PG-4: of a card and its copy the first to sync goes on, and the other stops
+// with a message that says what to do. Both keep publishing, and nothing of the
+// second reaches the tables.
+func TestClonedCardIsToldApart(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	dir := t.TempDir()
+	n := start(t, dir, url)
+	n.publish(t, "a", `"before"`)
+	n.drained(t)
+	n.stop()
+	copied1 := clone(t, dir)
+
+	n = start(t, dir, url)
+	n.publish(t, "a", `"original"`)
+	n.drained(t)
+	twin := start(t, copied1, url)
+	twin.publish(t, "a", `"twin"`)
+	twin.until(t, "the copy is refused", waiting("new identity"))
+	n.publish(t, "a", `"original goes on"`)
+	n.drained(t)
+	twin.until(t, "the copy stays refused", waiting("new identity"))
+	same(t, copied(t, url), published(t, n, "a"))
+}
+
+// The same while the original is connected: at another place the copy waits,
+// and learns that the original lives; it never takes over.
+func TestCloneWaitsWhileTheOriginalLives(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	dir := t.TempDir()
+	fast := func(_ *pgsync.Config, dc *dispatch.Config) { dc.TickEvery = 50 * time.Millisecond }
+	n := start(t, dir, url, fast)
+	n.publish(t, "a", `1`)
+	n.drained(t)
+	twin := start(t, clone(t, dir), url, func(pc *pgsync.Config, _ *dispatch.Config) { pc.Lease = time.Second })
+	twin.until(t, "the copy waits", waiting("has been seen elsewhere"))
+	for range 3 {
+		n.publish(t, "a", `2`)
+		n.drained(t)
+	}
+	if st := twin.lane.Status(); st.Connected() {
+		t.Errorf("the copy is %+v", st)
+	}
+	same(t, copied(t, url), published(t, n, "a"))
+}
+
+// A node that was started again somewhere else, after the plug was pulled, goes
+// on as soon as its old session must be dead.
+func TestLeaseRunsOut(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	dir := t.TempDir()
+	n := start(t, dir, url)
+	n.publish(t, "a", `1`)
+	n.drained(t)
+	pulled := clone(t, dir)
+	n.lane.Poke()
+	n = start(t, pulled, url, func(pc *pgsync.Config, _ *dispatch.Config) { pc.Lease = 300 * time.Millisecond })
+	n.until(t, "it waits for the lease", waiting("has been seen elsewhere"))
+	n.publish(t, "a", `2`)
+	n.drained(t)
+	same(t, copied(t, url), published(t, n, "a"))
+}
+
+// PG-5: when a node was restored elsewhere, its old card is fenced off.
+func TestOldCardIsFencedOff(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	dir := t.TempDir()
+	n := start(t, dir, url)
+	n.publish(t, "a", `1`, `2`)
+	n.drained(t)
+	var archive bytes.Buffer
+	if err := n.Backup(t.Context(), &archive); err != nil {
+		t.Fatal(err)
+	}
+	n.publish(t, "a", `"after the backup"`)
+	n.drained(t)
+	before := published(t, n, "a")
+	n.stop()
+
+	restored := filepath.Join(t.TempDir(), "restored")
+	if _, err := store.Restore(restored, &archive); err != nil {
+		t.Fatal(err)
+	}
+	fresh := start(t, restored, url)
+	fresh.publish(t, "a", `"restored"`)
+	fresh.drained(t)
+	old := start(t, dir, url)
+	old.publish(t, "a", `"from the old card"`)
+	old.until(t, "the old card is refused", waiting("this is an old card"))
+	// What both had is there once, what only the old one had is kept, and what
+	// is new has an id of its own although the numbers are the same.
+	now := published(t, fresh, "a")
+	want := append(before, now[len(now)-1])
+	got := copied(t, url)
+	sortLines(got)
+	sortLines(want)
+	same(t, got, want)
+}
+
+// A card that was set back to an older image, behind the node's back, is
+// refused: it would use numbers again that stand for other records.
+func TestCardSetBackIsRefused(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	dir := t.TempDir()
+	n := start(t, dir, url)
+	n.publish(t, "a", `1`)
+	n.drained(t)
+	n.stop()
+	image := clone(t, dir)
+	n = start(t, dir, url)
+	n.publish(t, "a", `2`, `3`)
+	n.drained(t)
+	want := published(t, n, "a")
+	n.stop()
+	n = start(t, image, url)
+	n.publish(t, "a", `"other"`, `"than before"`, `"at the same place"`)
+	n.until(t, "it is refused", waiting("another process has taken over"))
+	same(t, copied(t, url), want)
+}
+
+// A journal that was lost begins another epoch: nothing is skipped because its
+// numbers were there before.
+func TestLostJournalIsCopiedFromItsBeginning(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	dir := t.TempDir()
+	n := start(t, dir, url)
+	n.publish(t, "a", `1`, `2`, `3`, `4`)
+	n.drained(t)
+	want := published(t, n, "a")
+	n.stop()
+	if err := os.RemoveAll(filepath.Join(dir, "journal")); err != nil {
+		t.Fatal(err)
+	}
+	n = start(t, dir, url)
+	n.publish(t, "a", `5`)
+	n.drained(t)
+	want = append(want, published(t, n, "a")...)
+	got := copied(t, url)
+	sortLines(got)
+	sortLines(want)
+	same(t, got, want)
+}

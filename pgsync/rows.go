@@ -1,0 +1,140 @@
+package pgsync
+
+import (
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/picloud/picloud"
+)
+
+// collected is a batch, sorted by where it goes. Of several changes of one
+// thing the last one counts: they become visible together.
+type collected struct {
+	events []picloud.Record
+	last   map[thing]picloud.Record
+	order  []thing
+	purges []picloud.Record // deletions that take events with them
+}
+
+type thing struct {
+	kind      picloud.ChangeKind
+	app, name string
+}
+
+func collect(batch []picloud.Record) *collected {
+	c := &collected{last: map[thing]picloud.Record{}}
+	for _, r := range batch {
+		if r.Event != nil {
+			c.events = append(c.events, r)
+			continue
+		}
+		ch := r.Change
+		t := thing{ch.Kind, ch.App, ch.Name}
+		if _, known := c.last[t]; !known {
+			c.order = append(c.order, t)
+		}
+		c.last[t] = r
+		if ch.Value == nil && (ch.Kind == picloud.ChangeApp || ch.Kind == picloud.ChangeTopic) {
+			c.purges = append(c.purges, r)
+		}
+	}
+	return c
+}
+
+// queueRows brings the tables of things to what they are after the batch.
+// Things are few and change seldom: a statement for each is soon enough, and
+// all travel together.
+func (s *Sync) queueRows(b *pgx.Batch, c *collected) {
+	node := s.cfg.Local.Node().ID
+	for _, t := range c.order {
+		r := c.last[t]
+		if r.Change.Value == nil {
+			s.queueDelete(b, node, t)
+		} else {
+			s.queuePut(b, node, &r)
+		}
+	}
+	for _, r := range c.purges {
+		var topic *string
+		if r.Change.Kind == picloud.ChangeTopic {
+			topic = &r.Change.Name
+		}
+		b.Queue(s.q("INSERT INTO @purges (node_id, app, topic, lsn) VALUES ($1, $2, $3, $4)"), node, r.Change.App, topic, int64(r.LSN)) // #nosec G115 -- counts records
+	}
+}
+
+func (s *Sync) queueDelete(b *pgx.Batch, node string, t thing) {
+	switch t.kind {
+	case picloud.ChangeApp:
+		b.Queue(s.q("DELETE FROM @apps WHERE node_id = $1 AND name = $2"), node, t.app)
+	case picloud.ChangeTopic:
+		b.Queue(s.q("DELETE FROM @topics WHERE node_id = $1 AND app = $2 AND name = $3"), node, t.app, t.name)
+	case picloud.ChangeAPIKey:
+		b.Queue(s.q("DELETE FROM @api_keys WHERE node_id = $1 AND id = $2"), node, t.name)
+	case picloud.ChangeSigningKey:
+		b.Queue(s.q("DELETE FROM @app_secrets WHERE node_id = $1 AND app = $2 AND key_id = $3"), node, t.app, t.name)
+	case picloud.ChangeFloor:
+		b.Queue(s.q("DELETE FROM @floors WHERE node_id = $1 AND app = $2 AND topic = $3"), node, t.app, t.name)
+	}
+}
+
+func (s *Sync) queuePut(b *pgx.Batch, node string, r *picloud.Record) {
+	c := r.Change
+	switch v := c.Value.(type) {
+	case picloud.App:
+		origins := v.AllowedOrigins
+		if origins == nil {
+			origins = []string{}
+		}
+		b.Queue(s.q(`INSERT INTO @apps (node_id, name, description, allowed_origins, born_seq, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
+			ON CONFLICT (node_id, name) DO UPDATE SET description = excluded.description, allowed_origins = excluded.allowed_origins,
+			born_seq = excluded.born_seq, created_at = excluded.created_at, updated_at = excluded.updated_at`),
+			node, v.Name, v.Description, origins, int64(c.Seq), v.CreatedAt, v.UpdatedAt) // #nosec G115 -- counts events
+	case picloud.Topic:
+		b.Queue(s.q(`INSERT INTO @topics (node_id, app, name, description, external, auth_mode, durability, max_events, max_age_sec, max_bytes, created_at, updated_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+			ON CONFLICT (node_id, app, name) DO UPDATE SET description = excluded.description, external = excluded.external, auth_mode = excluded.auth_mode,
+			durability = excluded.durability, max_events = excluded.max_events, max_age_sec = excluded.max_age_sec, max_bytes = excluded.max_bytes,
+			created_at = excluded.created_at, updated_at = excluded.updated_at`),
+			node, v.App, v.Name, v.Description, v.External, string(v.AuthMode), string(v.Durability),
+			v.Retention.MaxEvents, int64(v.Retention.MaxAge/time.Second), v.Retention.MaxBytes, v.CreatedAt, v.UpdatedAt)
+	case picloud.APIKey:
+		scopes := make([]string, len(v.Scopes))
+		for i, sc := range v.Scopes {
+			scopes[i] = string(sc)
+		}
+		var app *string
+		if v.App != "" {
+			app = &v.App
+		}
+		b.Queue(s.q(`INSERT INTO @api_keys (node_id, id, label, app, scopes, hash, created_at, expires_at, last_used_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+			ON CONFLICT (node_id, id) DO UPDATE SET label = excluded.label, app = excluded.app, scopes = excluded.scopes, hash = excluded.hash,
+			created_at = excluded.created_at, expires_at = excluded.expires_at, last_used_at = excluded.last_used_at`),
+			node, v.ID, v.Label, app, scopes, v.Hash[:], v.CreatedAt, orNull(v.ExpiresAt), orNull(v.LastUsedAt))
+	case picloud.SigningKey:
+		s.queueSigningKey(b, node, &v)
+	default: // a floor
+		b.Queue(s.q(`INSERT INTO @floors (node_id, app, topic, seq) VALUES ($1, $2, $3, $4)
+			ON CONFLICT (node_id, app, topic) DO UPDATE SET seq = excluded.seq`), node, c.App, c.Name, int64(c.Seq)) // #nosec G115 -- counts events
+	}
+}
+
+// queueSigningKey inserts a key unless it is there, and retires it. A key that
+// retires because of a rotation takes all older keys of the app with it, those
+// of other nodes included.
+func (s *Sync) queueSigningKey(b *pgx.Batch, node string, k *picloud.SigningKey) {
+	b.Queue(s.q(`INSERT INTO @app_secrets (app, key_id, node_id, secret, created_at, retires_at) VALUES ($1, $2, $3, $4, $5, $6)
+		ON CONFLICT (app, key_id) DO NOTHING`), k.App, k.ID, node, k.Secret[:], k.CreatedAt, orNull(k.RetiresAt))
+	if !k.RetiresAt.IsZero() {
+		b.Queue(s.q(`UPDATE @app_secrets SET retires_at = LEAST(retires_at, $3) WHERE app = $1 AND (created_at < $2 OR key_id = $4)`), k.App, k.RotatedAt, k.RetiresAt, k.ID)
+	}
+}
+
+// orNull is t, or NULL for a time that never is.
+func orNull(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}

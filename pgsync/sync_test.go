@@ -1,0 +1,260 @@
+package pgsync_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/dispatch"
+	"github.com/picloud/picloud/pgsync"
+	"github.com/picloud/picloud/pgsync/pgtest"
+	"github.com/picloud/picloud/store"
+)
+
+// node is a store with its lane to Postgres.
+type node struct {
+	*store.Store
+	lane *dispatch.Lane
+	stop func()
+}
+
+// start opens a node in dir. With an empty url it does not copy itself.
+func start(t *testing.T, dir, url string, change ...func(*pgsync.Config, *dispatch.Config)) *node {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	if testing.Verbose() {
+		log = slog.New(slog.NewTextHandler(t.Output(), nil))
+	}
+	st, err := store.Open(store.Config{Dir: dir, NodeName: "pi", ReserveBytes: -1, SegmentSize: 512 << 10, Owed: []string{picloud.Central}, Logger: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &node{Store: st}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 2)
+	running := 1
+	storeCtx, stopStore := context.WithCancel(context.Background())
+	go func() { ended <- st.Run(storeCtx) }()
+	laneEnded := make(chan struct{})
+	if url != "" {
+		pc := pgsync.Config{URL: func() (string, error) { return url, nil }, Local: st, Place: dir, Version: "test", Migrate: true, Logger: log}
+		dc := dispatch.Config{Name: picloud.Central, Journal: st, Logger: log, BackoffMin: 10 * time.Millisecond, BackoffMax: 50 * time.Millisecond}
+		for _, c := range change {
+			c(&pc, &dc)
+		}
+		dc.Consumer = pgsync.New(pc)
+		n.lane = dispatch.New(dc)
+		go func() {
+			defer close(laneEnded)
+			ended <- n.lane.Run(ctx)
+		}()
+		running++
+	} else {
+		close(laneEnded)
+	}
+	stopped := false
+	n.stop = func() {
+		t.Helper()
+		if stopped {
+			return
+		}
+		stopped = true
+		cancel()
+		<-laneEnded
+		stopStore()
+		for range running {
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		}
+		if err := st.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Cleanup(n.stop)
+	return n
+}
+
+// drained waits until everything has been copied.
+func (n *node) drained(t *testing.T) {
+	t.Helper()
+	n.until(t, "everything is copied", func(st dispatch.Status) bool { return st.State == dispatch.StateIdle && st.Waiting == 0 })
+}
+
+// until waits for a state of the lane.
+func (n *node) until(t *testing.T, what string, ok func(dispatch.Status) bool) {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !ok(n.lane.Status()) {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("never: %s; %+v", what, n.lane.Status())
+		}
+	}
+}
+
+func (n *node) publish(t *testing.T, topic string, data ...string) []picloud.Event {
+	t.Helper()
+	p := picloud.Publication{App: "default", By: picloud.LocalOperator()}
+	for _, d := range data {
+		p.Drafts = append(p.Drafts, picloud.Draft{Topic: topic, Data: []byte(d)})
+	}
+	events, err := n.Publish(t.Context(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return events
+}
+
+// published returns what the node has published, as tables show it.
+func published(t *testing.T, n *node, topics ...string) []string {
+	t.Helper()
+	var out []string
+	for after := uint64(0); ; {
+		page, err := n.Events(t.Context(), picloud.HistoryQuery{App: "default", Topics: topics, After: after})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range page.Events {
+			out = append(out, fmt.Sprintf("%s %s %s %s %s", e.Position, e.Topic, e.Data, e.Source, e.PublishedAt.Format(picloud.TimeLayout)))
+		}
+		if after = page.Next; !page.More {
+			return out
+		}
+	}
+}
+
+// copied returns what the tables have, in the order of the journal.
+func copied(t *testing.T, url string) []string {
+	t.Helper()
+	return pgtest.Query(t, url, `SELECT epoch || '.' || seq, topic, data::text, source, to_char(published_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+		FROM picloud.events ORDER BY node_id, epoch, lsn`)
+}
+
+func same(t *testing.T, got, want []string) {
+	t.Helper()
+	if slices.Equal(got, want) {
+		return
+	}
+	for i := range max(len(got), len(want)) {
+		g, w := "nothing", "nothing"
+		if i < len(got) {
+			g = got[i]
+		}
+		if i < len(want) {
+			w = want[i]
+		}
+		if g != w {
+			t.Fatalf("%d rows, want %d; row %d is\n%s\nwant\n%s", len(got), len(want), i, g, w)
+		}
+	}
+}
+
+// PG-1: everything durable is copied, in order, exactly as it is.
+func TestEverythingIsCopied(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	n := start(t, t.TempDir(), url)
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := n.CreateApp(t.Context(), picloud.App{Name: "shop", Description: "d", AllowedOrigins: []string{"https://x.example"}})
+	must(err)
+	_, err = n.CreateTopic(t.Context(), picloud.Topic{App: "shop", Name: "till", External: true, AuthMode: picloud.AuthPublic, Retention: picloud.Retention{MaxAge: time.Hour}})
+	must(err)
+	_, err = n.CreateAPIKey(t.Context(), picloud.APIKey{ID: "k1", Label: "l", App: "shop", Scopes: []picloud.Scope{picloud.ScopeAppRead}, Hash: [32]byte{1}})
+	must(err)
+	_, err = n.CreateAPIKey(t.Context(), picloud.APIKey{ID: "k2", Scopes: []picloud.Scope{picloud.ScopeInstanceRead}})
+	must(err)
+	key, err := n.EnsureSigningKey(t.Context(), "shop")
+	must(err)
+	n.publish(t, "a", `{"t": 20.5}`, `"ü"`, `null`)
+	n.publish(t, "b", `[1, 2]`)
+	must(n.RevokeAPIKey(t.Context(), "k2"))
+	external := true
+	_ = external
+	_, err = n.SetExternal(t.Context(), "shop", "till", false)
+	must(err)
+	n.drained(t)
+
+	same(t, copied(t, url), published(t, n, "a", "b"))
+	check := func(sql string, want ...string) {
+		t.Helper()
+		same(t, pgtest.Query(t, url, sql), want)
+	}
+	check("SELECT name, description, allowed_origins FROM picloud.apps ORDER BY name",
+		"default The app that is there from the start. []", "shop d [https://x.example]")
+	check("SELECT app, name, external, auth_mode, durability, max_age_sec FROM picloud.topics", "shop till false public sync 3600")
+	check("SELECT id, label, app, scopes, get_byte(hash, 0) FROM picloud.api_keys", "k1 l shop [app:read] 1")
+	check("SELECT app, key_id, encode(secret, 'hex') FROM picloud.app_secrets", fmt.Sprintf("shop %s %x", key.ID, key.Secret))
+	check("SELECT node, state, backlog, set_aside, apps FROM picloud.fleet", "pi in sync 0 0 2")
+	if got := n.Cursor(picloud.Central).LSN; got != n.LastLSN() {
+		t.Errorf("the cursor is at %d, the journal at %d", got, n.LastLSN())
+	}
+}
+
+// A row that Postgres will never accept is set aside with its bytes; the rows
+// before and behind it go on (PG-2).
+func TestPoisonIsSetAside(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	dir := t.TempDir()
+	n := start(t, dir, "")
+	bad := []string{`"zero \u0000 byte"`, `1e400000000`}
+	var want []string
+	for i := range 20 {
+		n.publish(t, "a", fmt.Sprint(i), fmt.Sprint(-i))
+		if i == 7 || i == 13 {
+			n.publish(t, "bad", bad[0])
+			bad = bad[1:]
+		}
+	}
+	want = published(t, n, "a")
+	n.stop()
+	n = start(t, dir, url)
+	n.publish(t, "a", `"behind"`)
+	n.drained(t)
+	want = append(want, published(t, n, "a")[len(want)])
+	same(t, copied(t, url), want)
+	aside := pgtest.Query(t, url, "SELECT kind, app, name, convert_from(body, 'UTF8'), reason FROM picloud.set_aside ORDER BY lsn")
+	if len(aside) != 2 || !strings.HasPrefix(aside[0], `event default bad "zero \u0000 byte" `) || !strings.Contains(aside[0], "SQLSTATE 22P05") ||
+		!strings.HasPrefix(aside[1], `event default bad 1e400000000 `) {
+		t.Errorf("set aside: %q", aside)
+	}
+	if st := n.lane.Status(); st.SetAside != 2 {
+		t.Errorf("the lane tells of %d set aside", st.SetAside)
+	}
+}
+
+// A deleted topic takes its events with it, in the copy as on the node.
+func TestDeletedTopicIsPurged(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	n := start(t, t.TempDir(), url)
+	if _, err := n.CreateTopic(t.Context(), picloud.Topic{App: "default", Name: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	n.publish(t, "a", "1", "2")
+	n.publish(t, "b", "3")
+	if err := n.DeleteTopic(t.Context(), "default", "a"); err != nil {
+		t.Fatal(err)
+	}
+	n.publish(t, "a", "4")
+	n.drained(t)
+	for range 3 {
+		pgtest.Exec(t, url, "SELECT picloud.maintain()")
+	}
+	same(t, copied(t, url), published(t, n, "a", "b"))
+	same(t, pgtest.Query(t, url, "SELECT count(*) FROM picloud.purges"), []string{"0"})
+}

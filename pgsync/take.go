@@ -1,0 +1,107 @@
+package pgsync
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/picloud/picloud"
+)
+
+// Take copies records and moves the position, in one transaction and one round
+// trip.
+func (s *Sync) Take(ctx context.Context, batch []picloud.Record, upTo uint64) error {
+	return s.write(ctx, "copy records", upTo, func(b *pgx.Batch) {
+		c := collect(batch)
+		s.queueEvents(b, c.events)
+		s.queueRows(b, c)
+	})
+}
+
+// write runs the statements that fill queues behind the move of the position.
+// There is no BEGIN: what is sent in one go up to the next sync of the protocol
+// is one transaction.
+func (s *Sync) write(ctx context.Context, doing string, upTo uint64, fill func(b *pgx.Batch)) error {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	var b pgx.Batch
+	waiting := int64(0)
+	if newest := s.cfg.Local.LastLSN(); newest > upTo {
+		waiting = int64(newest - upTo) // #nosec G115 -- counts records
+	}
+	b.Queue(s.q("SELECT @advance($1, $2, $3, $4, $5)"), s.cfg.Local.Node().ID, s.session, int64(s.lsn), int64(upTo), waiting) // #nosec G115 -- counts records
+	fill(&b)
+	if err := s.conn.SendBatch(ctx, &b).Close(); err != nil {
+		return classify(doing, err)
+	}
+	s.lsn = upTo
+	return nil
+}
+
+// queueEvents inserts events by one statement, whatever their number.
+func (s *Sync) queueEvents(b *pgx.Batch, events []picloud.Record) {
+	if len(events) == 0 {
+		return
+	}
+	n := len(events)
+	var (
+		lsn    = make([]int64, n)
+		app    = make([]string, n)
+		topic  = make([]string, n)
+		seq    = make([]int64, n)
+		data   = make([]string, n)
+		source = make([]string, n)
+		at     = make([]int64, n)
+	)
+	for i := range events {
+		e := events[i].Event
+		lsn[i], seq[i] = int64(events[i].LSN), int64(e.Seq) // #nosec G115 -- counts records
+		app[i], topic[i], data[i], source[i], at[i] = e.App, e.Topic, string(e.Data), e.Source, e.PublishedAt.UnixMicro()
+	}
+	b.Queue(s.q(`INSERT INTO @events (node_id, epoch, lsn, app, topic, seq, data, source, published_at)
+		SELECT $1, $2, lsn, app, topic, seq, data::jsonb, source, timestamptz 'epoch' + at * interval '1 microsecond'
+		FROM unnest($3::bigint[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::text[], $9::bigint[]) AS e (lsn, app, topic, seq, data, source, at)`),
+		s.cfg.Local.Node().ID, events[0].Event.Epoch.String(), lsn, app, topic, seq, data, source, at)
+}
+
+// SetAside keeps a record that the tables do not take where a person finds it.
+func (s *Sync) SetAside(ctx context.Context, r picloud.Record, reason error) error {
+	kind, app, name, body := "event", "", "", []byte{}
+	if e := r.Event; e != nil {
+		app, name, body = e.App, e.Topic, e.Data
+	} else {
+		kind, app, name = string(r.Change.Kind), r.Change.App, r.Change.Name
+	}
+	err := s.write(ctx, "set a record aside", r.LSN, func(b *pgx.Batch) {
+		b.Queue(s.q(`INSERT INTO @set_aside (node_id, epoch, lsn, kind, app, name, reason, body) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`),
+			s.cfg.Local.Node().ID, s.cfg.Local.Node().Epoch.String(), int64(r.LSN), kind, app, name, plain(reason.Error()), body) // #nosec G115 -- counts records
+	})
+	if p := (*permanentError)(nil); errors.As(err, &p) {
+		return fmt.Errorf("a record can neither be copied nor set aside: %w", p.err) // waits for a person
+	}
+	return err
+}
+
+// plain makes a text one that any database takes.
+func plain(s string) string {
+	if !utf8.ValidString(s) {
+		s = strings.ToValidUTF8(s, "?")
+	}
+	return strings.ReplaceAll(s, "\x00", "?")
+}
+
+// Skip notes that records were dropped before they could be copied. The rows of
+// things are begun anew: the journal repeats all that there still are.
+func (s *Sync) Skip(ctx context.Context, to uint64) error {
+	node := s.cfg.Local.Node().ID
+	return s.write(ctx, "skip what was dropped", to, func(b *pgx.Batch) {
+		b.Queue(s.q("UPDATE @nodes SET lost = lost + $2 WHERE id = $1"), node, int64(to-s.lsn)) // #nosec G115 -- counts records
+		for _, table := range []string{"apps", "topics", "api_keys", "floors"} {
+			b.Queue(s.q("DELETE FROM @"+table+" WHERE node_id = $1"), node)
+		}
+	})
+}

@@ -1,0 +1,42 @@
+package pgsync
+
+import (
+	"net/url"
+	"regexp"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// CheckURL returns nil for a connection string that can be understood, and for
+// none.
+func CheckURL(text string) error {
+	if text == "" {
+		return nil
+	}
+	if _, err := pgx.ParseConfig(text); err != nil {
+		return errURL // what the parser says may quote the password
+	}
+	return nil
+}
+
+// secretWord finds passwords in a connection string of keywords and values.
+var secretWord = regexp.MustCompile(`(?i)((?:ssl)?password\s*=\s*)('(?:[^'\\]|\\.)*'|\S+)`)
+
+// RedactURL returns a connection string without its password.
+func RedactURL(text string) string {
+	if text == "" {
+		return ""
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme == "" {
+		return secretWord.ReplaceAllString(text, "${1}xxxxx")
+	}
+	q := u.Query()
+	for _, name := range []string{"password", "sslpassword"} {
+		if q.Has(name) {
+			q.Set(name, "xxxxx")
+		}
+	}
+	u.RawQuery = q.Encode()
+	return u.Redacted()
+}

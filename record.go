@@ -20,7 +20,6 @@ type Change struct {
 	App   string // empty for things of the whole instance
 	Name  string // of the thing, within its app and kind
 	Value any    // App, Topic, APIKey or SigningKey as Kind says; nil: it is gone
-	Seq   uint64 // of an app: events up to this sequence belong to an earlier one; of a floor: they are not visible
 }
 
 // ChangeKind is the kind of thing a Change is about.
@@ -32,7 +31,6 @@ const (
 	ChangeTopic      ChangeKind = "topic"
 	ChangeAPIKey     ChangeKind = "api-key"
 	ChangeSigningKey ChangeKind = "signing-key"
-	ChangeFloor      ChangeKind = "floor" // of a topic
 )
 
 // RecordReader reads a journal in order. It is for one goroutine, and holds

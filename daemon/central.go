@@ -54,14 +54,6 @@ func (c Config) PgsyncConfig(log *slog.Logger) pgsync.Config {
 // HasDatabase reports whether the node is to be copied.
 func (c Config) HasDatabase() bool { return c.DatabaseURL != "" || c.DatabaseURLFile != "" }
 
-// owed names those who read the journal with a cursor.
-func (c Config) owed() []string {
-	if c.HasDatabase() {
-		return []string{picloud.Central}
-	}
-	return nil
-}
-
 // errNoDatabase is for tools that need one.
 var errNoDatabase = errors.New("no database is configured: set database.url, or PICLOUD_DATABASE_URL")
 

@@ -172,7 +172,7 @@ func underscore(k unstable.Kind) string {
 }
 
 // clientVariables are those of the operator's commands, which share the prefix.
-var clientVariables = []string{"PICLOUD_URL", "PICLOUD_KEY", "PICLOUD_APP"}
+var clientVariables = []string{"PICLOUD_URL", "PICLOUD_KEY", "PICLOUD_APP", "PICLOUD_RECOVERY_KEY"}
 
 func loadEnv(c *Config, env []string) []error {
 	var faults []error

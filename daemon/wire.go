@@ -9,6 +9,7 @@ import (
 
 	"github.com/VictoriaMetrics/metrics"
 
+	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/auth"
 	"github.com/picloud/picloud/dispatch"
 	"github.com/picloud/picloud/httpapi"
@@ -32,10 +33,9 @@ type machine struct {
 // wire makes the parts, from the bottom up, and opens the listeners.
 func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, error) {
 	set := metrics.NewSet()
-	st, err := store.Open(store.Config{
-		Dir: cfg.Data, NodeName: cfg.Name, Retention: cfg.Retention, JournalBytes: cfg.JournalBytes,
-		ReserveBytes: cfg.ReserveBytes, WearBudget: cfg.WearBudget, SegmentSize: cfg.SegmentBytes, CheckpointBytes: cfg.CheckpointBytes, Intake: cfg.Intake, Owed: cfg.owed(), Logger: log, Metrics: set,
-	})
+	sc := cfg.StoreConfig()
+	sc.Logger, sc.Metrics = log, set
+	st, err := store.Open(sc)
 	if err != nil {
 		return nil, fmt.Errorf("open the data directory: %w", err)
 	}
@@ -71,6 +71,18 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 		return nil, errors.Join(err, m.unix.Close(), st.Close())
 	}
 	return m, nil
+}
+
+// StoreConfig is what the store needs of the configuration.
+func (c Config) StoreConfig() store.Config {
+	sc := store.Config{
+		Dir: c.Data, NodeName: c.Name, Retention: c.Retention, JournalBytes: c.JournalBytes, ReserveBytes: c.ReserveBytes,
+		WearBudget: c.WearBudget, SegmentSize: c.SegmentBytes, CheckpointBytes: c.CheckpointBytes, Intake: c.Intake,
+	}
+	if c.HasDatabase() {
+		sc.Owed = []string{picloud.Central}
+	}
+	return sc
 }
 
 // stuck is how long the committer and the hub may be busy with one thing before

@@ -16,6 +16,8 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+
+	"github.com/picloud/picloud/pgsync/pgtest"
 )
 
 // binary is the path of the picloud under test; binDir its folder.
@@ -72,5 +74,5 @@ func buildAndRun(m *testing.M) (int, error) {
 	if err := build.Run(); err != nil {
 		return 0, fmt.Errorf("build the binary: %w", err)
 	}
-	return m.Run(), nil
+	return pgtest.Main(m), nil
 }

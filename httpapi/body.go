@@ -223,6 +223,11 @@ type Sync struct {
 	NextTryAt  Time    `json:"next_try_at"`
 }
 
+// RecoveryKey restores the node from Postgres when its card has died.
+type RecoveryKey struct {
+	Text string `json:"recovery_key"`
+}
+
 // Storage is the state of a node's disk.
 type Storage struct {
 	JournalBytes int64  `json:"journal_bytes"`

@@ -40,6 +40,7 @@ func (s *Server) table() []route {
 		{method: "GET", pattern: "/v1/node", needs: picloud.InstanceRead, handler: s.showNode, docs: docs{summary: "Show the node", answer: Node{}}},
 		{method: "GET", pattern: "/v1/sync", needs: picloud.InstanceRead, handler: s.showSync, docs: docs{summary: "Show how the copy to Postgres is doing", answer: Sync{}}},
 		{method: "POST", pattern: "/v1/sync/retry", needs: picloud.InstanceManage, handler: s.retrySync, docs: docs{summary: "Try to reach Postgres now", status: 204}},
+		{method: "GET", pattern: "/v1/recovery-key", needs: picloud.InstanceManage, handler: s.showRecoveryKey, docs: docs{summary: "Show what restores the node from Postgres", answer: RecoveryKey{}}},
 		{method: "GET", pattern: "/v1/backup", needs: picloud.InstanceManage, handler: s.backup, docs: docs{summary: "Download a consistent backup of the node", binary: "application/gzip"}},
 		{method: "GET", pattern: "/v1/openapi.json", open: true, handler: s.showOpenAPI, docs: docs{summary: "This document", answer: anyJSON{}}},
 		{method: "GET", pattern: "/healthz", open: true, handler: s.healthz, docs: docs{summary: "Whether the node is alive", binary: "text/plain"}},

@@ -51,7 +51,6 @@ CREATE TABLE apps (
 	name            text NOT NULL,
 	description     text NOT NULL,
 	allowed_origins text[] NOT NULL,
-	born_seq        bigint NOT NULL,
 	created_at      timestamptz NOT NULL,
 	updated_at      timestamptz NOT NULL,
 	PRIMARY KEY (node_id, name)
@@ -61,7 +60,6 @@ COMMENT ON COLUMN apps.node_id IS 'The node';
 COMMENT ON COLUMN apps.name IS 'Its name';
 COMMENT ON COLUMN apps.description IS 'For people';
 COMMENT ON COLUMN apps.allowed_origins IS 'Origins that browsers may call it from';
-COMMENT ON COLUMN apps.born_seq IS 'Events up to this sequence belong to an earlier app of that name';
 COMMENT ON COLUMN apps.created_at IS 'When it was created, by the clock of the node';
 COMMENT ON COLUMN apps.updated_at IS 'When it was last changed, by the clock of the node';
 
@@ -161,19 +159,6 @@ COMMENT ON COLUMN events.source IS 'Who published it';
 COMMENT ON COLUMN events.published_at IS 'When, by the clock of the node';
 COMMENT ON COLUMN events.received_at IS 'When it came here, by the clock of the database';
 
-CREATE TABLE floors (
-	node_id text NOT NULL REFERENCES nodes,
-	app     text NOT NULL,
-	topic   text NOT NULL,
-	seq     bigint NOT NULL,
-	PRIMARY KEY (node_id, app, topic)
-);
-COMMENT ON TABLE floors IS 'Where the history of topics begins on their node, because they were deleted before or the card was full';
-COMMENT ON COLUMN floors.node_id IS 'The node';
-COMMENT ON COLUMN floors.app IS 'The app';
-COMMENT ON COLUMN floors.topic IS 'The topic';
-COMMENT ON COLUMN floors.seq IS 'Events up to this sequence are not visible there';
-
 CREATE TABLE purges (
 	id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
 	node_id    text NOT NULL REFERENCES nodes,
@@ -206,7 +191,7 @@ COMMENT ON TABLE set_aside IS 'What the tables would not take, with the reason; 
 COMMENT ON COLUMN set_aside.node_id IS 'The node';
 COMMENT ON COLUMN set_aside.epoch IS 'The history of that node it belongs to';
 COMMENT ON COLUMN set_aside.lsn IS 'Its place in the journal of the node';
-COMMENT ON COLUMN set_aside.kind IS 'event, app, topic, api-key, signing-key or floor';
+COMMENT ON COLUMN set_aside.kind IS 'event, app, topic, api-key or signing-key';
 COMMENT ON COLUMN set_aside.app IS 'The app';
 COMMENT ON COLUMN set_aside.name IS 'The topic of an event, else the name of the thing';
 COMMENT ON COLUMN set_aside.reason IS 'What the database said';

@@ -74,23 +74,20 @@ func (s *Sync) queueDelete(b *pgx.Batch, node string, t thing) {
 		b.Queue(s.q("DELETE FROM @api_keys WHERE node_id = $1 AND id = $2"), node, t.name)
 	case picloud.ChangeSigningKey:
 		b.Queue(s.q("DELETE FROM @app_secrets WHERE node_id = $1 AND app = $2 AND key_id = $3"), node, t.app, t.name)
-	case picloud.ChangeFloor:
-		b.Queue(s.q("DELETE FROM @floors WHERE node_id = $1 AND app = $2 AND topic = $3"), node, t.app, t.name)
 	}
 }
 
 func (s *Sync) queuePut(b *pgx.Batch, node string, r *picloud.Record) {
-	c := r.Change
-	switch v := c.Value.(type) {
+	switch v := r.Change.Value.(type) {
 	case picloud.App:
 		origins := v.AllowedOrigins
 		if origins == nil {
 			origins = []string{}
 		}
-		b.Queue(s.q(`INSERT INTO @apps (node_id, name, description, allowed_origins, born_seq, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6, $7)
+		b.Queue(s.q(`INSERT INTO @apps (node_id, name, description, allowed_origins, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6)
 			ON CONFLICT (node_id, name) DO UPDATE SET description = excluded.description, allowed_origins = excluded.allowed_origins,
-			born_seq = excluded.born_seq, created_at = excluded.created_at, updated_at = excluded.updated_at`),
-			node, v.Name, v.Description, origins, int64(c.Seq), v.CreatedAt, v.UpdatedAt) // #nosec G115 -- counts events
+			created_at = excluded.created_at, updated_at = excluded.updated_at`),
+			node, v.Name, v.Description, origins, v.CreatedAt, v.UpdatedAt)
 	case picloud.Topic:
 		b.Queue(s.q(`INSERT INTO @topics (node_id, app, name, description, external, auth_mode, durability, max_events, max_age_sec, max_bytes, created_at, updated_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
@@ -114,9 +111,6 @@ func (s *Sync) queuePut(b *pgx.Batch, node string, r *picloud.Record) {
 			node, v.ID, v.Label, app, scopes, v.Hash[:], v.CreatedAt, orNull(v.ExpiresAt), orNull(v.LastUsedAt))
 	case picloud.SigningKey:
 		s.queueSigningKey(b, node, &v)
-	default: // a floor
-		b.Queue(s.q(`INSERT INTO @floors (node_id, app, topic, seq) VALUES ($1, $2, $3, $4)
-			ON CONFLICT (node_id, app, topic) DO UPDATE SET seq = excluded.seq`), node, c.App, c.Name, int64(c.Seq)) // #nosec G115 -- counts events
 	}
 }
 

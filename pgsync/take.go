@@ -100,7 +100,7 @@ func (s *Sync) Skip(ctx context.Context, to uint64) error {
 	node := s.cfg.Local.Node().ID
 	return s.write(ctx, "skip what was dropped", to, func(b *pgx.Batch) {
 		b.Queue(s.q("UPDATE @nodes SET lost = lost + $2 WHERE id = $1"), node, int64(to-s.lsn)) // #nosec G115 -- counts records
-		for _, table := range []string{"apps", "topics", "api_keys", "floors"} {
+		for _, table := range []string{"apps", "topics", "api_keys"} {
 			b.Queue(s.q("DELETE FROM @"+table+" WHERE node_id = $1"), node)
 		}
 	})

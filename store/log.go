@@ -101,7 +101,7 @@ func changeOf(row change) (*picloud.Change, error) {
 			if err := cborDecode(row.value, &r); err != nil {
 				return nil, err
 			}
-			c.Value, c.Seq = r.App, r.Born
+			c.Value = r.App
 		}
 		return c, nil
 	case tableTopic:
@@ -113,14 +113,7 @@ func changeOf(row change) (*picloud.Change, error) {
 	case tableSigning:
 		c.Kind = picloud.ChangeSigningKey
 		return decodeInto[picloud.SigningKey](c, row.value)
-	case tableFloor:
-		c.Kind = picloud.ChangeFloor
-		if row.value != nil {
-			c.Value = struct{}{}
-			return c, cborDecode(row.value, &c.Seq)
-		}
-		return c, nil
-	case tableSequence, tableIdem, tableAnchor, tableCursor, tableNote:
+	case tableFloor, tableSequence, tableIdem, tableAnchor, tableCursor, tableNote:
 	}
 	return nil, nil //nolint:nilnil // a row that concerns the node alone is no change, and no fault
 }

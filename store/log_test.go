@@ -76,7 +76,7 @@ func TestLogTellsEverythingInOrder(t *testing.T) {
 	}
 	want := []string{
 		"+app default/default", "+app shop/shop", "+topic shop/till", "shop/till 1", "shop/till 2",
-		"+api-key /k1", "+signing-key", "-api-key /k1", "-topic shop/till", "+floor shop/till",
+		"+api-key /k1", "+signing-key", "-api-key /k1", "-topic shop/till",
 	}
 	if !slices.Equal(lines, want) {
 		t.Errorf("the log tells\n%s\nwant\n%s", strings.Join(lines, "\n"), strings.Join(want, "\n"))

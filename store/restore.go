@@ -40,44 +40,54 @@ func Restore(dir string, r io.Reader) (picloud.Node, error) {
 const restoring = ".restoring"
 
 func restore(dir string, r io.Reader) (node picloud.Node, err error) {
+	err = inPlace(dir, func(tmp string) error {
+		if err := unpack(tmp, r); err != nil {
+			return err
+		}
+		id, err := readIdentity(tmp)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrBackupDamaged, err)
+		}
+		id.Incarnation++
+		id.renewEpoch()
+		node = id.node("")
+		return id.write(tmp)
+	})
+	return node, err
+}
+
+// inPlace lets fn make a node in a directory of its own, and then puts that in
+// place of dir, which must be empty or missing.
+func inPlace(dir string, fn func(tmp string) error) (err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return node, err
+		return err
 	}
 	lock, err := lockDir(dir)
 	if err != nil {
-		return node, err
+		return err
 	}
 	defer func() { _ = lock.Close() }() // nothing was written through it
 	if err := checkEmpty(dir); err != nil {
-		return node, err
+		return err
 	}
 	tmp := filepath.Join(dir, restoring)
 	if err := os.RemoveAll(tmp); err != nil { // of a restore that was cut off
-		return node, err
+		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
-	if err := unpack(tmp, r); err != nil {
-		return node, err
-	}
-	id, err := readIdentity(tmp)
-	if err != nil {
-		return node, fmt.Errorf("%w: %w", ErrBackupDamaged, err)
-	}
-	id.Incarnation++
-	id.renewEpoch()
-	if err := id.write(tmp); err != nil {
-		return node, err
+	if err := fn(tmp); err != nil {
+		return err
 	}
 	// node.json comes last: a directory without it is not a node yet.
 	for _, name := range []string{"journal", stateFile, identityFile} {
 		if err := os.Rename(filepath.Join(tmp, name), filepath.Join(dir, name)); err != nil {
-			return node, err
+			return err
 		}
 		if err := syncDir(dir); err != nil {
-			return node, err
+			return err
 		}
 	}
-	return id.node(""), nil
+	return nil
 }
 
 // checkEmpty accepts a lock file and what a restore that was cut off left.

@@ -95,13 +95,21 @@ func syncDir(dir string) error {
 }
 
 func (c *cli) restoreCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "restore FILE", Short: "Unpack a backup into an empty data directory", Args: exactly(1),
-		Long: "Unpacks a backup into an empty data directory; the node must not run. It keeps its identity, apps,\nkeys and history, and begins a new epoch.",
+	var fromPostgres bool
+	var name string
+	cmd := &cobra.Command{
+		Use: "restore [FILE]", Short: "Bring a node back from a backup, or from Postgres", Args: atMost(1),
+		Long: "Unpacks a backup into an empty data directory, or fills it from the copy in Postgres; the node must\nnot run. It keeps its identity, apps, keys and history, and begins a new epoch.\n\nFrom Postgres it asks for the recovery key of the node ('picloud recovery-key'), or takes it from\nPICLOUD_RECOVERY_KEY; the old card is fenced off.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := daemon.Load(c.source(cmd))
 			if err != nil {
 				return err
+			}
+			if fromPostgres == (len(args) == 1) {
+				return fmt.Errorf("%w: name a backup, or use --from-postgres", errUsage)
+			}
+			if fromPostgres {
+				return c.restoreFromPostgres(cmd.Context(), cfg, name)
 			}
 			archive, size := c.in, int64(0)
 			if args[0] != "-" {
@@ -123,6 +131,9 @@ func (c *cli) restoreCommand() *cobra.Command {
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&fromPostgres, "from-postgres", false, "restore from the database that is configured")
+	cmd.Flags().StringVar(&name, "node", "", "name or id of the node to restore (default: the only one there is)")
+	return cmd
 }
 
 // progress shows on a terminal how far reading has come: as a bar when the size

@@ -67,6 +67,8 @@ func exitCode(err error) int {
 		return exitRefused
 	case errors.Is(err, errUsage):
 		return exitUsage
+	case errors.Is(err, errNotSynced):
+		return exitBusy
 	}
 	return exitError
 }
@@ -103,7 +105,7 @@ func (c *cli) root() *cobra.Command {
 		c.serveCommand(), c.statusCommand(), c.doctorCommand(),
 		c.appsCommand(), c.topicsCommand(), c.keysCommand(), c.tokensCommand(),
 		c.publishCommand(), c.subscribeCommand(), c.eventsCommand(),
-		c.syncCommand(), c.migrateCommand(),
+		c.syncCommand(), c.migrateCommand(), c.recoveryKeyCommand(),
 		c.backupCommand(), c.restoreCommand(), c.configCommand(), c.demoCommand(),
 		c.manCommand(), c.versionCommand(),
 	)

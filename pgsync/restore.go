@@ -1,0 +1,255 @@
+package pgsync
+
+import (
+	"bytes"
+	"context"
+	"crypto/subtle"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/picloud/picloud"
+)
+
+// Source is a node in the database that is about to be restored. While it is
+// open the node is locked: its old card can copy nothing more.
+type Source struct {
+	ID          string
+	Name        string
+	Incarnation uint64    // the one that the restored node has
+	LastSeen    time.Time // of the old card
+	Backlog     uint64    // records that had not been copied then: lost with the card
+	Lost        uint64    // records that its journal had dropped before they were copied
+	SetAside    uint64    // records that the tables do not take; they stay where they are
+	Events      uint64    // that will be restored
+
+	conn   *pgx.Conn
+	tx     pgx.Tx
+	sync   *Sync
+	limits picloud.Retention
+}
+
+// ErrRecoveryKey says that the recovery key is not that of the node.
+var ErrRecoveryKey = errors.New("the recovery key does not fit this node; 'picloud recovery-key' showed it while the node lived")
+
+// OpenSource finds a node by its id or its name and proves with its recovery key
+// that it may be restored. Retention says what the history of topics without
+// limits of their own is.
+func OpenSource(ctx context.Context, cfg Config, name string, recoveryKey []byte, retention picloud.Retention) (*Source, error) {
+	s := New(cfg)
+	conn, err := connect(ctx, &s.cfg)
+	if err != nil {
+		return nil, err
+	}
+	src := &Source{conn: conn, sync: s, limits: retention}
+	if err := src.open(ctx, name, recoveryKey); err != nil {
+		src.Close(ctx)
+		return nil, err
+	}
+	return src, nil
+}
+
+// Close lets go of the node. Without Settle before, nothing has changed.
+func (src *Source) Close(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	_ = src.conn.Close(ctx) // rolls back what is not committed
+}
+
+func (src *Source) open(ctx context.Context, name string, recoveryKey []byte) error {
+	m := migrator{conn: src.conn, schema: src.sync.cfg.Schema}
+	st, err := m.status(ctx)
+	if err == nil {
+		err = st.Usable()
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := src.conn.Exec(ctx, "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0", pgx.QueryExecModeSimpleProtocol); err != nil {
+		return classify("prepare to restore", err)
+	}
+	if src.tx, err = src.conn.Begin(ctx); err != nil {
+		return classify("begin to restore", err)
+	}
+	if err := src.find(ctx, name); err != nil {
+		return err
+	}
+	var incarnation, backlog, lost int64
+	var want []byte
+	err = src.tx.QueryRow(ctx, src.sync.q("SELECT name, incarnation, recovery, backlog, lost, last_seen FROM @nodes WHERE id = $1 FOR UPDATE"), src.ID).
+		Scan(&src.Name, &incarnation, &want, &backlog, &lost, &src.LastSeen)
+	if err != nil {
+		return classify("read the node", err)
+	}
+	if subtle.ConstantTimeCompare(want, proof(recoveryKey)) != 1 {
+		return ErrRecoveryKey
+	}
+	src.Incarnation, src.Backlog, src.Lost = uint64(incarnation)+1, uint64(backlog), uint64(lost) // #nosec G115 -- counts
+	var aside, events int64
+	err = src.tx.QueryRow(ctx, src.sync.q("SELECT count(*) FROM @set_aside WHERE node_id = $1"), src.ID).Scan(&aside)
+	if err == nil {
+		err = src.tx.QueryRow(ctx, src.sync.q("SELECT count(*) FROM ("+historySQL+") h"), src.historyArgs()...).Scan(&events)
+	}
+	src.SetAside, src.Events = uint64(aside), uint64(events) // #nosec G115 -- counts
+	return classify("read the node", err)
+}
+
+// find resolves the name of a node.
+func (src *Source) find(ctx context.Context, name string) error {
+	rows, err := src.tx.Query(ctx, src.sync.q("SELECT id, name, last_seen FROM @nodes WHERE id = $1 OR name = $1 OR $1 = '' ORDER BY (id = $1) DESC, last_seen DESC LIMIT 20"), name)
+	var list []string
+	if err == nil {
+		var id, called string
+		var seen time.Time
+		_, err = pgx.ForEachRow(rows, []any{&id, &called, &seen}, func() error {
+			if len(list) == 0 {
+				src.ID = id
+			}
+			list = append(list, fmt.Sprintf("%s (%s, last seen %s)", id, called, seen.Format(time.RFC3339)))
+			return nil
+		})
+	}
+	switch {
+	case err != nil:
+		return classify("find the node", err)
+	case len(list) == 0:
+		return fmt.Errorf("no node in the database has the name or id %q", name)
+	case len(list) > 1 && src.ID != name:
+		return fmt.Errorf("several nodes could be meant; give the id of one: %s", strings.Join(list, ", "))
+	}
+	return nil
+}
+
+// historySQL is the history that the node's retention keeps, oldest first.
+const historySQL = `SELECT app, topic, seq, data, source, published_at FROM (
+	SELECT e.app, e.topic, e.seq, e.data, e.source, e.published_at, e.received_at, e.lsn,
+		row_number() OVER newest AS n, sum(octet_length(e.data::text)) OVER newest AS size,
+		coalesce(nullif(t.max_events, 0), $2) AS max_events, coalesce(nullif(t.max_bytes, 0), $3) AS max_bytes, coalesce(nullif(t.max_age_sec, 0), $4) AS max_age_sec
+	FROM @events e
+	JOIN @apps a ON (a.node_id, a.name) = (e.node_id, e.app)
+	LEFT JOIN @topics t ON (t.node_id, t.app, t.name) = (e.node_id, e.app, e.topic)
+	WHERE e.node_id = $1 AND NOT EXISTS (
+		SELECT FROM @purges p WHERE (p.node_id, p.app) = (e.node_id, e.app) AND (p.topic IS NULL OR p.topic = e.topic)
+		AND (e.received_at, e.lsn) < (p.ordered_at, p.lsn))
+	WINDOW newest AS (PARTITION BY e.app, e.topic ORDER BY e.received_at DESC, e.lsn DESC)
+) kept
+WHERE n <= max_events AND size <= max_bytes AND published_at > now() - make_interval(secs => max_age_sec)
+ORDER BY received_at, lsn`
+
+func (src *Source) historyArgs() []any {
+	return []any{src.ID, int64(src.limits.MaxEvents), src.limits.MaxBytes, int64(src.limits.MaxAge / time.Second)}
+}
+
+// Records puts everything there is of the node: things first, then events of
+// each app in order.
+func (src *Source) Records(ctx context.Context, put func(picloud.Record) error) error {
+	for _, read := range []func(context.Context, func(any) error) error{src.apps, src.topics, src.apiKeys, src.signingKeys} {
+		if err := read(ctx, func(v any) error { return put(picloud.Record{Change: &picloud.Change{Value: v}}) }); err != nil {
+			return err
+		}
+	}
+	rows, err := src.tx.Query(ctx, src.sync.q(historySQL), src.historyArgs()...)
+	if err != nil {
+		return classify("read the history", err)
+	}
+	var e picloud.Event
+	var seq int64
+	var data []byte
+	_, err = pgx.ForEachRow(rows, []any{&e.App, &e.Topic, &seq, &data, &e.Source, &e.PublishedAt}, func() error {
+		var compact bytes.Buffer
+		if err := json.Compact(&compact, data); err != nil {
+			return err
+		}
+		ev := e
+		ev.Seq, ev.Data = uint64(seq), compact.Bytes() // #nosec G115 -- counts events
+		return put(picloud.Record{Event: &ev})
+	})
+	return classify("read the history", err)
+}
+
+func (src *Source) apps(ctx context.Context, put func(any) error) error {
+	var a picloud.App
+	return src.each(ctx, "SELECT name, description, allowed_origins, created_at, updated_at FROM @apps WHERE node_id = $1 ORDER BY 1",
+		[]any{&a.Name, &a.Description, &a.AllowedOrigins, &a.CreatedAt, &a.UpdatedAt}, func() error {
+			v := a
+			v.CreatedAt, v.UpdatedAt = a.CreatedAt.UTC(), a.UpdatedAt.UTC()
+			return put(v)
+		})
+}
+
+func (src *Source) topics(ctx context.Context, put func(any) error) error {
+	var t picloud.Topic
+	var auth, durability string
+	var events, age int64
+	return src.each(ctx, "SELECT app, name, description, external, auth_mode, durability, max_events, max_age_sec, max_bytes, created_at, updated_at FROM @topics WHERE node_id = $1 ORDER BY 1, 2",
+		[]any{&t.App, &t.Name, &t.Description, &t.External, &auth, &durability, &events, &age, &t.Retention.MaxBytes, &t.CreatedAt, &t.UpdatedAt}, func() error {
+			v := t
+			v.AuthMode, v.Durability = picloud.AuthMode(auth), picloud.Durability(durability)
+			v.Retention.MaxEvents, v.Retention.MaxAge = int(events), time.Duration(age)*time.Second
+			v.CreatedAt, v.UpdatedAt = t.CreatedAt.UTC(), t.UpdatedAt.UTC()
+			return put(v)
+		})
+}
+
+func (src *Source) apiKeys(ctx context.Context, put func(any) error) error {
+	var k picloud.APIKey
+	var app *string
+	var scopes []string
+	var hash []byte
+	var expires, used *time.Time
+	return src.each(ctx, "SELECT id, label, app, scopes, hash, created_at, expires_at, last_used_at FROM @api_keys WHERE node_id = $1 ORDER BY 1",
+		[]any{&k.ID, &k.Label, &app, &scopes, &hash, &k.CreatedAt, &expires, &used}, func() error {
+			v := picloud.APIKey{ID: k.ID, Label: k.Label, CreatedAt: k.CreatedAt.UTC(), ExpiresAt: orZero(expires), LastUsedAt: orZero(used)}
+			if app != nil {
+				v.App = *app
+			}
+			for _, sc := range scopes {
+				v.Scopes = append(v.Scopes, picloud.Scope(sc))
+			}
+			copy(v.Hash[:], hash)
+			return put(v)
+		})
+}
+
+func (src *Source) signingKeys(ctx context.Context, put func(any) error) error {
+	var k picloud.SigningKey
+	var secret []byte
+	var retires *time.Time
+	return src.each(ctx, "SELECT app, key_id, secret, created_at, retires_at FROM @app_secrets WHERE node_id = $1 ORDER BY 1, 2",
+		[]any{&k.App, &k.ID, &secret, &k.CreatedAt, &retires}, func() error {
+			v := picloud.SigningKey{ID: k.ID, App: k.App, CreatedAt: k.CreatedAt.UTC(), RetiresAt: orZero(retires)}
+			copy(v.Secret[:], secret)
+			return put(v)
+		})
+}
+
+func (src *Source) each(ctx context.Context, sql string, into []any, fn func() error) error {
+	rows, err := src.tx.Query(ctx, src.sync.q(sql), src.ID)
+	if err == nil {
+		_, err = pgx.ForEachRow(rows, into, fn)
+	}
+	return classify("read the node", err)
+}
+
+// Settle hands the node over to its restored self: from now on the old card is
+// fenced off.
+func (src *Source) Settle(ctx context.Context, node picloud.Node, last uint64) error {
+	_, err := src.tx.Exec(ctx, src.sync.q("UPDATE @nodes SET incarnation = $2, epoch = $3, lsn = $4, session = '', session_open = false, backlog = 0 WHERE id = $1"),
+		src.ID, int64(node.Incarnation), node.Epoch.String(), int64(last)) // #nosec G115 -- counts
+	if err == nil {
+		err = src.tx.Commit(ctx)
+	}
+	return classify("hand the node over", err)
+}
+
+// orZero is what *t is, or the time that never is for NULL.
+func orZero(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.UTC()
+}

@@ -1,0 +1,134 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/journal"
+)
+
+// Rebuilt is what a node is rebuilt from.
+type Rebuilt struct {
+	ID          string // the node it was
+	Incarnation uint64 // higher than any it has had
+	RecoveryKey []byte
+
+	// Fill puts what there is, events of each app in order. Their sequences are
+	// kept where that is possible.
+	Fill func(put func(picloud.Record) error) error
+	// Settle is called when all of it is durable, before the directory becomes a
+	// node: with who it will be and its newest record.
+	Settle func(node picloud.Node, last uint64) error
+}
+
+// Rebuild makes a node in an empty or missing directory from a copy that was
+// kept elsewhere. It begins a new epoch. After an error the directory is as it
+// was.
+func Rebuild(ctx context.Context, cfg Config, from Rebuilt) (picloud.Node, error) {
+	n, err := rebuild(ctx, cfg, from)
+	if err != nil {
+		return picloud.Node{}, fmt.Errorf("rebuild: %w", err)
+	}
+	return n, nil
+}
+
+func rebuild(ctx context.Context, cfg Config, from Rebuilt) (picloud.Node, error) {
+	var node picloud.Node
+	err := inPlace(cfg.Dir, func(tmp string) error {
+		id := newIdentity(cfg.withDefaults().Now())
+		id.ID, id.Incarnation, id.RecoveryKey = from.ID, from.Incarnation, from.RecoveryKey
+		if err := os.MkdirAll(tmp, 0o700); err != nil {
+			return err
+		}
+		if err := id.write(tmp); err != nil {
+			return err
+		}
+		cfg.Dir = tmp
+		s, err := Open(cfg)
+		if err != nil {
+			return err
+		}
+		last, err := s.fill(ctx, from.Fill)
+		if err = errors.Join(err, s.Close()); err != nil {
+			return err
+		}
+		node = s.Node()
+		if err := os.RemoveAll(filepath.Join(tmp, "lock")); err != nil {
+			return err
+		}
+		return from.Settle(node, last)
+	})
+	return node, err
+}
+
+// fill commits what a copy puts, group by group, and returns the newest record.
+// There is no committer: nobody else is here yet.
+func (s *Store) fill(ctx context.Context, put func(put func(picloud.Record) error) error) (uint64, error) {
+	g := s.commit.group
+	begin := func() { g.begin(s.catalog.Load().copy(), micros(s.cfg.Now())) }
+	commit := func() error {
+		g.hard, g.changed = true, true
+		before := s.journal.Written()
+		err := s.commitGroup(g)
+		if err == nil && len(g.records) > 0 && s.journal.Written() == before {
+			err = picloud.ErrNoSpace
+		}
+		begin()
+		return err
+	}
+	begin()
+	err := put(func(r picloud.Record) error {
+		if err := ctx.Err(); err != nil {
+			return context.Cause(ctx)
+		}
+		if err := s.refill(g, &r); err != nil {
+			return err
+		}
+		if g.encoded() >= min(rowsChunk/2, int(s.journal.GroupLimit()/4)) {
+			return commit()
+		}
+		return nil
+	})
+	if err == nil {
+		err = commit()
+	}
+	last := uint64(s.journal.Written())
+	for _, owner := range s.cfg.Owed {
+		s.MoveCursor(owner, last)
+	}
+	return last, err
+}
+
+// refill stages one record.
+func (s *Store) refill(g *group, r *picloud.Record) error {
+	if e := r.Event; e != nil {
+		q := s.sequenceOf(e.App)
+		q.last = max(q.last+1, e.Seq)
+		body := eventBody{source: e.Source, data: e.Data}
+		g.records = append(g.records, journal.Record{
+			Kind: kindEvent, Seq: q.last, At: micros(e.PublishedAt),
+			Key: g.hold(func(b []byte) []byte { return eventKey(b, e.App, e.Topic) }), Body: g.hold(body.append),
+		})
+		g.touch(q)
+		return nil
+	}
+	var ch change
+	switch v := r.Change.Value.(type) {
+	case picloud.App:
+		ch = change{table: tableApp, key: []byte(v.Name), value: cborEncode(appRow{App: v})}
+	case picloud.Topic:
+		ch = change{table: tableTopic, key: []byte(pair(v.App, v.Name)), value: cborEncode(v)}
+	case picloud.APIKey:
+		ch = change{table: tableKey, key: []byte(v.ID), value: cborEncode(v)}
+	case picloud.SigningKey:
+		ch = change{table: tableSigning, key: []byte(pair(v.App, v.ID)), value: cborEncode(v)}
+	default:
+		return fmt.Errorf("a copy cannot hold %T", v)
+	}
+	s.record(g, []change{ch})
+	return g.catalog.apply(ch, s.sequenceOf)
+}

@@ -59,15 +59,15 @@ func (k APIKey) LogValue() slog.Value {
 }
 
 // SigningKey signs the subscriber tokens of one app. An app has one current key
-// (RetiresAt zero) and, after a rotation, older ones that are valid until they
-// retire.
+// (RetiresAt zero) on each node and, after a rotation, older ones that are valid
+// until they retire. Nodes that share a database know each other's.
 type SigningKey struct {
 	ID        string // the token's "kid"
 	App       string
 	Secret    [32]byte
 	CreatedAt time.Time
 	RetiresAt time.Time // zero: current
-	RotatedAt time.Time // when it was replaced, and with it every key of the app that was there; zero: current
+	EndsOlder time.Time // made by a rotation: when all older keys of the app end, those of other nodes included; zero: it was not
 }
 
 // LogValue keeps the secret out of logs.

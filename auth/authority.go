@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -33,13 +34,43 @@ type Config struct {
 	TTLMax     time.Duration    // longest life of a subscriber token; 0: 24 h
 	TTLDefault time.Duration    // its life when none is asked for; 0: 1 h
 	Now        func() time.Time // nil: time.Now
+
+	// Refresh brings the signing keys of other nodes up to date, and takes a
+	// second at most. It is called when a token names a key that is not known,
+	// at most once in RefreshEvery. nil: there are no other nodes.
+	Refresh func()
 }
+
+// RefreshEvery is how often a key that is not known is asked for: whoever
+// invents tokens must not keep the node busy.
+const RefreshEvery = 5 * time.Second
 
 // Authority answers who asks, and issues keys and tokens. Its methods may be
 // called concurrently.
 type Authority struct {
 	cfg    Config
 	parser *jwt.Parser
+
+	mu        sync.Mutex // guards what follows
+	refreshed time.Time
+}
+
+// refresh asks for keys of other nodes, and reports whether it did.
+func (a *Authority) refresh() bool {
+	if a.cfg.Refresh == nil {
+		return false
+	}
+	a.mu.Lock()
+	now := a.cfg.Now()
+	due := now.Sub(a.refreshed).Abs() >= RefreshEvery
+	if due {
+		a.refreshed = now
+	}
+	a.mu.Unlock()
+	if due {
+		a.cfg.Refresh()
+	}
+	return due
 }
 
 // New returns an Authority over cfg.Keys.

@@ -135,12 +135,13 @@ func (a *Authority) VerifyToken(app string, topics []string, token string) (Toke
 			return nil, err
 		}
 		// Only keys of the app that is asked for: the first guard between apps.
-		keys := a.cfg.Keys.SigningKeys(app)
-		i := slices.IndexFunc(keys, func(k picloud.SigningKey) bool { return k.ID == id })
-		if i < 0 {
+		ok := false
+		if key, ok = a.signingKey(app, id); !ok && a.refresh() {
+			key, ok = a.signingKey(app, id)
+		}
+		if !ok {
 			return nil, errUnknownKey
 		}
-		key = keys[i]
 		return key.Secret[:], nil
 	})
 	now := a.cfg.Now()
@@ -161,6 +162,15 @@ func (a *Authority) VerifyToken(app string, topics []string, token string) (Toke
 		grant.Expires = key.RetiresAt
 	}
 	return grant, nil
+}
+
+func (a *Authority) signingKey(app, id string) (picloud.SigningKey, bool) {
+	keys := a.cfg.Keys.SigningKeys(app)
+	i := slices.IndexFunc(keys, func(k picloud.SigningKey) bool { return k.ID == id })
+	if i < 0 {
+		return picloud.SigningKey{}, false
+	}
+	return keys[i], true
 }
 
 // tokenShape reports whether s can be a compact JWS at all. It keeps out what

@@ -160,3 +160,40 @@ func TestGrantEndsWithItsSigningKey(t *testing.T) {
 		t.Errorf("with the new key: %v", err)
 	}
 }
+
+// TK-3: a key that is not known is asked for once, and not again for a while,
+// whoever invents tokens.
+func TestUnknownKeyIsAskedForOnce(t *testing.T) {
+	t.Parallel()
+	mint := newKeyring()
+	minter := auth.New(auth.Config{Keys: mint, Now: func() time.Time { return noon }})
+	token, err := minter.Mint(t.Context(), picloud.LocalOperator(), "shop", []string{"orders"}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	here, now, asked := newKeyring(), noon, 0
+	a := auth.New(auth.Config{Keys: here, Now: func() time.Time { return now }, Refresh: func() { asked++ }})
+	verify := func() error {
+		_, err := a.VerifyToken("shop", []string{"orders"}, token.Text)
+		return err
+	}
+	for range 10 {
+		if err := verify(); !errors.Is(err, picloud.ErrUnauthenticated) {
+			t.Fatal(err)
+		}
+	}
+	if asked != 1 {
+		t.Errorf("asked %d times", asked)
+	}
+	now = now.Add(auth.RefreshEvery)
+	a = auth.New(auth.Config{Keys: here, Now: func() time.Time { return now }, Refresh: func() {
+		asked++
+		here.signing["shop"] = mint.signing["shop"]
+	}})
+	if err := verify(); err != nil || asked != 2 {
+		t.Errorf("asked %d times, then %v", asked, err)
+	}
+	if err := verify(); err != nil || asked != 2 {
+		t.Errorf("asked %d times for a key that is known, %v", asked, err)
+	}
+}

@@ -20,16 +20,19 @@ import (
 	"github.com/picloud/picloud/store"
 )
 
-// central joins what copies the node to Postgres: a lane and its consumer.
-func central(cfg Config, build Build, st *store.Store, publisher picloud.Publisher, life *life, set *metrics.Set, log *slog.Logger) *dispatch.Lane {
-	lane := dispatch.New(dispatch.Config{
-		Name: picloud.Central, Journal: st, Logger: log,
-		Changed: announce(publisher, log),
-		Consumer: pgsync.New(pgsync.Config{
-			URL: life.databaseURL, Schema: cfg.DatabaseSchema, Local: st, Place: place(cfg.Data), Version: build.Version,
-			Migrate: cfg.DatabaseMigrate, Health: func() string { return healthText(st.Health()) }, Logger: log,
-		}),
+// central is what copies the node to Postgres: a lane and its consumer.
+type central struct {
+	*dispatch.Lane
+	sync *pgsync.Sync
+}
+
+// newCentral joins the two.
+func newCentral(cfg Config, build Build, st *store.Store, publisher picloud.Publisher, life *life, set *metrics.Set, log *slog.Logger) *central {
+	sync := pgsync.New(pgsync.Config{
+		URL: life.databaseURL, Schema: cfg.DatabaseSchema, Local: st, Place: place(cfg.Data), Version: build.Version,
+		Migrate: cfg.DatabaseMigrate, Health: func() string { return healthText(st.Health()) }, Logger: log,
 	})
+	lane := dispatch.New(dispatch.Config{Name: picloud.Central, Journal: st, Consumer: sync, Changed: announce(publisher, log), Logger: log})
 	set.GetOrCreateGauge("picloud_sync_waiting_records", func() float64 { return float64(lane.Status().Waiting) })
 	set.GetOrCreateGauge("picloud_sync_lag_seconds", func() float64 { return lane.Lag().Seconds() })
 	set.GetOrCreateGauge("picloud_sync_records_per_second", func() float64 { return lane.Status().PerSec })
@@ -41,7 +44,31 @@ func central(cfg Config, build Build, st *store.Store, publisher picloud.Publish
 		}
 		return 0
 	})
-	return lane
+	return &central{Lane: lane, sync: sync}
+}
+
+// lane is the lane; nil when there is none.
+func (c *central) lane() *dispatch.Lane {
+	if c == nil {
+		return nil
+	}
+	return c.Lane
+}
+
+// refreshPatience is how long a request may wait for keys of other nodes.
+const refreshPatience = time.Second
+
+// refreshKeys brings keys of other nodes here, if the database can be reached.
+func (c *central) refreshKeys() {
+	if c == nil || !c.Status().Connected() {
+		return
+	}
+	imported := c.sync.Imported()
+	c.Poke()
+	select {
+	case <-imported:
+	case <-time.After(refreshPatience):
+	}
 }
 
 // PgsyncConfig is what tools need to reach the database of a configuration.

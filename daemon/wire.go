@@ -11,7 +11,6 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/auth"
-	"github.com/picloud/picloud/dispatch"
 	"github.com/picloud/picloud/httpapi"
 	"github.com/picloud/picloud/publish"
 	"github.com/picloud/picloud/realtime"
@@ -23,8 +22,8 @@ import (
 type machine struct {
 	store   *store.Store
 	hub     *realtime.Hub
-	spool   *spool.Spool   // nil: none
-	central *dispatch.Lane // nil: no copy in Postgres
+	spool   *spool.Spool // nil: none
+	central *central     // nil: no copy in Postgres
 	api     *httpapi.Server
 	tcp     net.Listener
 	unix    net.Listener
@@ -39,7 +38,8 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 	if err != nil {
 		return nil, fmt.Errorf("open the data directory: %w", err)
 	}
-	authority := auth.New(auth.Config{Keys: st, TTLMin: cfg.TokenTTLMin, TTLMax: cfg.TokenTTLMax, TTLDefault: cfg.TokenTTLDefault})
+	m := &machine{store: st}
+	authority := auth.New(auth.Config{Keys: st, Refresh: func() { m.central.refreshKeys() }, TTLMin: cfg.TokenTTLMin, TTLMax: cfg.TokenTTLMax, TTLDefault: cfg.TokenTTLDefault})
 	publisher := publish.New(publish.Config{Committer: st, MaxData: cfg.PublishMaxBytes})
 	hub, err := realtime.New(realtime.Config{
 		History: st, Node: st.Node().ID, Capacity: cfg.Capacity, Heartbeat: cfg.Heartbeat, WriteTimeout: cfg.WriteTimeout,
@@ -49,15 +49,15 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 		return nil, errors.Join(fmt.Errorf("make the hub: %w", err), st.Close())
 	}
 	st.SetBroadcaster(hub)
-	m := &machine{store: st, hub: hub}
+	m.hub = hub
 	if cfg.Spool != "off" && !st.Health().ReadOnly {
 		m.spool = spool.New(spool.Config{Dir: cfg.spoolPath(), Publisher: publisher, Logger: log, Metrics: set})
 	}
 	if cfg.HasDatabase() && !st.Health().ReadOnly {
-		m.central = central(cfg, build, st, publisher, life, set, log)
+		m.central = newCentral(cfg, build, st, publisher, life, set, log)
 	}
 	m.api, err = httpapi.New(httpapi.Config{
-		Store: st, Publisher: publisher, Hub: hub, Authority: authority, Sync: m.central, Version: build.Version, Commit: build.Commit, Started: time.Now(),
+		Store: st, Publisher: publisher, Hub: hub, Authority: authority, Sync: m.central.lane(), Version: build.Version, Commit: build.Commit, Started: time.Now(),
 		MaxData: cfg.PublishMaxBytes, OperatorGroup: cfg.OperatorGroup, Ready: life.ready, Alive: m.alive,
 		TrustedProxies: cfg.TrustedProxies, Metrics: set, Logger: log,
 	})

@@ -114,14 +114,17 @@ func (s *Sync) queuePut(b *pgx.Batch, node string, r *picloud.Record) {
 	}
 }
 
-// queueSigningKey inserts a key unless it is there, and retires it. A key that
-// retires because of a rotation takes all older keys of the app with it, those
-// of other nodes included.
+// queueSigningKey inserts a key unless it is there. One that was made by a
+// rotation ends, when it comes, all keys of the app that are there, whichever
+// node made them and whatever their clocks say.
 func (s *Sync) queueSigningKey(b *pgx.Batch, node string, k *picloud.SigningKey) {
-	b.Queue(s.q(`INSERT INTO @app_secrets (app, key_id, node_id, secret, created_at, retires_at) VALUES ($1, $2, $3, $4, $5, $6)
-		ON CONFLICT (app, key_id) DO NOTHING`), k.App, k.ID, node, k.Secret[:], k.CreatedAt, orNull(k.RetiresAt))
+	b.Queue(s.q(`WITH fresh AS (
+			INSERT INTO @app_secrets (app, key_id, node_id, secret, created_at, retires_at) VALUES ($1, $2, $3, $4, $5, $6)
+			ON CONFLICT (app, key_id) DO NOTHING RETURNING key_id)
+		UPDATE @app_secrets SET retires_at = LEAST(retires_at, $7) WHERE app = $1 AND $7::timestamptz IS NOT NULL AND EXISTS (SELECT FROM fresh)`),
+		k.App, k.ID, node, k.Secret[:], k.CreatedAt, orNull(k.RetiresAt), orNull(k.EndsOlder))
 	if !k.RetiresAt.IsZero() {
-		b.Queue(s.q(`UPDATE @app_secrets SET retires_at = LEAST(retires_at, $3) WHERE app = $1 AND (created_at < $2 OR key_id = $4)`), k.App, k.RotatedAt, k.RetiresAt, k.ID)
+		b.Queue(s.q("UPDATE @app_secrets SET retires_at = LEAST(retires_at, $3) WHERE app = $1 AND key_id = $2"), k.App, k.ID, k.RetiresAt)
 	}
 }
 

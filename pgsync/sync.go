@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -21,6 +22,7 @@ type Local interface {
 	LastLSN() uint64
 	Note(name string) []byte
 	SetNote(ctx context.Context, name string, value []byte) error
+	ShareKeys(ctx context.Context, keys []picloud.SigningKey) error
 }
 
 // Config configures a Sync. Zero values mean the defaults.
@@ -77,6 +79,9 @@ type Sync struct {
 	conn       *pgx.Conn // nil: none
 	lsn        uint64    // the position, as the database has it
 	maintained time.Time
+
+	mu       sync.Mutex    // guards what follows
+	imported chan struct{} // closed when signing keys are imported
 }
 
 // New returns a Sync. It connects when it is told to begin.
@@ -87,6 +92,7 @@ func New(cfg Config) *Sync {
 	return &Sync{
 		cfg: cfg, log: cfg.Logger.With(slog.String("component", "pgsync")),
 		session: hex.EncodeToString(b[:]), prefix: pgx.Identifier{cfg.Schema}.Sanitize() + ".",
+		imported: make(chan struct{}),
 	}
 }
 
@@ -105,6 +111,9 @@ func (s *Sync) Begin(ctx context.Context) (uint64, error) {
 		return 0, err
 	}
 	if err := s.claim(ctx); err != nil {
+		return 0, err
+	}
+	if err := s.importKeys(ctx); err != nil {
 		return 0, err
 	}
 	s.log.Info("connected to Postgres", slog.Uint64("lsn", s.lsn))
@@ -136,6 +145,9 @@ func (s *Sync) Tick(ctx context.Context, waiting uint64) error {
 	}
 	if tag.RowsAffected() == 0 {
 		return errTaken
+	}
+	if err := s.importKeys(ctx); err != nil {
+		return err
 	}
 	return s.maintain(ctx)
 }

@@ -20,6 +20,7 @@
 //	node.json  who this node is
 //	journal/   the log
 //	state.db   the checkpoint (bbolt)
+//	cache.db   what other nodes shared (bbolt); rebuilt when it is lost
 //	damaged/   what was set aside, under dated names
 //
 // The package does not decide who may do what (package auth and the callers

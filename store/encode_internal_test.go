@@ -32,7 +32,7 @@ func TestEncodingsAreThoseOnTheDisk(t *testing.T) {
 			Retention: picloud.Retention{MaxEvents: 1, MaxAge: time.Hour, MaxBytes: 3}, CreatedAt: at, UpdatedAt: at,
 		}},
 		{"API key", picloud.APIKey{ID: "k", Hash: [32]byte{1, 2}, App: "shop", Scopes: []picloud.Scope{picloud.ScopeAppRead}, Label: "l", CreatedAt: at, ExpiresAt: at, LastUsedAt: at}},
-		{"signing key", picloud.SigningKey{ID: "s", App: "shop", Secret: [32]byte{3, 4}, CreatedAt: at, RetiresAt: at, RotatedAt: at}},
+		{"signing key", picloud.SigningKey{ID: "s", App: "shop", Secret: [32]byte{3, 4}, CreatedAt: at, RetiresAt: at, EndsOlder: at}},
 		{"floor, sequence or anchor", uint64(300)},
 		{"idempotency key", idemRow{Print: fingerprint{1}, First: 9, Count: 2, At: at.UnixMicro(), Source: "key:k"}},
 		{"cursor", cursorRow{LSN: 70, Marks: []mark{{LSN: 60, At: 5}, {LSN: 70, At: at.UnixMicro()}}}},

@@ -94,6 +94,7 @@ func (s *Store) open() error {
 	if err := s.settle(&r, known); err != nil {
 		return err
 	}
+	s.openShared()
 	s.log.Info("store opened", slog.Int("records", r.records), slog.Duration("took", time.Since(r.began)), slog.Bool("clean", r.clean), slog.Uint64("lsn", uint64(r.journal.Last)))
 	return nil
 }

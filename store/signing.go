@@ -9,10 +9,11 @@ import (
 	"github.com/picloud/picloud"
 )
 
-// SigningKeys returns the signing keys of an app that are valid now: the
-// current one first, then those of earlier rotations. It may be empty.
+// SigningKeys returns the signing keys of an app that are valid now, those of
+// other nodes included: current ones first, then those of earlier rotations. It
+// may be empty.
 func (s *Store) SigningKeys(app string) []picloud.SigningKey {
-	keys := under(s.catalog.Load().signing, pair(app, ""))
+	keys := s.shared.merge(app, under(s.catalog.Load().signing, pair(app, "")))
 	now := s.cfg.Now()
 	keys = slices.DeleteFunc(keys, func(k picloud.SigningKey) bool { return retired(k, now) })
 	slices.SortFunc(keys, func(a, b picloud.SigningKey) int {
@@ -42,17 +43,20 @@ func (s *Store) EnsureSigningKey(ctx context.Context, app string) (picloud.Signi
 		if _, err := tx.catalog.app(app); err != nil {
 			return err
 		}
-		var ok bool
-		if k, ok = tx.currentKey(app); !ok {
-			k = tx.newKey(app)
+		for _, k = range tx.signingKeys(app) {
+			if k.RetiresAt.IsZero() {
+				return nil
+			}
 		}
+		k = tx.newKey(app, time.Time{})
 		return nil
 	})
 	return k, err
 }
 
-// RotateSigningKey makes a new current signing key. The old one stays valid for
-// overlap; 0 ends it, and the streams opened with it, at once.
+// RotateSigningKey makes a new current signing key. The old ones, those of other
+// nodes included, stay valid for overlap; 0 ends them, and the streams opened
+// with them, at once. Other nodes learn it from the database they share.
 func (s *Store) RotateSigningKey(ctx context.Context, app string, overlap time.Duration) (picloud.SigningKey, error) {
 	var k picloud.SigningKey
 	err := s.do(ctx, func(tx *tx) error {
@@ -60,38 +64,45 @@ func (s *Store) RotateSigningKey(ctx context.Context, app string, overlap time.D
 			return err
 		}
 		now := fromMicros(tx.at)
+		end := now.Add(max(0, overlap)).Truncate(time.Microsecond)
 		for _, old := range under(tx.catalog.signing, pair(app, "")) {
-			if retired(old, now) {
+			switch {
+			case retired(old, now):
 				tx.remove(tableSigning, pair(app, old.ID))
+			case old.RetiresAt.IsZero():
+				old.RetiresAt = end
+				tx.put(tableSigning, pair(app, old.ID), old)
 			}
 		}
-		if old, ok := tx.currentKey(app); ok {
-			old.RotatedAt, old.RetiresAt = now, now.Add(max(0, overlap)).Truncate(time.Microsecond)
-			tx.put(tableSigning, pair(app, old.ID), old)
-			end := picloud.Revocation{App: app, SigningKey: old.ID}
-			if overlap > 0 {
-				end.At = old.RetiresAt
+		for _, old := range tx.signingKeys(app) {
+			at := earlier(old.RetiresAt, end)
+			if !at.After(now) {
+				at = time.Time{}
 			}
-			tx.revoke(end)
+			tx.revoke(picloud.Revocation{App: app, SigningKey: old.ID, At: at})
 		}
-		k = tx.newKey(app)
+		k = tx.newKey(app, end)
 		return nil
 	})
 	return k, err
 }
 
-func (t *tx) currentKey(app string) (picloud.SigningKey, bool) {
-	for _, k := range under(t.catalog.signing, pair(app, "")) {
-		if k.RetiresAt.IsZero() {
-			return k, true
-		}
-	}
-	return picloud.SigningKey{}, false
+// signingKeys returns all keys of an app, as the transaction sees them.
+func (t *tx) signingKeys(app string) []picloud.SigningKey {
+	return t.s.shared.merge(app, under(t.catalog.signing, pair(app, "")))
 }
 
-func (t *tx) newKey(app string) picloud.SigningKey {
-	k := picloud.SigningKey{ID: randomText(8), App: app, CreatedAt: fromMicros(t.at)}
+func (t *tx) newKey(app string, endsOlder time.Time) picloud.SigningKey {
+	k := picloud.SigningKey{ID: randomText(8), App: app, CreatedAt: fromMicros(t.at), EndsOlder: endsOlder}
 	mustRead(k.Secret[:])
 	t.put(tableSigning, pair(app, k.ID), k)
 	return k
+}
+
+// earlier returns the earlier of two times, of which zero is never.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
+		return b
+	}
+	return a
 }

@@ -120,6 +120,7 @@ type Store struct {
 	commit     committer
 	keyUse     keyUse
 	cursors    cursors
+	shared     shared
 	space      space
 	health     health
 	metrics    storeMetrics
@@ -148,6 +149,9 @@ func (s *Store) Close() error {
 		err = cerr
 	}
 	if cerr := s.tables.close(); err == nil && cerr != nil {
+		err = cerr
+	}
+	if cerr := s.shared.close(); err == nil && cerr != nil {
 		err = cerr
 	}
 	if s.lock != nil {

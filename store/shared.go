@@ -1,0 +1,195 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"sync"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/picloud/picloud"
+)
+
+// shared are the signing keys that the nodes of one database share, as that
+// database last told them. They are a cache: cache.db brings them back after a
+// restart without the database, and losing it loses nothing.
+type shared struct {
+	mu   sync.RWMutex
+	apps map[string][]picloud.SigningKey
+	db   *bbolt.DB // nil: not kept
+}
+
+const cacheFile = "cache.db"
+
+var bucketSigning = []byte("signing keys")
+
+// openShared reads cache.db, or begins a new one.
+func (s *Store) openShared() {
+	s.shared.apps = map[string][]picloud.SigningKey{}
+	if !slices.Contains(s.cfg.Owed, picloud.Central) || s.readOnly {
+		return
+	}
+	err := s.readShared()
+	if err != nil {
+		s.log.Warn("cache of keys was unusable and is begun anew", slog.Any("err", err))
+		_ = os.Remove(s.path(cacheFile)) // the next error tells
+		err = s.readShared()
+	}
+	if err != nil {
+		s.log.Warn("keys of other nodes are not kept over a restart", slog.Any("err", err))
+	}
+}
+
+func (s *Store) readShared() (err error) {
+	defer func() { // bbolt panics on some damaged pages
+		if r := recover(); r != nil {
+			err = fmt.Errorf("open %s: %v", cacheFile, r)
+		}
+	}()
+	db, err := openBolt(s.path(cacheFile), false)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", cacheFile, err)
+	}
+	apps := map[string][]picloud.SigningKey{}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		b := tx.Bucket(bucketSigning)
+		if b == nil {
+			_, err := tx.CreateBucket(bucketSigning)
+			return err
+		}
+		return b.ForEach(func(_, v []byte) error {
+			var k picloud.SigningKey
+			if err := cborDecode(v, &k); err != nil {
+				return err
+			}
+			k.CreatedAt, k.RetiresAt = k.CreatedAt.UTC(), k.RetiresAt.UTC() // compared as they are
+			apps[k.App] = append(apps[k.App], k)
+			return nil
+		})
+	})
+	if err != nil {
+		return errors.Join(fmt.Errorf("read %s: %w", cacheFile, err), db.Close())
+	}
+	s.shared.db, s.shared.apps = db, apps
+	return nil
+}
+
+// ShareKeys takes over what the database knows of the signing keys of this
+// node's apps, its own included. Streams whose key is gone, or ends sooner than
+// was known, are told.
+func (s *Store) ShareKeys(ctx context.Context, keys []picloud.SigningKey) error {
+	fresh := map[string][]picloud.SigningKey{}
+	for _, k := range keys {
+		fresh[k.App] = append(fresh[k.App], k)
+	}
+	before := s.shared.swap(fresh)
+	ended := endedKeys(before, fresh)
+	if len(ended) > 0 {
+		err := s.do(ctx, func(tx *tx) error {
+			for _, r := range ended {
+				tx.revoke(r)
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("end streams of retired keys: %w", err)
+		}
+	}
+	if s.shared.db == nil || sameKeys(before, fresh) {
+		return nil
+	}
+	err := s.shared.db.Update(func(tx *bbolt.Tx) error {
+		if err := tx.DeleteBucket(bucketSigning); err != nil {
+			return err
+		}
+		b, err := tx.CreateBucket(bucketSigning)
+		if err != nil {
+			return err
+		}
+		for _, k := range keys {
+			if err := b.Put([]byte(pair(k.App, k.ID)), cborEncode(k)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("write %s: %w", cacheFile, err)
+	}
+	return nil
+}
+
+func (sh *shared) swap(fresh map[string][]picloud.SigningKey) (before map[string][]picloud.SigningKey) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	before, sh.apps = sh.apps, fresh
+	return before
+}
+
+func sameKeys(a, b map[string][]picloud.SigningKey) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for app, keys := range a {
+		if !slices.Equal(keys, b[app]) {
+			return false
+		}
+	}
+	return true
+}
+
+// endedKeys lists the keys that end sooner than was known, or at once.
+func endedKeys(before, now map[string][]picloud.SigningKey) []picloud.Revocation {
+	var out []picloud.Revocation
+	for app, keys := range before {
+		for _, old := range keys {
+			i := slices.IndexFunc(now[app], func(k picloud.SigningKey) bool { return k.ID == old.ID })
+			switch {
+			case i < 0:
+				out = append(out, picloud.Revocation{App: app, SigningKey: old.ID})
+			case !now[app][i].RetiresAt.Equal(old.RetiresAt):
+				out = append(out, picloud.Revocation{App: app, SigningKey: old.ID, At: now[app][i].RetiresAt})
+			}
+		}
+	}
+	return out
+}
+
+// merge adds the shared keys of an app to this node's own, and ends each when
+// the first that knows says so.
+func (sh *shared) merge(app string, own []picloud.SigningKey) []picloud.SigningKey {
+	sh.mu.RLock()
+	others := sh.apps[app]
+	sh.mu.RUnlock()
+	keys := slices.Clone(own)
+	for _, k := range others {
+		i := slices.IndexFunc(keys, func(o picloud.SigningKey) bool { return o.ID == k.ID })
+		if i < 0 {
+			keys = append(keys, k)
+		} else {
+			keys[i].RetiresAt = earlier(keys[i].RetiresAt, k.RetiresAt)
+		}
+	}
+	for _, k := range own {
+		if k.EndsOlder.IsZero() {
+			continue
+		}
+		for i := range keys {
+			if keys[i].CreatedAt.Before(k.CreatedAt) {
+				keys[i].RetiresAt = earlier(keys[i].RetiresAt, k.EndsOlder)
+			}
+		}
+	}
+	return keys
+}
+
+func (sh *shared) close() error {
+	if sh.db == nil {
+		return nil
+	}
+	return sh.db.Close()
+}

@@ -15,6 +15,7 @@ type Event struct {
 	PublishedAt time.Time // stamped once by the committer: UTC, whole microseconds
 	Source      string    // who published: "key:ab12cd34ef", "local", "spool", "system"
 	Durability  Durability
+	Node        string    // the node it was published on; empty: this one
 	CentralAt   time.Time // when it was known to be in Postgres, at the latest; zero: it is not
 }
 

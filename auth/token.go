@@ -135,8 +135,9 @@ func (a *Authority) VerifyToken(app string, topics []string, token string) (Toke
 			return nil, err
 		}
 		// Only keys of the app that is asked for: the first guard between apps.
-		ok := false
-		if key, ok = a.signingKey(app, id); !ok && a.refresh() {
+		var ok bool
+		key, ok = a.signingKey(app, id)
+		if !ok && a.refresh() {
 			key, ok = a.signingKey(app, id)
 		}
 		if !ok {

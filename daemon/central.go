@@ -17,21 +17,24 @@ import (
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/dispatch"
 	"github.com/picloud/picloud/pgsync"
+	"github.com/picloud/picloud/realtime"
 	"github.com/picloud/picloud/store"
 )
 
 // central is what copies the node to Postgres: a lane and its consumer.
 type central struct {
 	*dispatch.Lane
-	sync *pgsync.Sync
+	sync    *pgsync.Sync
+	cluster *pgsync.Cluster // nil: this node is alone
 }
 
 // newCentral joins the two.
-func newCentral(cfg Config, build Build, st *store.Store, publisher picloud.Publisher, life *life, set *metrics.Set, log *slog.Logger) *central {
-	sync := pgsync.New(pgsync.Config{
+func newCentral(cfg Config, build Build, st *store.Store, publisher picloud.Publisher, hub *realtime.Hub, life *life, set *metrics.Set, log *slog.Logger) *central {
+	pc := pgsync.Config{
 		URL: life.databaseURL, Schema: cfg.DatabaseSchema, Local: st, Place: place(cfg.Data), Version: build.Version,
-		Migrate: cfg.DatabaseMigrate, Health: func() string { return healthText(st.Health()) }, Logger: log,
-	})
+		Migrate: cfg.DatabaseMigrate, Notify: cfg.Cluster == "postgres", Health: func() string { return healthText(st.Health()) }, Logger: log,
+	}
+	sync := pgsync.New(pc)
 	lane := dispatch.New(dispatch.Config{Name: picloud.Central, Journal: st, Consumer: sync, Changed: announce(publisher, log), Logger: log})
 	set.GetOrCreateGauge("picloud_sync_waiting_records", func() float64 { return float64(lane.Status().Waiting) })
 	set.GetOrCreateGauge("picloud_sync_lag_seconds", func() float64 { return lane.Lag().Seconds() })
@@ -44,7 +47,11 @@ func newCentral(cfg Config, build Build, st *store.Store, publisher picloud.Publ
 		}
 		return 0
 	})
-	return &central{Lane: lane, sync: sync}
+	c := &central{Lane: lane, sync: sync}
+	if pc.Notify {
+		c.cluster = pgsync.NewCluster(pc, hub)
+	}
+	return c
 }
 
 // lane is the lane; nil when there is none.

@@ -1,10 +1,12 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -45,6 +47,7 @@ type Config struct {
 	DatabaseURLFile string // wins over DatabaseURL
 	DatabaseSchema  string
 	DatabaseMigrate bool
+	Cluster         string // "off" or "postgres"
 
 	Spool          string // empty: Data/spool; "off": none
 	TrustedProxies []netip.Prefix
@@ -143,6 +146,8 @@ var Settings = []Setting{
 	{"database.schema", "PICLOUD_DATABASE_SCHEMA", "", pgsync.DefaultSchema, "Schema of its tables.", false, text(func(c *Config) *string { return &c.DatabaseSchema })},
 	{"database.migrate", "PICLOUD_DATABASE_MIGRATE", "", "true", "Whether the node may bring the tables up to date; false leaves that to 'picloud migrate up'.", false, yesNo(func(c *Config) *bool { return &c.DatabaseMigrate })},
 
+	{"cluster", "PICLOUD_CLUSTER", "", "off", "postgres: subscribers here hear, live, what other nodes of the same database publish to the same app and topic; off: only this node.", false, oneOf(func(c *Config) *string { return &c.Cluster }, "off", "postgres")},
+
 	{"spool", "PICLOUD_SPOOL", "", "", "Folder for dropped files. Default: spool in the data directory; off: none.", false, text(func(c *Config) *string { return &c.Spool })},
 	{"log.level", "PICLOUD_LOG_LEVEL", "", "info", "debug, info, warn or error.", true, logLevel},
 	{"log.format", "PICLOUD_LOG_FORMAT", "", "text", "text or json, where the journal of systemd does not take the log.", false, logFormat},
@@ -151,6 +156,19 @@ var Settings = []Setting{
 func text(at func(*Config) *string) field {
 	return field{
 		set: func(c *Config, v string) error {
+			*at(c) = v
+			return nil
+		},
+		get: func(c *Config) string { return *at(c) },
+	}
+}
+
+func oneOf(at func(*Config) *string, values ...string) field {
+	return field{
+		set: func(c *Config, v string) error {
+			if !slices.Contains(values, v) {
+				return fmt.Errorf("%q: use %s", v, strings.Join(values, " or "))
+			}
 			*at(c) = v
 			return nil
 		},
@@ -291,6 +309,9 @@ func (c Config) check() []error {
 	}
 	if c.TokenTTLMin > c.TokenTTLDefault || c.TokenTTLDefault > c.TokenTTLMax {
 		faults = append(faults, fmt.Errorf("subscriber_token: the default (%v) must lie between the shortest (%v) and the longest (%v)", c.TokenTTLDefault, c.TokenTTLMin, c.TokenTTLMax))
+	}
+	if c.Cluster == "postgres" && !c.HasDatabase() {
+		faults = append(faults, errors.New("cluster: \"postgres\" needs database.url"))
 	}
 	return faults
 }

@@ -87,6 +87,9 @@ func Run(ctx context.Context, cfg Config, opt Options) error {
 	if m.central != nil {
 		l.applied = m.central.Poke
 		parts = append(parts, start(ctx, cancel, "sync", m.central.Run))
+		if m.central.cluster != nil {
+			parts = append(parts, start(ctx, cancel, "cluster", m.central.cluster.Run))
+		}
 	}
 	tcp := start(ctx, cancel, "http", func(context.Context) error { return m.api.Serve(m.tcp) })
 	unix := start(ctx, cancel, "socket", func(context.Context) error { return m.api.ServeLocal(m.unix) })

@@ -54,7 +54,7 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 		m.spool = spool.New(spool.Config{Dir: cfg.spoolPath(), Publisher: publisher, Logger: log, Metrics: set})
 	}
 	if cfg.HasDatabase() && !st.Health().ReadOnly {
-		m.central = newCentral(cfg, build, st, publisher, life, set, log)
+		m.central = newCentral(cfg, build, st, publisher, hub, life, set, log)
 	}
 	m.api, err = httpapi.New(httpapi.Config{
 		Store: st, Publisher: publisher, Hub: hub, Authority: authority, Sync: m.central.lane(), Version: build.Version, Commit: build.Commit, Started: time.Now(),

@@ -146,6 +146,7 @@ CREATE TABLE events (
 	PRIMARY KEY (node_id, epoch, lsn, received_at)
 ) PARTITION BY RANGE (received_at);
 CREATE INDEX events_by_topic ON events (app, topic, published_at);
+CREATE INDEX events_by_arrival ON events USING brin (received_at);
 CREATE TABLE events_default PARTITION OF events DEFAULT;
 COMMENT ON TABLE events IS 'Everything that was published, in partitions by the month in which it came here';
 COMMENT ON COLUMN events.node_id IS 'The node it was published on';

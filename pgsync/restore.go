@@ -160,12 +160,12 @@ func (src *Source) Records(ctx context.Context, put func(picloud.Record) error) 
 	var seq int64
 	var data []byte
 	_, err = pgx.ForEachRow(rows, []any{&e.App, &e.Topic, &seq, &data, &e.Source, &e.PublishedAt}, func() error {
-		var compact bytes.Buffer
-		if err := json.Compact(&compact, data); err != nil {
+		ev := e
+		var err error
+		if ev.Data, err = compact(data); err != nil {
 			return err
 		}
-		ev := e
-		ev.Seq, ev.Data = uint64(seq), compact.Bytes() // #nosec G115 -- counts events
+		ev.Seq = uint64(seq) // #nosec G115 -- counts events
 		return put(picloud.Record{Event: &ev})
 	})
 	return classify("read the history", err)
@@ -244,6 +244,13 @@ func (src *Source) Settle(ctx context.Context, node picloud.Node, last uint64) e
 		err = src.tx.Commit(ctx)
 	}
 	return classify("hand the node over", err)
+}
+
+// compact is JSON as a node keeps it.
+func compact(text []byte) ([]byte, error) {
+	var b bytes.Buffer
+	err := json.Compact(&b, text)
+	return b.Bytes(), err
 }
 
 // orZero is what *t is, or the time that never is for NULL.

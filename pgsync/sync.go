@@ -35,6 +35,7 @@ type Config struct {
 	Place   string // names this process's boot and data directory; two nodes at one place are one
 	Version string // of picloud, for the fleet view
 	Migrate bool   // bring the schema up to date when that is needed
+	Notify  bool   // tell other nodes when events have been copied
 
 	Health  func() string // for the fleet view; nil: "ok"
 	Timeout time.Duration // of a statement, and of connecting; default 30 s

@@ -19,6 +19,9 @@ func (s *Sync) Take(ctx context.Context, batch []picloud.Record, upTo uint64) er
 		c := collect(batch)
 		s.queueEvents(b, c.events)
 		s.queueRows(b, c)
+		if s.cfg.Notify && len(c.events) > 0 {
+			b.Queue("SELECT pg_notify($1, $2)", channel(s.cfg.Schema), s.cfg.Local.Node().ID)
+		}
 	})
 }
 

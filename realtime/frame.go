@@ -10,14 +10,21 @@ import (
 )
 
 // frameSize bounds the size of an event's frame.
-func frameSize(e *picloud.Event) int { return len(e.Data) + len(e.Topic) + 6*len(e.Source) + 160 }
+func frameSize(e *picloud.Event) int {
+	return len(e.Data) + len(e.Topic) + 6*(len(e.Source)+len(e.Node)) + 200
+}
 
 // appendFrame encodes an event as a Server-Sent Event: its id, and as data one
-// line with the envelope. Data is compact JSON, which has no line breaks.
+// line with the envelope. Data is compact JSON, which has no line breaks. An
+// event of another node has its id in the envelope: a browser that resumes must
+// name a place in the history of this one.
 func appendFrame(b []byte, e *picloud.Event) []byte {
-	b = append(b, "id: "...)
-	b, _ = e.AppendText(b) // cannot fail
-	b = append(b, "\ndata: {\"topic\":\""...)
+	if e.Node == "" { // the history here knows no others
+		b = append(b, "id: "...)
+		b, _ = e.AppendText(b) // cannot fail
+		b = append(b, '\n')
+	}
+	b = append(b, "data: {\"topic\":\""...)
 	b = append(b, e.Topic...) // the letters of a topic need no escaping
 	b = append(b, "\",\"data\":"...)
 	b = append(b, e.Data...)
@@ -25,6 +32,13 @@ func appendFrame(b []byte, e *picloud.Event) []byte {
 	b = e.PublishedAt.AppendFormat(b, picloud.TimeLayout)
 	b = append(b, "\",\"source\":"...)
 	b = appendJSONText(b, e.Source)
+	if e.Node != "" {
+		b = append(b, ",\"node\":"...)
+		b = appendJSONText(b, e.Node)
+		b = append(b, ",\"id\":\""...)
+		b, _ = e.AppendText(b) // cannot fail
+		b = append(b, '"')
+	}
 	return append(b, "}\n\n"...)
 }
 

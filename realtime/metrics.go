@@ -13,6 +13,7 @@ type hubMetrics struct {
 	resets     *metrics.Counter
 	cut        *metrics.Counter
 	full       *metrics.Counter
+	relayed    *metrics.Counter
 }
 
 func (h *Hub) register(set *metrics.Set) {
@@ -25,6 +26,7 @@ func (h *Hub) register(set *metrics.Set) {
 		resets:     set.GetOrCreateCounter("picloud_sse_resets_total"),
 		cut:        set.GetOrCreateCounter("picloud_sse_cut_total"),
 		full:       set.GetOrCreateCounter("picloud_sse_refused_total"),
+		relayed:    set.GetOrCreateCounter("picloud_cluster_relayed_total"),
 	}
 	set.GetOrCreateGauge("picloud_sse_subscribers", func() float64 { return float64(h.Stats().Subscribers) })
 	set.GetOrCreateGauge("picloud_sse_rings", func() float64 { return float64(h.Stats().Rings) })

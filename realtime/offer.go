@@ -55,7 +55,7 @@ func (s *shard) offerOne(sub *subscriber, v *view) {
 		s.behind(sub)
 		return
 	}
-	for c.next < v.end() && v.at(c.next).seq <= sub.cursor {
+	for c.next < v.end() && v.at(c.next).passed(sub.cursor) {
 		c.next++ // came by replay already
 	}
 	for c.next < v.end() {
@@ -80,7 +80,7 @@ func (s *shard) offerOne(sub *subscriber, v *view) {
 		}
 		s.hub.metrics.deliveries.Add(int(to - c.next + 1)) // #nosec G115 -- a count
 		c.next = to + 1
-		sub.cursor = n.seq
+		sub.cursor = max(sub.cursor, n.seq)
 	}
 }
 
@@ -96,7 +96,7 @@ func (s *shard) block(sub *subscriber, v *view, b []byte, sent int) {
 			break // has not been begun
 		}
 		c.next++
-		sub.cursor = e.seq
+		sub.cursor = max(sub.cursor, e.seq)
 		done++
 		if int(e.end-start) > sent {
 			sub.rest = b[sent : e.end-start] // shares the chunk, which does not change
@@ -122,14 +122,14 @@ func (s *shard) offerMany(sub *subscriber) {
 			return
 		}
 		for k := c.next; k < v.end() && v.at(k).seq <= bound; k++ {
-			if v.at(k).seq <= sub.cursor {
+			if v.at(k).passed(sub.cursor) {
 				c.next = k + 1
 				continue
 			}
 			s.merge = append(s.merge, merged{entry: v.at(k), cursor: i, index: k})
 		}
 	}
-	slices.SortFunc(s.merge, func(a, b merged) int { return cmp.Compare(a.entry.seq, b.entry.seq) })
+	slices.SortStableFunc(s.merge, func(a, b merged) int { return cmp.Compare(a.entry.seq, b.entry.seq) })
 	for len(s.merge) > 0 && !sub.blocked {
 		s.scratch = s.scratch[:0]
 		n := 0
@@ -164,7 +164,7 @@ func (s *shard) writeMerged(sub *subscriber, entries []merged) bool {
 		e := entries[i].entry
 		begun += int(e.end - e.start)
 		sub.cursors[entries[i].cursor].next = entries[i].index + 1
-		sub.cursor = e.seq
+		sub.cursor = max(sub.cursor, e.seq)
 		s.hub.metrics.deliveries.Inc()
 	}
 	if sent < len(s.scratch) {

@@ -33,12 +33,18 @@ type ring struct {
 	acked   []uint64 // index up to which each shard has offered entries to its subscribers
 }
 
-// entry is one frame.
+// entry is one frame. One of another node has no sequence here: it takes that of
+// the entry before it, and stays behind it.
 type entry struct {
 	seq        uint64
 	chunk      []byte // the whole chunk as far as it went
 	start, end int32
+	relayed    bool // from another node
 }
+
+// passed reports whether a subscriber who has everything up to a sequence has
+// the entry too. Entries of other nodes are never replayed.
+func (e *entry) passed(cursor uint64) bool { return !e.relayed && e.seq <= cursor }
 
 func newRing(h *Hub, topic string, last uint64) *ring {
 	return &ring{topic: topic, retain: h.retain, members: make([]atomic.Int32, h.cfg.Shards), acked: make([]uint64, h.cfg.Shards), evicted: last}
@@ -53,9 +59,15 @@ func (r *ring) add(e *picloud.Event) {
 	if cap(r.chunk)-len(r.chunk) < need {
 		r.chunk = make([]byte, 0, max(need, min(chunkSize, max(1024, 2*cap(r.chunk)))))
 	}
-	start := len(r.chunk)
+	start, seq := len(r.chunk), e.Seq
+	if e.Node != "" {
+		seq = r.evicted
+		if n := len(r.entries); n > 0 {
+			seq = r.entries[n-1].seq
+		}
+	}
 	r.chunk = appendFrame(r.chunk, e)
-	r.entries = append(r.entries, entry{seq: e.Seq, chunk: slices.Clip(r.chunk), start: int32(start), end: int32(len(r.chunk))}) // #nosec G115 -- chunks are small
+	r.entries = append(r.entries, entry{seq: seq, relayed: e.Node != "", chunk: slices.Clip(r.chunk), start: int32(start), end: int32(len(r.chunk))}) // #nosec G115 -- chunks are small
 	r.bytes += len(r.chunk) - start
 	r.trim()
 }

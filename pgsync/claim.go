@@ -108,7 +108,7 @@ func (s *Sync) claimIn(ctx context.Context, tx pgx.Tx, known []string) (uint64, 
 		s.log.Warn("the journal is not the one that was copied: going on where the two part", slog.Uint64("copied", r.lsn), slog.Uint64("from", lsn))
 	}
 	if last := s.cfg.Local.LastLSN(); lsn > last {
-		return 0, fmt.Errorf("Postgres has %d records of this node, its journal only %d: the card was set back to an older state; stop the node and run 'picloud node new-epoch'", lsn, last) //nolint:staticcheck // a name
+		return 0, fmt.Errorf("Postgres has %d records of this node, its journal only %d: the card was set back to an older state; stop the node and run 'picloud node take-over'", lsn, last) //nolint:staticcheck // a name
 	}
 	_, err = tx.Exec(ctx, s.q(`UPDATE @nodes SET name = $2, version = $3, epoch = $4, incarnation = $5, lsn = $6, session = $7,
 		session_open = true, place = $8, last_seen = now(), recovery = $9 WHERE id = $1`),

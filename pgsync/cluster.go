@@ -69,7 +69,7 @@ func (c *Cluster) Run(ctx context.Context) error {
 		began := c.cfg.Now()
 		err := c.listen(ctx)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // it ended because it was told to
 		}
 		if text := err.Error(); text != last {
 			c.log.Warn("events of other nodes are not coming", slog.Any("err", err))
@@ -185,6 +185,7 @@ func (c *Cluster) look(ctx context.Context, conn *pgx.Conn) (more bool, err erro
 // lookFirst finds out where the other nodes are, and brings what has come to the
 // database since this node was started: the database may have been away.
 func (c *Cluster) lookFirst(ctx context.Context, conn *pgx.Conn) error {
+	since := min(liveFor, c.cfg.Now().Sub(c.began))
 	tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}) // both from one snapshot
 	if err != nil {
 		return classify("look at the other nodes", err)
@@ -195,7 +196,6 @@ func (c *Cluster) lookFirst(ctx context.Context, conn *pgx.Conn) error {
 		return err
 	}
 	if apps, topics := c.relay.Listened(); len(topics) > 0 {
-		since := min(liveFor, c.cfg.Now().Sub(c.began))
 		events, _, err := c.events(ctx, conn, fmt.Sprintf("SELECT %s FROM @events e WHERE e.node_id <> $4 AND %s", eventColumns, listenedLately),
 			apps, topics, since.Seconds(), c.cfg.Local.Node().ID)
 		if err != nil {

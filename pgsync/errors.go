@@ -13,7 +13,7 @@ import (
 // and finds out when it was done.
 var (
 	errURL   = errors.New("the database URL cannot be understood; write it as postgres://user:password@host:5432/database?sslmode=verify-full")
-	errTaken = errors.New("another process has taken over this node in Postgres; if two cards are copies of each other, give one a new identity: stop it and run 'picloud node new-identity'")
+	errTaken = errors.New("another process has taken over this node in Postgres; if two cards are copies of each other, stop this one and run 'picloud node new-identity', or 'picloud node take-over' if the other is not wanted")
 )
 
 // permanentError is an error of one record, which trying again will not mend.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/dispatch"
 	"github.com/picloud/picloud/pgsync"
 	"github.com/picloud/picloud/pgsync/pgtest"
@@ -50,10 +51,10 @@ func TestClonedCardIsToldApart(t *testing.T) {
 	n.drained(t)
 	twin := start(t, copied1, url)
 	twin.publish(t, "a", `"twin"`)
-	twin.until(t, "the copy is refused", waiting("new identity"))
+	twin.until(t, "the copy is refused", waiting("new-identity"))
 	n.publish(t, "a", `"original goes on"`)
 	n.drained(t)
-	twin.until(t, "the copy stays refused", waiting("new identity"))
+	twin.until(t, "the copy stays refused", waiting("new-identity"))
 	same(t, copied(t, url), published(t, n, "a"))
 }
 
@@ -154,6 +155,51 @@ func TestCardSetBackIsRefused(t *testing.T) {
 	n.publish(t, "a", `"other"`, `"than before"`, `"at the same place"`)
 	n.until(t, "it is refused", waiting("another process has taken over"))
 	same(t, copied(t, url), want)
+	n.stop()
+	if _, err := store.TakeOver(image); err != nil {
+		t.Fatal(err)
+	}
+	n = start(t, image, url)
+	n.drained(t)
+	now := published(t, n, "a")
+	want = append(want, now[1:]...) // the first is what both have
+	got := copied(t, url)
+	sortLines(got)
+	sortLines(want)
+	same(t, got, want)
+}
+
+// A copy that is to live beside the original becomes a node of its own, with all
+// it has.
+func TestCopyBecomesANodeOfItsOwn(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	dir := t.TempDir()
+	n := start(t, dir, url)
+	if _, err := n.CreateTopic(t.Context(), picloud.Topic{App: "default", Name: "a"}); err != nil {
+		t.Fatal(err)
+	}
+	n.publish(t, "a", `1`)
+	n.drained(t)
+	n.stop()
+	image := clone(t, dir)
+	if _, err := store.NewIdentity(image); err != nil {
+		t.Fatal(err)
+	}
+	n, twin := start(t, dir, url), start(t, image, url)
+	n.publish(t, "a", `"original"`)
+	twin.publish(t, "a", `"twin"`)
+	n.drained(t)
+	twin.drained(t)
+	if twin.Health().Degraded || twin.Node().ID == n.Node().ID {
+		t.Errorf("the twin is %+v, %+v", twin.Node(), twin.Health())
+	}
+	same(t, pgtest.Query(t, url, "SELECT count(*) FROM picloud.topics"), []string{"2"})
+	want := append(published(t, n, "a"), published(t, twin, "a")...)
+	got := copied(t, url)
+	sortLines(got)
+	sortLines(want)
+	same(t, got, want)
 }
 
 // A journal that was lost begins another epoch: nothing is skipped because its

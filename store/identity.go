@@ -46,6 +46,9 @@ type fork struct {
 	// Open is true until the journal has been opened: only then it is known
 	// where the epoch ended.
 	Open bool `json:"open,omitempty"`
+	// Copied is true for a card that another has gone on without: what both
+	// have in common is what this one knows to be in the central copy.
+	Copied bool `json:"copied,omitempty"`
 }
 
 // maxForks bounds what is remembered of earlier epochs.
@@ -89,11 +92,16 @@ func (id *identity) renewEpoch() {
 
 // settleForks notes where epochs ended that were renewed without the journal at
 // hand, and reports whether there were any.
-func (id *identity) settleForks(last journal.LSN) bool {
+func (id *identity) settleForks(last journal.LSN, copied uint64) bool {
 	forked := false
 	for i := range id.Forks {
-		if f := &id.Forks[i]; f.Open {
-			f.LSN, f.Open, forked = uint64(last), false, true
+		f := &id.Forks[i]
+		if !f.Open {
+			continue
+		}
+		f.LSN, f.Open, forked = uint64(last), false, true
+		if f.Copied {
+			f.LSN = min(f.LSN, copied)
 		}
 	}
 	return forked

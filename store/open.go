@@ -371,7 +371,7 @@ func (s *Store) settle(r *recovery, known bool) error {
 	if s.readOnly {
 		return nil
 	}
-	forked := s.ident.settleForks(r.journal.Last)
+	forked := s.ident.settleForks(r.journal.Last, s.Cursor(picloud.Central).LSN)
 	if forked {
 		s.cursors.limit(uint64(r.journal.Last))
 	}

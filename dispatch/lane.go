@@ -168,7 +168,7 @@ func (l *Lane) work(ctx context.Context) error {
 		}
 		if len(batch) > 0 {
 			l.setState(StateDraining)
-			if err := l.take(ctx, batch, reader.Passed()); err != nil {
+			if err := l.drain(ctx, batch, reader.Passed()); err != nil {
 				return err
 			}
 		}
@@ -186,6 +186,28 @@ func (l *Lane) work(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// politeness bounds how long a lane that catches up steps aside after a batch.
+const politeness = 20 * time.Millisecond
+
+// drain hands over what there is. While it catches up and others write to the
+// journal, it works for half of the time: a backlog must not hold up what goes
+// on now.
+func (l *Lane) drain(ctx context.Context, batch []picloud.Record, upTo uint64) error {
+	began, newest := time.Now(), l.cfg.Journal.LastLSN()
+	if err := l.take(ctx, batch, upTo); err != nil {
+		return err
+	}
+	now := l.cfg.Journal.LastLSN()
+	if now == newest || now-upTo < uint64(l.cfg.MaxRecords) { // #nosec G115 -- positive
+		return nil
+	}
+	select {
+	case <-time.After(min(time.Since(began), politeness)):
+	case <-ctx.Done():
+	}
+	return nil
 }
 
 // open begins to read after a record. What the journal has dropped is skipped.

@@ -51,7 +51,7 @@ func NewCluster(cfg Config, relay Relay) *Cluster {
 // Intervals of a Cluster.
 const (
 	pollEvery    = 5 * time.Second       // in case a notification was lost
-	settleFor    = 10 * time.Millisecond // one look for many notifications
+	lookEvery    = 10 * time.Millisecond // at most: one look for many notifications
 	clusterPage  = 1000                  // events of one look
 	clusterRetry = 10 * time.Second      // longest pause after an error
 	liveFor      = time.Hour             // what came to the database longer ago is not live any more
@@ -121,18 +121,16 @@ func (c *Cluster) listen(ctx context.Context) error {
 func (c *Cluster) wait(ctx context.Context, conn *pgx.Conn) error {
 	waitCtx, cancel := context.WithTimeout(ctx, pollEvery)
 	defer cancel()
+	looked := time.Now()
 	_, err := conn.WaitForNotification(waitCtx)
-	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-		return nil
-	}
-	for err == nil { // others that are under way already
+	for err == nil && time.Since(looked) < lookEvery { // others are under way already
 		var settle context.CancelFunc
-		waitCtx, settle = context.WithTimeout(ctx, settleFor)
+		waitCtx, settle = context.WithDeadline(ctx, looked.Add(lookEvery))
 		_, err = conn.WaitForNotification(waitCtx)
 		settle()
-		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-			return nil
-		}
+	}
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		return nil
 	}
 	return classify("wait for events of other nodes", err)
 }

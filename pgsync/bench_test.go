@@ -235,6 +235,7 @@ func (f relayFunc) Relay(events []picloud.Event) {
 		f(events)
 	}
 }
+
 func (relayFunc) Listened() (apps, topics []string) { return []string{"default"}, []string{"weather"} }
 
 func reportQuantiles(b *testing.B, took []time.Duration) {

@@ -16,7 +16,17 @@ type Event struct {
 	Source      string    // who published: "key:ab12cd34ef", "local", "spool", "system"
 	Durability  Durability
 	Node        string    // the node it was published on; empty: this one
+	Stamp       *Stamp    // nil: PublishedAt can be believed
 	CentralAt   time.Time // when it was known to be in Postgres, at the latest; zero: it is not
+}
+
+// Stamp says that an event was stamped by a clock that could not be believed:
+// one of a board without a battery, before it has learnt the time. All times of
+// one start of the board are wrong by the same, which is known once the clock is
+// right: by how much Started is.
+type Stamp struct {
+	Boot    string    // names that start of the board
+	Started time.Time // when that was, by the same clock
 }
 
 // TimeLayout is how PublishedAt is written everywhere: RFC 3339 in UTC with

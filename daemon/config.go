@@ -48,6 +48,7 @@ type Config struct {
 	DatabaseSchema  string
 	DatabaseMigrate bool
 	Cluster         string // "off" or "postgres"
+	Clock           string // "auto", "kernel" or "trusted"
 
 	Spool          string // empty: Data/spool; "off": none
 	TrustedProxies []netip.Prefix
@@ -146,6 +147,7 @@ var Settings = []Setting{
 	{"database.schema", "PICLOUD_DATABASE_SCHEMA", "", pgsync.DefaultSchema, "Schema of its tables.", false, text(func(c *Config) *string { return &c.DatabaseSchema })},
 	{"database.migrate", "PICLOUD_DATABASE_MIGRATE", "", "true", "Whether the node may bring the tables up to date; false leaves that to 'picloud migrate up'.", false, yesNo(func(c *Config) *bool { return &c.DatabaseMigrate })},
 
+	{"clock", "PICLOUD_CLOCK", "", clockAuto, "Whether events published before the board knows the time are marked: auto, when it is a board without a battery for its clock and until the kernel says that it is synchronised; kernel, whatever it is; trusted, never.", false, oneOf(func(c *Config) *string { return &c.Clock }, clockAuto, clockKernel, clockTrusted)},
 	{"cluster", "PICLOUD_CLUSTER", "", "off", "postgres: subscribers here hear, live, what other nodes of the same database publish to the same app and topic; off: only this node.", false, oneOf(func(c *Config) *string { return &c.Cluster }, "off", "postgres")},
 
 	{"spool", "PICLOUD_SPOOL", "", "", "Folder for dropped files. Default: spool in the data directory; off: none.", false, text(func(c *Config) *string { return &c.Spool })},

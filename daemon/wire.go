@@ -77,7 +77,7 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 func (c Config) StoreConfig() store.Config {
 	sc := store.Config{
 		Dir: c.Data, NodeName: c.Name, Retention: c.Retention, JournalBytes: c.JournalBytes, ReserveBytes: c.ReserveBytes,
-		WearBudget: c.WearBudget, SegmentSize: c.SegmentBytes, CheckpointBytes: c.CheckpointBytes, Intake: c.Intake,
+		WearBudget: c.WearBudget, SegmentSize: c.SegmentBytes, CheckpointBytes: c.CheckpointBytes, Intake: c.Intake, Clock: boardClock(c.Clock),
 	}
 	if c.HasDatabase() {
 		sc.Owed = []string{picloud.Central}

@@ -119,6 +119,7 @@ type Event struct {
 	PublishedAt Time            `json:"published_at"`
 	Source      string          `json:"source"`
 	Durability  string          `json:"durability"`
+	Clock       string          `json:"clock,omitempty"`      // "unsynced": published_at was stamped by a clock that could not be believed
 	CentralAt   *Time           `json:"central_at,omitempty"` // when it had reached Postgres, at the latest
 }
 

@@ -195,6 +195,9 @@ func eventBody(e *picloud.Event) Event {
 		ID: e.Position.String(), Topic: e.Topic, Data: e.Data, PublishedAt: Time{e.PublishedAt},
 		Source: e.Source, Durability: string(e.Durability),
 	}
+	if e.Stamp != nil {
+		b.Clock = "unsynced"
+	}
 	if !e.CentralAt.IsZero() {
 		b.CentralAt = &Time{e.CentralAt}
 	}

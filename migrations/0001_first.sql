@@ -142,10 +142,14 @@ CREATE TABLE events (
 	data         jsonb NOT NULL,
 	source       text NOT NULL,
 	published_at timestamptz NOT NULL,
+	clock        text NOT NULL DEFAULT 'synced' CHECK (clock IN ('synced', 'unsynced', 'corrected')),
+	boot         text,
+	board_started_at timestamptz,
 	received_at  timestamptz NOT NULL DEFAULT now(),
 	PRIMARY KEY (node_id, epoch, lsn, received_at)
 ) PARTITION BY RANGE (received_at);
 CREATE INDEX events_by_topic ON events (app, topic, published_at);
+CREATE INDEX events_uncorrected ON events (node_id, boot) WHERE clock = 'unsynced';
 CREATE INDEX events_by_arrival ON events USING brin (received_at);
 CREATE TABLE events_default PARTITION OF events DEFAULT;
 COMMENT ON TABLE events IS 'Everything that was published, in partitions by the month in which it came here';
@@ -158,6 +162,9 @@ COMMENT ON COLUMN events.seq IS 'Its place in the history of the app on that nod
 COMMENT ON COLUMN events.data IS 'What was published';
 COMMENT ON COLUMN events.source IS 'Who published it';
 COMMENT ON COLUMN events.published_at IS 'When, by the clock of the node';
+COMMENT ON COLUMN events.clock IS 'synced; unsynced: published_at is that of a board that did not know the time; corrected: it was, and has been put right';
+COMMENT ON COLUMN events.boot IS 'Which start of the board, when it did not know the time';
+COMMENT ON COLUMN events.board_started_at IS 'When that start was, by the clock that was wrong';
 COMMENT ON COLUMN events.received_at IS 'When it came here, by the clock of the database';
 
 CREATE TABLE purges (

@@ -11,10 +11,11 @@ import (
 // collected is a batch, sorted by where it goes. Of several changes of one
 // thing the last one counts: they become visible together.
 type collected struct {
-	events []picloud.Record
-	last   map[thing]picloud.Record
-	order  []thing
-	purges []picloud.Record // deletions that take events with them
+	events  []picloud.Record
+	stamped []picloud.Record // events whose clock could not be believed
+	last    map[thing]picloud.Record
+	order   []thing
+	purges  []picloud.Record // deletions that take events with them
 }
 
 type thing struct {
@@ -26,7 +27,11 @@ func collect(batch []picloud.Record) *collected {
 	c := &collected{last: map[thing]picloud.Record{}}
 	for _, r := range batch {
 		if r.Event != nil {
-			c.events = append(c.events, r)
+			if r.Event.Stamp == nil {
+				c.events = append(c.events, r)
+			} else {
+				c.stamped = append(c.stamped, r)
+			}
 			continue
 		}
 		ch := r.Change
@@ -72,6 +77,7 @@ func (s *Sync) queueDelete(b *pgx.Batch, node string, t thing) {
 		b.Queue(s.q("DELETE FROM @topics WHERE node_id = $1 AND app = $2 AND name = $3"), node, t.app, t.name)
 	case picloud.ChangeAPIKey:
 		b.Queue(s.q("DELETE FROM @api_keys WHERE node_id = $1 AND id = $2"), node, t.name)
+	case picloud.ChangeClock: // nobody will ever know: the events stay as they are
 	case picloud.ChangeSigningKey:
 		b.Queue(s.q("DELETE FROM @app_secrets WHERE node_id = $1 AND app = $2 AND key_id = $3"), node, t.app, t.name)
 	}
@@ -111,6 +117,9 @@ func (s *Sync) queuePut(b *pgx.Batch, node string, r *picloud.Record) {
 			node, v.ID, v.Label, app, scopes, v.Hash[:], v.CreatedAt, orNull(v.ExpiresAt), orNull(v.LastUsedAt))
 	case picloud.SigningKey:
 		s.queueSigningKey(b, node, &v)
+	case time.Time:
+		b.Queue(s.q(`UPDATE @events SET published_at = published_at + ($3 - board_started_at), clock = 'corrected'
+			WHERE node_id = $1 AND clock = 'unsynced' AND boot = $2`), node, r.Change.Name, v)
 	}
 }
 

@@ -18,8 +18,9 @@ func (s *Sync) Take(ctx context.Context, batch []picloud.Record, upTo uint64) er
 	return s.write(ctx, "copy records", upTo, func(b *pgx.Batch) {
 		c := collect(batch)
 		s.queueEvents(b, c.events)
+		s.queueStamped(b, c.stamped)
 		s.queueRows(b, c)
-		if s.cfg.Notify && len(c.events) > 0 {
+		if s.cfg.Notify && len(c.events)+len(c.stamped) > 0 {
 			b.Queue("SELECT pg_notify($1, $2)", channel(s.cfg.Schema), s.cfg.Local.Node().ID)
 		}
 	})
@@ -69,6 +70,17 @@ func (s *Sync) queueEvents(b *pgx.Batch, events []picloud.Record) {
 		SELECT $1, $2, lsn, app, topic, seq, data::jsonb, source, timestamptz 'epoch' + at * interval '1 microsecond'
 		FROM unnest($3::bigint[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::text[], $9::bigint[]) AS e (lsn, app, topic, seq, data, source, at)`),
 		s.cfg.Local.Node().ID, events[0].Event.Epoch.String(), lsn, app, topic, seq, data, source, at)
+}
+
+// queueStamped inserts events whose time has to be corrected later. They are
+// few: a board learns the time soon after it has started.
+func (s *Sync) queueStamped(b *pgx.Batch, events []picloud.Record) {
+	for i := range events {
+		e := events[i].Event
+		b.Queue(s.q(`INSERT INTO @events (node_id, epoch, lsn, app, topic, seq, data, source, published_at, clock, boot, board_started_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7::text::jsonb, $8, $9, 'unsynced', $10, $11)`),
+			s.cfg.Local.Node().ID, e.Epoch.String(), int64(events[i].LSN), e.App, e.Topic, int64(e.Seq), string(e.Data), e.Source, e.PublishedAt, e.Stamp.Boot, e.Stamp.Started) // #nosec G115 -- counts
+	}
 }
 
 // SetAside keeps a record that the tables do not take where a person finds it.

@@ -32,6 +32,9 @@ func appendFrame(b []byte, e *picloud.Event) []byte {
 	b = e.PublishedAt.AppendFormat(b, picloud.TimeLayout)
 	b = append(b, "\",\"source\":"...)
 	b = appendJSONText(b, e.Source)
+	if e.Stamp != nil {
+		b = append(b, ",\"clock\":\"unsynced\""...)
+	}
 	if e.Node != "" {
 		b = append(b, ",\"node\":"...)
 		b = appendJSONText(b, e.Node)

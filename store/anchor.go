@@ -83,6 +83,7 @@ func (c *catalog) changes() []change {
 	out = appendRows(out, tableTopic, c.topics, same)
 	out = appendRows(out, tableKey, c.keys, same)
 	out = appendRows(out, tableSigning, c.signing, same)
+	out = appendRows(out, tableClock, c.clocks, same)
 	out = appendRows(out, tableNote, c.notes, func(b []byte) any { return b })
 	return appendRows(out, tableFloor, c.floors, same)
 }

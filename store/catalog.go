@@ -18,6 +18,7 @@ type catalog struct {
 	keys    *btree.Map[string, picloud.APIKey]
 	signing *btree.Map[string, picloud.SigningKey] // by app, zero byte, key id
 	notes   *btree.Map[string, []byte]
+	clocks  *btree.Map[string, clockRow]
 	floors  *btree.Map[string, uint64] // by eventKey; of topics that were deleted, or part of whose history was dropped
 }
 
@@ -28,12 +29,13 @@ func newCatalog() *catalog {
 		keys:    new(btree.Map[string, picloud.APIKey]),
 		signing: new(btree.Map[string, picloud.SigningKey]),
 		notes:   new(btree.Map[string, []byte]),
+		clocks:  new(btree.Map[string, clockRow]),
 		floors:  new(btree.Map[string, uint64]),
 	}
 }
 
 func (c *catalog) copy() *catalog {
-	return &catalog{apps: c.apps.Copy(), topics: c.topics.Copy(), keys: c.keys.Copy(), signing: c.signing.Copy(), notes: c.notes.Copy(), floors: c.floors.Copy()}
+	return &catalog{apps: c.apps.Copy(), topics: c.topics.Copy(), keys: c.keys.Copy(), signing: c.signing.Copy(), notes: c.notes.Copy(), clocks: c.clocks.Copy(), floors: c.floors.Copy()}
 }
 
 // appRow is an app as it is kept. Born is the sequence of the name's history at
@@ -78,6 +80,8 @@ func (c *catalog) apply(ch change, seq func(app string) *sequence) error {
 		return applyRow(c.floors, key, ch.value)
 	case tableNote:
 		return applyRow(c.notes, key, ch.value)
+	case tableClock:
+		return applyRow(c.clocks, key, ch.value)
 	case tableSequence, tableIdem, tableAnchor, tableCursor:
 	}
 	return nil

@@ -23,6 +23,9 @@ func (s *Store) untilDue() time.Duration {
 	if !s.commit.dirtySince.IsZero() && s.commit.checkpointing == nil {
 		d = min(d, max(s.cfg.CheckpointAfter-time.Since(s.commit.dirtySince), time.Until(s.commit.retryAt)))
 	}
+	if s.clockWaits() {
+		d = min(d, clockEvery-time.Since(s.commit.clock.checked))
+	}
 	return max(d, time.Millisecond)
 }
 
@@ -32,6 +35,9 @@ func (s *Store) chores() error {
 		if err := s.sync(); err != nil {
 			return err
 		}
+	}
+	if err := s.watchClock(); err != nil {
+		return err
 	}
 	if s.checkpointDue() {
 		return s.beginCheckpoint()

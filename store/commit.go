@@ -30,6 +30,7 @@ type committer struct {
 	reaching      journal.LSN // by the checkpoint under way
 	reached       journal.LSN // by state.db
 	writtenBytes  int64       // to the journal since the last checkpoint began
+	clock         clockWatch
 	stopLSN       journal.LSN // of the record that says the node stopped in good order; 0: none
 }
 
@@ -111,9 +112,12 @@ func (s *Store) drain() error {
 func (s *Store) serve(c *command) error {
 	for c != nil {
 		g := s.commit.group
-		g.begin(s.catalog.Load(), micros(s.cfg.Now()))
+		s.beginGroup(g)
 		s.look()
 		s.gather(g, c)
+		if err := s.stageClock(g); err != nil {
+			return err
+		}
 		s.keyUse.stage(s, g)
 		s.cursors.stage(s, g)
 		if err := s.commitGroup(g); err != nil {

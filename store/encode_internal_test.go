@@ -36,6 +36,7 @@ func TestEncodingsAreThoseOnTheDisk(t *testing.T) {
 		{"floor, sequence or anchor", uint64(300)},
 		{"idempotency key", idemRow{Print: fingerprint{1}, First: 9, Count: 2, At: at.UnixMicro(), Source: "key:k"}},
 		{"cursor", cursorRow{LSN: 70, Marks: []mark{{LSN: 60, At: 5}, {LSN: 70, At: at.UnixMicro()}}}},
+		{"clock", clockRow{Started: at}},
 		{"checkpoint", checkpointMeta{Version: stateVersion}},
 	}
 	var out strings.Builder
@@ -52,6 +53,8 @@ func TestEncodingsAreThoseOnTheDisk(t *testing.T) {
 	}
 	event := eventBody{source: "key:k", idem: "i", print: fingerprint{5}, count: 2, data: []byte(`{"n":1}`)}
 	fmt.Fprintf(&out, "event\n  %s\n", hex.EncodeToString(event.append(nil)))
+	stamped := eventBody{stamp: &picloud.Stamp{Boot: "b", Started: at}, source: "local", data: []byte("1")}
+	fmt.Fprintf(&out, "event stamped by a clock that could not be believed\n  %s\n", hex.EncodeToString(stamped.append(nil)))
 	fmt.Fprintf(&out, "row put\n  %s\n", hex.EncodeToString(change{table: tableApp, key: []byte("shop"), value: []byte("v")}.append(nil)))
 	fmt.Fprintf(&out, "row deleted\n  %s\n", hex.EncodeToString(change{table: tableApp, key: []byte("shop")}.append(nil)))
 
@@ -75,6 +78,7 @@ func TestEncodingsAreThoseOnTheDisk(t *testing.T) {
 func FuzzRecordBodies(f *testing.F) {
 	f.Add([]byte("shop\x00a/b"), (&eventBody{source: "s", idem: "i", count: 1, data: []byte("1")}).append(nil))
 	f.Add([]byte("shop\x00t"), (&eventBody{data: []byte("null")}).append(nil))
+	f.Add([]byte("shop\x00t"), (&eventBody{stamp: &picloud.Stamp{Boot: "b"}, data: []byte("null")}).append(nil))
 	f.Add([]byte{}, change{table: tableTopic, key: []byte("k"), value: []byte("v")}.append(nil))
 	f.Add([]byte{}, change{table: tableTopic, key: []byte("k")}.append(nil))
 	f.Fuzz(func(t *testing.T, key, body []byte) {

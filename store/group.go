@@ -9,9 +9,10 @@ import (
 
 // group is what one commit takes along. One is reused for all commits.
 type group struct {
-	at       int64    // the time of everything in it, microseconds
-	catalog  *catalog // with what was staged
-	changed  bool     // the catalog differs from the committed one
+	at       int64          // the time of everything in it, microseconds
+	stamp    *picloud.Stamp // nil: that time can be believed
+	catalog  *catalog       // with what was staged
+	changed  bool           // the catalog differs from the committed one
 	records  []journal.Record
 	changes  []change
 	notices  []notice

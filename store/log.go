@@ -113,6 +113,18 @@ func changeOf(row change) (*picloud.Change, error) {
 	case tableSigning:
 		c.Kind = picloud.ChangeSigningKey
 		return decodeInto[picloud.SigningKey](c, row.value)
+	case tableClock:
+		c.Kind, c.App, c.Name = picloud.ChangeClock, "", key
+		var r clockRow
+		if row.value != nil {
+			if err := cborDecode(row.value, &r); err != nil {
+				return nil, err
+			}
+		}
+		if !r.Started.IsZero() {
+			c.Value = r.Started.UTC()
+		}
+		return c, nil
 	case tableFloor, tableSequence, tableIdem, tableAnchor, tableCursor, tableNote:
 	}
 	return nil, nil //nolint:nilnil // a row that concerns the node alone is no change, and no fault

@@ -95,6 +95,7 @@ func (s *Store) open() error {
 		return err
 	}
 	s.openShared()
+	s.openClock()
 	s.log.Info("store opened", slog.Int("records", r.records), slog.Duration("took", time.Since(r.began)), slog.Bool("clean", r.clean), slog.Uint64("lsn", uint64(r.journal.Last)))
 	return nil
 }

@@ -71,7 +71,7 @@ func (s *Store) stagePublication(g *group, c *command) (hard bool, err error) {
 			durability, hard = picloud.DurabilityLocal, true
 		}
 		row.sequence.last++
-		body := eventBody{source: source, data: d.Data}
+		body := eventBody{source: source, stamp: g.stamp, data: d.Data}
 		if i == 0 && p.IdempotencyKey != "" {
 			body.idem, body.print, body.count = p.IdempotencyKey, c.print, len(p.Drafts)
 			g.changes = append(g.changes, idemChange(p.App, row.sequence.last, g.at, &body))
@@ -82,7 +82,7 @@ func (s *Store) stagePublication(g *group, c *command) (hard bool, err error) {
 		})
 		c.events[i] = picloud.Event{
 			Position: picloud.Position{Epoch: s.ident.epoch, Seq: row.sequence.last},
-			App:      p.App, Topic: d.Topic, Data: d.Data, PublishedAt: at, Source: source, Durability: durability,
+			App:      p.App, Topic: d.Topic, Data: d.Data, PublishedAt: at, Source: source, Durability: durability, Stamp: g.stamp,
 		}
 	}
 	g.touch(row.sequence)

@@ -18,8 +18,11 @@ const (
 	kindStop   uint8 = 3 // the node stopped in good order; nothing was in flight
 )
 
-// eventVersion begins the body of every event record.
-const eventVersion = 1
+// What begins the body of every event record.
+const (
+	eventVersion = 1
+	eventStamped = 2 // a stamp follows: the clock could not be believed
+)
 
 var errRecord = errors.New("malformed record")
 
@@ -40,7 +43,9 @@ func splitEventKey(key []byte) (app, topic string, err error) {
 
 // eventBody is what an event record holds beside its head. The layout:
 //
-//	version u8 · source (uvarint length, bytes)
+//	version u8
+//	· in version 2: boot (uvarint length, bytes), started i64 (µs, little endian)
+//	· source (uvarint length, bytes)
 //	· idempotency key (uvarint length, bytes; length 0: none)
 //	· with a key: fingerprint 16 bytes, number of events of the publication uvarint
 //	· data
@@ -48,6 +53,7 @@ func splitEventKey(key []byte) (app, topic string, err error) {
 // Only the first event of a publication carries its idempotency key, so that
 // the key and all the events it stands for survive together or not at all.
 type eventBody struct {
+	stamp  *picloud.Stamp
 	source string
 	idem   string
 	print  fingerprint
@@ -56,7 +62,13 @@ type eventBody struct {
 }
 
 func (e *eventBody) append(b []byte) []byte {
-	b = append(b, eventVersion)
+	if e.stamp == nil {
+		b = append(b, eventVersion)
+	} else {
+		b = append(b, eventStamped)
+		b = appendText(b, e.stamp.Boot)
+		b = binary.LittleEndian.AppendUint64(b, uint64(micros(e.stamp.Started))) // #nosec G115 -- two's complement there and back
+	}
 	b = appendText(b, e.source)
 	b = appendText(b, e.idem)
 	if e.idem != "" {
@@ -69,11 +81,20 @@ func (e *eventBody) append(b []byte) []byte {
 // parseEventBody reads what append wrote. The data shares b's memory.
 func parseEventBody(b []byte) (eventBody, error) {
 	var e eventBody
-	if len(b) == 0 || b[0] != eventVersion {
+	if len(b) == 0 || (b[0] != eventVersion && b[0] != eventStamped) {
 		return e, fmt.Errorf("%w: event of unknown version", errRecord)
 	}
+	stamped := b[0] == eventStamped
 	b = b[1:]
 	var ok bool
+	if stamped {
+		e.stamp = new(picloud.Stamp)
+		if e.stamp.Boot, b, ok = cutText(b); !ok || len(b) < 8 {
+			return e, errRecord
+		}
+		e.stamp.Started = fromMicros(int64(binary.LittleEndian.Uint64(b))) // #nosec G115 -- as above
+		b = b[8:]
+	}
 	if e.source, b, ok = cutText(b); !ok {
 		return e, errRecord
 	}
@@ -153,6 +174,7 @@ func parseEvent(epoch picloud.Epoch, r *journal.Record) (picloud.Event, error) {
 		Data:        bytes.Clone(body.data),
 		PublishedAt: fromMicros(r.At),
 		Source:      body.source,
+		Stamp:       body.stamp,
 	}, nil
 }
 

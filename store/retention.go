@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/journal"
@@ -34,18 +35,25 @@ func (s *Store) floor(c *catalog, row *appRow, topic string) (uint64, error) {
 		if sp.LastSeq <= floor {
 			return floor, nil
 		}
-		if sp.LastAt < cutoff {
+		if aged(sp.LastAt, cutoff) {
 			return sp.LastSeq, nil
 		}
 		count += sp.Count
 		size += sp.Bytes
-		if count > limits.MaxEvents || size > limits.MaxBytes || sp.FirstAt < cutoff {
+		if count > limits.MaxEvents || size > limits.MaxBytes || aged(sp.FirstAt, cutoff) {
 			evicted, err := s.boundary(key, sp, count-sp.Count, size-sp.Bytes, limits, cutoff)
 			return max(floor, evicted), err
 		}
 	}
 	return floor, nil
 }
+
+// plausible is when the clock of a board without a battery must at least have
+// been set: what was stamped before has no age that anybody knows.
+var plausible = micros(time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC))
+
+// aged reports whether something is older than a limit of age allows.
+func aged(at, cutoff int64) bool { return at < cutoff && at >= plausible }
 
 // boundary finds the newest event of a span that is over the limits, when count
 // events of size bytes lie above the span. 0: none is.
@@ -60,7 +68,7 @@ func (s *Store) boundary(key []byte, sp *journal.Span, count int, size int64, li
 	for _, e := range slices.Backward(entries) {
 		count++
 		size += int64(e.Size)
-		if count > limits.MaxEvents || size > limits.MaxBytes || e.At < cutoff {
+		if count > limits.MaxEvents || size > limits.MaxBytes || aged(e.At, cutoff) {
 			return e.Seq, nil
 		}
 	}

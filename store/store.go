@@ -31,6 +31,7 @@ type Config struct {
 	NodeName     string      // for people; default: the host name
 	Broadcaster  Broadcaster // may be set later with SetBroadcaster; nil: nobody listens
 	Now          func() time.Time
+	Clock        func() Clock      // what is known of the clock; nil: it is right
 	Logger       *slog.Logger      // nil: discard
 	Metrics      *metrics.Set      // nil: not exported
 	Retention    picloud.Retention // for topics that do not say; default 10 000 events, 7 days, 64 MiB

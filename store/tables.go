@@ -22,13 +22,14 @@ const (
 	tableIdem     table = 7  // day, app, zero byte, idempotency key
 	tableAnchor   table = 8  // empty: where the catalog was last repeated in the journal
 	tableCursor   table = 9  // owner: how far it has come in the journal
+	tableClock    table = 11 // boot: a start of the board whose clock could not be believed at first
 	tableNote     table = 10 // name: what a part of the node wants to find again after a restart
 )
 
 // tableNames lists the tables this version knows, for the check at start.
 var tableNames = map[table]string{
 	tableApp: "apps", tableTopic: "topics", tableKey: "API keys", tableSigning: "signing keys", tableFloor: "floors",
-	tableSequence: "sequences", tableIdem: "idempotency keys", tableAnchor: "anchor", tableCursor: "cursors", tableNote: "notes",
+	tableSequence: "sequences", tableIdem: "idempotency keys", tableAnchor: "anchor", tableCursor: "cursors", tableNote: "notes", tableClock: "clocks",
 }
 
 // rowKey is a key as the ordered tables hold it: the table's number first, so

@@ -60,6 +60,13 @@ func (e *RecordsGoneError) Error() string {
 // has come.
 const Central = "postgres"
 
+// Standing is how far a reader of a journal has come, by its own account.
+type Standing struct {
+	Done     uint64 // everything up to this record is done
+	SetAside uint64 // records that were set aside, ever
+	Lost     uint64 // records that the journal dropped before, ever
+}
+
 // Cursor says how far a reader of the journal has come.
 type Cursor struct {
 	LSN uint64    // everything up to here is done

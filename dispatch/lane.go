@@ -23,9 +23,9 @@ type Journal interface {
 // Consumer does something about records. All calls come from one goroutine, in
 // order; each may take as long as its context allows.
 type Consumer interface {
-	// Begin gets ready and returns the last record that is done. It is called
-	// first, and again after every error.
-	Begin(ctx context.Context) (done uint64, err error)
+	// Begin gets ready and tells where things stand. It is called first, and
+	// again after every error.
+	Begin(ctx context.Context) (picloud.Standing, error)
 	// Take does all records or none, and is then done up to an LSN: that of
 	// the last record, or a later one when nothing of concern lies between.
 	// When it returns nil that is durable.
@@ -34,8 +34,8 @@ type Consumer interface {
 	// where a person finds it.
 	SetAside(ctx context.Context, r picloud.Record, reason error) error
 	// Skip goes on after a record although earlier ones are not done: the
-	// journal had to drop them.
-	Skip(ctx context.Context, to uint64) error
+	// journal had to drop them. It returns how many of them are lost.
+	Skip(ctx context.Context, to uint64) (lost uint64, err error)
 	// Tick is called now and then, busy or not, with how many records wait.
 	Tick(ctx context.Context, waiting uint64) error
 	// End says that no call follows.
@@ -150,17 +150,17 @@ func (e *journalError) Unwrap() error { return e.error }
 
 // work begins and goes on until something fails.
 func (l *Lane) work(ctx context.Context) error {
-	done, err := l.cfg.Consumer.Begin(ctx)
+	st, err := l.cfg.Consumer.Begin(ctx)
 	if err != nil {
 		return err
 	}
 	l.ticked = l.cfg.Now()
-	reader, done, err := l.open(ctx, done)
+	reader, err := l.open(ctx, &st)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = reader.Close() }() // only read
-	l.begun(done)
+	l.begun(st)
 	for {
 		batch, err := l.fill(reader)
 		if err != nil {
@@ -210,26 +210,27 @@ func (l *Lane) drain(ctx context.Context, batch []picloud.Record, upTo uint64) e
 	return nil
 }
 
-// open begins to read after a record. What the journal has dropped is skipped.
-func (l *Lane) open(ctx context.Context, done uint64) (picloud.RecordReader, uint64, error) {
+// open begins to read where things stand. What the journal has dropped is
+// skipped.
+func (l *Lane) open(ctx context.Context, st *picloud.Standing) (picloud.RecordReader, error) {
 	for {
-		reader, err := l.cfg.Journal.OpenLog(done)
+		reader, err := l.cfg.Journal.OpenLog(st.Done)
 		gone, ok := errors.AsType[*picloud.RecordsGoneError](err)
 		if !ok {
 			if err != nil {
-				return nil, 0, &journalError{err}
+				return nil, &journalError{err}
 			}
-			return reader, done, nil
+			return reader, nil
 		}
-		lost := gone.First - 1 - done
-		l.log.Error("records were dropped before they were handed over", slog.Uint64("records", lost))
-		if err := l.cfg.Consumer.Skip(ctx, gone.First-1); err != nil {
-			return nil, 0, err
+		lost, err := l.cfg.Consumer.Skip(ctx, gone.First-1)
+		if err != nil {
+			return nil, err
 		}
-		l.mu.Lock()
-		l.status.Lost += lost
-		l.mu.Unlock()
-		done = gone.First - 1
+		if lost > 0 {
+			l.log.Error("records were dropped before they were handed over", slog.Uint64("records", lost))
+		}
+		st.Lost += lost
+		st.Done = gone.First - 1
 	}
 }
 

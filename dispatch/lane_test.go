@@ -115,12 +115,13 @@ type consumer struct {
 	take  func(batch []picloud.Record) error
 }
 
-func (c *consumer) Begin(context.Context) (uint64, error) {
+func (c *consumer) Begin(context.Context) (picloud.Standing, error) {
 	c.begins++
+	var err error
 	if c.begin != nil {
-		return c.done, c.begin()
+		err = c.begin()
 	}
-	return c.done, nil
+	return picloud.Standing{Done: c.done, SetAside: uint64(len(c.aside))}, err
 }
 
 func (c *consumer) Take(_ context.Context, batch []picloud.Record, upTo uint64) error {
@@ -143,10 +144,11 @@ func (c *consumer) SetAside(_ context.Context, r picloud.Record, _ error) error 
 	return nil
 }
 
-func (c *consumer) Skip(_ context.Context, to uint64) error {
+func (c *consumer) Skip(_ context.Context, to uint64) (uint64, error) {
+	lost := to - c.done
 	c.skips = append(c.skips, to)
 	c.done = to
-	return nil
+	return lost, nil
 }
 
 func (c *consumer) Tick(context.Context, uint64) error {

@@ -4,6 +4,8 @@ import (
 	"log/slog"
 	"math"
 	"time"
+
+	"github.com/picloud/picloud"
 )
 
 // State is what a lane is about.
@@ -26,8 +28,8 @@ type Status struct {
 	Last     uint64    // newest record of the journal
 	Waiting  uint64    // records between
 	PerSec   float64   // records handed over, lately
-	SetAside uint64    // since start
-	Lost     uint64    // dropped by the journal before they were handed over, since start
+	SetAside uint64    // ever, as far as the consumer has told
+	Lost     uint64    // dropped by the journal before they were handed over, ever
 
 	Error   string    // of the last failure; empty while all is well
 	Failed  time.Time // when that was
@@ -74,12 +76,12 @@ func (l *Lane) Lag() time.Duration {
 }
 
 // begun notes where the consumer stands.
-func (l *Lane) begun(done uint64) {
+func (l *Lane) begun(st picloud.Standing) {
 	l.mu.Lock()
-	l.status.Done = done
+	l.status.Done, l.status.SetAside, l.status.Lost = st.Done, st.SetAside, st.Lost
 	l.status.Error, l.status.Failed, l.status.NextTry = "", time.Time{}, time.Time{}
 	l.mu.Unlock()
-	l.cfg.Journal.MoveCursor(l.cfg.Name, done)
+	l.cfg.Journal.MoveCursor(l.cfg.Name, st.Done)
 	l.setState(StateDraining)
 }
 

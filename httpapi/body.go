@@ -217,8 +217,8 @@ type Sync struct {
 	Waiting    uint64  `json:"waiting_records"`
 	LagSec     float64 `json:"lag_sec"`
 	PerSec     float64 `json:"records_per_sec"`
-	SetAside   uint64  `json:"set_aside_since_start"`
-	Lost       uint64  `json:"lost_since_start"`
+	SetAside   uint64  `json:"set_aside_records"`
+	Lost       uint64  `json:"lost_records"`
 	Error      string  `json:"error"`
 	FailedAt   Time    `json:"failed_at"`
 	NextTryAt  Time    `json:"next_try_at"`

@@ -327,8 +327,15 @@ func TestDroppedBacklogIsCounted(t *testing.T) {
 	alone.stop()
 	n = start(t, dir, url)
 	n.drained(t)
-	if st := n.lane.Status(); st.Lost == 0 {
-		t.Errorf("%+v", st)
+	lost := n.lane.Status().Lost
+	if lost == 0 {
+		t.Errorf("%+v", n.lane.Status())
+	}
+	n.stop()
+	n = start(t, dir, url)
+	n.drained(t)
+	if got := n.lane.Status().Lost; got != lost {
+		t.Errorf("after a restart %d are lost, before %d", got, lost)
 	}
 	same(t, pgtest.Query(t, url, "SELECT name FROM picloud.topics"), []string{"kept"})
 	if lost := pgtest.Query(t, url, "SELECT lost > 0 FROM picloud.fleet"); lost[0] != "true" {

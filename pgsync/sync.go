@@ -98,27 +98,34 @@ func New(cfg Config) *Sync {
 }
 
 // Begin connects, brings the schema up to date, claims the node, and returns
-// its position.
-func (s *Sync) Begin(ctx context.Context) (uint64, error) {
+// where it stands.
+func (s *Sync) Begin(ctx context.Context) (picloud.Standing, error) {
 	s.drop() //nolint:contextcheck // has its own, short patience
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
 	conn, err := connect(ctx, &s.cfg)
 	if err != nil {
-		return 0, err
+		return picloud.Standing{}, err
 	}
 	s.conn = conn
 	if err := s.schema(ctx); err != nil {
-		return 0, err
+		return picloud.Standing{}, err
 	}
 	if err := s.claim(ctx); err != nil {
-		return 0, err
+		return picloud.Standing{}, err
 	}
 	if err := s.importKeys(ctx); err != nil {
-		return 0, err
+		return picloud.Standing{}, err
 	}
 	s.log.Info("connected to Postgres", slog.Uint64("lsn", s.lsn))
-	return s.lsn, nil
+	return s.standing(ctx)
+}
+
+func (s *Sync) standing(ctx context.Context) (picloud.Standing, error) {
+	var aside, lost int64
+	err := s.conn.QueryRow(ctx, s.q("SELECT (SELECT count(*) FROM @set_aside WHERE node_id = $1), lost FROM @nodes WHERE id = $1"), s.cfg.Local.Node().ID).
+		Scan(&aside, &lost)
+	return picloud.Standing{Done: s.lsn, SetAside: uint64(aside), Lost: uint64(lost)}, classify("see where the node stands", err) // #nosec G115 -- counts
 }
 
 // schema makes sure that the tables are those this version writes to.

@@ -109,12 +109,16 @@ func plain(s string) string {
 	return strings.ReplaceAll(s, "\x00", "?")
 }
 
-// Skip notes that records were dropped before they could be copied. The rows of
-// things are begun anew: the journal repeats all that there still are.
-func (s *Sync) Skip(ctx context.Context, to uint64) error {
+// Skip notes that records were dropped before they could be copied; those of the
+// time before there was a copy are not counted as lost. The rows of things are
+// begun anew: the journal repeats all that there still are.
+func (s *Sync) Skip(ctx context.Context, to uint64) (lost uint64, err error) {
 	node := s.cfg.Local.Node().ID
-	return s.write(ctx, "skip what was dropped", to, func(b *pgx.Batch) {
-		b.Queue(s.q("UPDATE @nodes SET lost = lost + $2 WHERE id = $1"), node, int64(to-s.lsn)) // #nosec G115 -- counts records
+	if s.lsn > 0 {
+		lost = to - s.lsn
+	}
+	return lost, s.write(ctx, "skip what was dropped", to, func(b *pgx.Batch) {
+		b.Queue(s.q("UPDATE @nodes SET lost = lost + $2 WHERE id = $1"), node, int64(lost)) // #nosec G115 -- counts records
 		for _, table := range []string{"apps", "topics", "api_keys"} {
 			b.Queue(s.q("DELETE FROM @"+table+" WHERE node_id = $1"), node)
 		}

@@ -133,6 +133,10 @@ func TestCentralDay(t *testing.T) {
 	status := n.cli("sync", "status")
 	contains(status, "state       waiting")
 	contains(status, "connect to Postgres")
+	contains(n.cli("status"), "records wait: connect to Postgres")
+	if out, _, code := n.run("", "doctor"); code != 1 || !strings.Contains(out, "BAD  postgres") {
+		t.Errorf("doctor: code %d\n%s", code, out)
+	}
 	n.do(200, &e, "GET", "/v1/apps/default/events/"+id, key, "")
 	if e.Durability != "local" {
 		t.Errorf("%+v", e)

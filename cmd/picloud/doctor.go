@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/picloud/picloud/daemon"
+	"github.com/picloud/picloud/dispatch"
 	"github.com/picloud/picloud/httpapi"
 )
 
@@ -66,16 +67,17 @@ func (c *cli) doctorCommand() *cobra.Command {
 // is on another one.
 func (c *cli) examine(cmd *cobra.Command) []finding {
 	if or(c.url, os.Getenv("PICLOUD_URL")) != "" {
-		return []finding{c.nodeFinding(cmd)}
+		return c.nodeFindings(cmd)
 	}
 	cfg, err := daemon.Load(c.source(cmd))
 	if err != nil {
 		return []finding{{"configuration", false, strings.ReplaceAll(err.Error(), "\n", "; "), "Correct it and run 'picloud config check'."}}
 	}
 	findings := []finding{{"configuration", true, "sound", ""}}
-	node := c.nodeFinding(cmd)
-	findings = append(findings, dataFinding(cfg.Data), spaceFinding(cfg.Data, cfg.ReserveBytes), clockFinding(), filesFinding(), node)
-	if !node.OK {
+	node := c.nodeFindings(cmd)
+	findings = append(findings, dataFinding(cfg.Data), spaceFinding(cfg.Data, cfg.ReserveBytes), clockFinding(), filesFinding())
+	findings = append(findings, node...)
+	if !node[0].OK {
 		findings = append(findings, portFinding(cfg.Listen))
 	}
 	return findings
@@ -144,6 +146,23 @@ func filesFinding() finding {
 		return finding{"files", false, fmt.Sprintf("only %d open files are allowed", limit.Cur), "Raise it with 'ulimit -n' or LimitNOFILE= in the unit."}
 	}
 	return finding{"files", true, fmt.Sprintf("%d may be open in this shell", limit.Cur), ""}
+}
+
+// nodeFindings are what the running node says of itself: one, or two where it
+// has a copy in Postgres.
+func (c *cli) nodeFindings(cmd *cobra.Command) []finding {
+	findings := []finding{c.nodeFinding(cmd)}
+	st, err := c.syncStatus(cmd.Context())
+	if err != nil || !st.Configured {
+		return findings // what is wrong has been said, or there is nothing to say
+	}
+	if st.State == string(dispatch.StateWaiting) {
+		return append(findings, finding{
+			"postgres", false, plain(st.Error),
+			fmt.Sprintf("%d records wait on the card and follow by themselves once it can be reached; 'picloud sync retry' tries at once.", st.Waiting),
+		})
+	}
+	return append(findings, finding{"postgres", true, syncLine(st), ""})
 }
 
 func (c *cli) nodeFinding(cmd *cobra.Command) finding {

@@ -43,6 +43,28 @@ func (c *cli) syncCommand() *cobra.Command {
 	return cmd
 }
 
+// syncLine says in a line how the copy is doing.
+func syncLine(st httpapi.Sync) string {
+	var text string
+	switch {
+	case !st.Configured:
+		return "no copy is configured"
+	case st.Error != "":
+		return fmt.Sprintf("%s; %d records wait: %s", st.State, st.Waiting, plain(st.Error))
+	case st.Waiting > 0:
+		text = fmt.Sprintf("%s; %d records to go", st.State, st.Waiting)
+	default:
+		text = "everything is there"
+	}
+	if st.SetAside > 0 {
+		text += fmt.Sprintf("; %d records were set aside (table set_aside)", st.SetAside)
+	}
+	if st.Lost > 0 {
+		text += fmt.Sprintf("; %d were lost before they could be copied", st.Lost)
+	}
+	return text
+}
+
 func (c *cli) syncStatus(ctx context.Context) (httpapi.Sync, error) {
 	var st httpapi.Sync
 	err := c.call(ctx, http.MethodGet, "/v1/sync", nil, &st)

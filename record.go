@@ -19,7 +19,7 @@ type Change struct {
 	Kind  ChangeKind
 	App   string // empty for things of the whole instance
 	Name  string // of the thing, within its app and kind
-	Value any    // App, Topic, APIKey, SigningKey or, for a clock, time.Time; nil: it is gone
+	Value any    // App, Topic, APIKey, SigningKey, for a clock time.Time, for dropped records uint64; nil: it is gone
 }
 
 // ChangeKind is the kind of thing a Change is about.
@@ -31,7 +31,8 @@ const (
 	ChangeTopic      ChangeKind = "topic"
 	ChangeAPIKey     ChangeKind = "api-key"
 	ChangeSigningKey ChangeKind = "signing-key"
-	ChangeClock      ChangeKind = "clock" // Name names a start of the board, Value is when it truly was
+	ChangeDropped    ChangeKind = "dropped" // so many records were given up here to make room
+	ChangeClock      ChangeKind = "clock"   // Name names a start of the board, Value is when it truly was
 )
 
 // RecordReader reads a journal in order. It is for one goroutine, and holds

@@ -102,6 +102,7 @@ func (j *Journal) Drop(below LSN) error {
 func (j *Journal) reap() {
 	j.fileMu.Lock()
 	defer j.fileMu.Unlock()
+	j.closeReplaced()
 	for {
 		j.mu.Lock()
 		if len(j.doomed) == 0 || j.doomed[0].refs > 0 || j.err() != nil {

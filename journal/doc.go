@@ -36,6 +36,10 @@
 // u32 · crc32c of the footer before u32 · 0 u32. A missing or damaged footer
 // costs a scan, never a record.
 //
+// To make room, records can be given up in the middle: Thin writes what stays of
+// a segment to a file that takes its place, with a record of KindThinned where
+// others were.
+//
 // # Recovery
 //
 // Segments in order must join without a gap. In each, records are accepted while

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,7 +19,7 @@ type LSN uint64
 // indexes them.
 type Record struct {
 	LSN  LSN    // set by Append
-	Kind uint8  // the caller's, but for KindLost
+	Kind uint8  // the caller's, but for KindLost and KindThinned
 	More bool   // the next record belongs to the same unit: all of it survives, or none
 	Seq  uint64 // the caller's order, rising with LSN within a key
 	At   int64  // the caller's time, microseconds since 1970
@@ -114,6 +115,7 @@ type Journal struct {
 	wake     chan struct{}
 	unsealed []*segment // complete, footer not yet written
 	doomed   []*segment // dropped, oldest first, perhaps still pinned
+	replaced []*segment // thinned, perhaps still pinned
 	decoded  entryCache
 
 	fileMu sync.Mutex    // held while files are made or removed; taken before mu
@@ -233,7 +235,7 @@ func (j *Journal) Close() error {
 	defer j.fileMu.Unlock()
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for _, s := range append(j.segments, j.doomed...) {
+	for _, s := range slices.Concat(j.segments, j.doomed, j.replaced) {
 		if cerr := s.file.Close(); err == nil {
 			err = cerr
 		}

@@ -184,12 +184,15 @@ func (j *Journal) Read(e Entry, buf []byte) (Record, error) {
 		buf = make([]byte, n)
 	}
 	buf = buf[:n]
-	if _, err := s.file.ReadAt(buf, int64(e.offset)); err != nil {
+	_, err = s.file.ReadAt(buf, int64(e.offset))
+	h, ok := parseHead(buf)
+	switch {
+	case err == nil && ok && h.length == n && h.lsn == e.LSN && checkSum(j.id, buf, &h):
+		return h.record(buf), nil
+	case s.thinned:
+		return j.reread(s, e)
+	case err != nil:
 		return Record{}, fmt.Errorf("%w: %w", &DamageError{File: s.name, LSN: e.LSN}, err)
 	}
-	h, ok := parseHead(buf)
-	if !ok || h.length != n || h.lsn != e.LSN || !checkSum(j.id, buf, &h) {
-		return Record{}, &DamageError{File: s.name, LSN: e.LSN}
-	}
-	return h.record(buf), nil
+	return Record{}, &DamageError{File: s.name, LSN: e.LSN}
 }

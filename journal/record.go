@@ -109,7 +109,7 @@ func lostRange(first, last LSN) []byte {
 
 // after returns the LSN that follows a record.
 func after(h *head, b []byte) LSN {
-	if h.kind == KindLost && h.length == headSize+h.keyLen+16 {
+	if isGap(h.kind) && h.length == headSize+h.keyLen+16 {
 		return LSN(binary.BigEndian.Uint64(b[headSize+h.keyLen+8:])) + 1
 	}
 	return h.lsn + 1

@@ -33,7 +33,8 @@ type segment struct {
 	end  int64 // of the records
 	keys map[string]*keyIndex
 
-	refs int // guarded by Journal.mu
+	refs    int  // guarded by Journal.mu
+	thinned bool // it has taken the place of a larger one, whose entries may still be held
 }
 
 func segmentName(base LSN) string { return fmt.Sprintf("%020d.log", uint64(base)) }
@@ -207,7 +208,7 @@ func (j *Journal) find(lsn LSN) *segment {
 func (j *Journal) unpin(s *segment) {
 	j.mu.Lock()
 	s.refs--
-	reap := s.refs == 0 && len(j.doomed) > 0
+	reap := s.refs == 0 && len(j.doomed)+len(j.replaced) > 0
 	j.mu.Unlock()
 	if reap {
 		j.poke() // removing files is for Run

@@ -22,6 +22,18 @@ import (
 	"github.com/picloud/picloud/store"
 )
 
+// eager is a clock by which what happens once a second happens at once.
+func eager() func() time.Time {
+	var mu sync.Mutex
+	ahead := time.Duration(0)
+	return func() time.Time {
+		mu.Lock()
+		defer mu.Unlock()
+		ahead += 500 * time.Millisecond
+		return time.Now().Add(ahead)
+	}
+}
+
 func sortLines(s []string) { slices.Sort(s) }
 
 // PG-2: Postgres is not there when the node starts, and the node is restarted
@@ -343,10 +355,35 @@ func TestDroppedBacklogIsCounted(t *testing.T) {
 	}
 }
 
-// openAlone opens a node with a tiny journal that is owed to nobody.
-func openAlone(t *testing.T, dir string) *node {
+// Telemetry that had to be given up while Postgres was away is counted there, and
+// everything else arrives.
+func TestTelemetryThatWasGivenUpIsCounted(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	dir := t.TempDir()
+	alone := openAlone(t, dir, picloud.Central)
+	if _, err := alone.CreateTopic(t.Context(), picloud.Topic{App: "default", Name: "chatty", Durability: picloud.DurabilityTelemetry}); err != nil {
+		t.Fatal(err)
+	}
+	pad := strings.Repeat("x", 3000)
+	for i := range 1000 {
+		alone.publish(t, "chatty", `"`+pad+`"`)
+		if i%10 == 0 {
+			alone.publish(t, "rare", fmt.Sprint(i))
+		}
+	}
+	want := published(t, alone, "rare")
+	alone.stop()
+	n := start(t, dir, url)
+	n.drained(t)
+	same(t, pgtest.Query(t, url, "SELECT count(*) FROM picloud.events WHERE topic = 'rare'"), []string{fmt.Sprint(len(want))})
+	same(t, pgtest.Query(t, url, "SELECT (SELECT count(*) FROM picloud.events WHERE topic = 'chatty') + lost FROM picloud.nodes"), []string{"1000"})
+}
+
+// openAlone opens a node with a tiny journal and no lane.
+func openAlone(t *testing.T, dir string, owed ...string) *node {
 	t.Helper()
-	st, err := store.Open(store.Config{Dir: dir, ReserveBytes: -1, SegmentSize: 128 << 10, JournalBytes: 512 << 10, CheckpointBytes: 64 << 10})
+	st, err := store.Open(store.Config{Dir: dir, ReserveBytes: -1, SegmentSize: 128 << 10, JournalBytes: 512 << 10, CheckpointBytes: 64 << 10, Owed: owed, Now: eager()})
 	if err != nil {
 		t.Fatal(err)
 	}

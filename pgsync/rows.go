@@ -16,6 +16,7 @@ type collected struct {
 	last    map[thing]picloud.Record
 	order   []thing
 	purges  []picloud.Record // deletions that take events with them
+	dropped uint64           // records that were given up
 }
 
 type thing struct {
@@ -35,6 +36,11 @@ func collect(batch []picloud.Record) *collected {
 			continue
 		}
 		ch := r.Change
+		if ch.Kind == picloud.ChangeDropped {
+			n, _ := ch.Value.(uint64)
+			c.dropped += n
+			continue
+		}
 		t := thing{ch.Kind, ch.App, ch.Name}
 		if _, known := c.last[t]; !known {
 			c.order = append(c.order, t)
@@ -60,6 +66,9 @@ func (s *Sync) queueRows(b *pgx.Batch, c *collected) {
 			s.queuePut(b, node, &r)
 		}
 	}
+	if c.dropped > 0 {
+		b.Queue(s.q("UPDATE @nodes SET lost = lost + $2 WHERE id = $1"), node, int64(c.dropped)) // #nosec G115 -- counts records
+	}
 	for _, r := range c.purges {
 		var topic *string
 		if r.Change.Kind == picloud.ChangeTopic {
@@ -77,6 +86,7 @@ func (s *Sync) queueDelete(b *pgx.Batch, node string, t thing) {
 		b.Queue(s.q("DELETE FROM @topics WHERE node_id = $1 AND app = $2 AND name = $3"), node, t.app, t.name)
 	case picloud.ChangeAPIKey:
 		b.Queue(s.q("DELETE FROM @api_keys WHERE node_id = $1 AND id = $2"), node, t.name)
+	case picloud.ChangeDropped: // never gone
 	case picloud.ChangeClock: // nobody will ever know: the events stay as they are
 	case picloud.ChangeSigningKey:
 		b.Queue(s.q("DELETE FROM @app_secrets WHERE node_id = $1 AND app = $2 AND key_id = $3"), node, t.app, t.name)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 
@@ -15,7 +16,8 @@ import (
 // dropOld drops the oldest segments that state.db has overtaken, as long as all
 // in them is past retention or the journal is over its budget, and nobody is
 // owed what is in them. Over the budget, events of telemetry topics go even
-// then. Called by the committer, after a checkpoint.
+// then, out of segments with others too. Called by the committer, after a
+// checkpoint.
 func (s *Store) dropOld() error {
 	s.maintainMu.Lock()
 	defer s.maintainMu.Unlock()
@@ -36,7 +38,7 @@ func (s *Store) dropOld() error {
 		below = seg.Last + 1
 	}
 	if below == 0 {
-		return nil
+		return s.thinOwed()
 	}
 	err := s.raiseFloors(below)
 	if err == nil {
@@ -53,7 +55,7 @@ func (s *Store) dropOld() error {
 		return fmt.Errorf("drop segments: %w", err)
 	}
 	s.log.Info("journal segments dropped", slog.Uint64("below", uint64(below)))
-	return nil
+	return s.thinOwed()
 }
 
 // owes reports whether somebody has not done all of a segment.
@@ -67,13 +69,104 @@ func (s *Store) onlyTelemetry(seg journal.Segment) bool {
 	s.journal.Keys(func(key []byte, spans []journal.Span) bool {
 		for i := range spans {
 			if spans[i].Segment == seg.Base {
-				t, ok := c.topics.Get(string(key))
-				only = ok && t.Durability == picloud.DurabilityTelemetry
+				only = isTelemetry(c, key)
 			}
 		}
 		return only
 	})
 	return only
+}
+
+// thinOwed gives up events of telemetry topics, oldest first, as long as the
+// journal is over its budget with what is owed: rather they than that publishing
+// is refused. The caller holds maintainMu.
+func (s *Store) thinOwed() error {
+	anchored := false
+	for _, seg := range s.journal.Segments() {
+		if s.journal.SizeOnDisk() <= s.cfg.JournalBytes {
+			return nil
+		}
+		if !seg.Sealed || seg.Last >= s.commit.reached {
+			return nil
+		}
+		if !s.worthThinning(seg) {
+			continue
+		}
+		var err error
+		if !anchored { // the sequences must not depend on what goes
+			err, anchored = s.writeAnchor(), true
+		}
+		if err == nil {
+			err = s.thin(seg)
+		}
+		if errors.Is(err, picloud.ErrNoSpace) || errors.Is(err, journal.ErrNoSpace) {
+			s.log.Warn("telemetry is kept: there is no space to write what stays beside it")
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("give up telemetry: %w", err)
+		}
+	}
+	return nil
+}
+
+// thin gives up the telemetry of one segment, after its topics' floors say so.
+func (s *Store) thin(seg journal.Segment) error {
+	c := s.catalog.Load()
+	given := map[string]bool{}
+	var floors []change
+	s.journal.Keys(func(key []byte, spans []journal.Span) bool {
+		if !isTelemetry(c, key) {
+			return true
+		}
+		for i := range spans {
+			if spans[i].Segment != seg.Base {
+				continue
+			}
+			given[string(key)] = true
+			if floor, _ := c.floors.Get(string(key)); spans[i].LastSeq > floor {
+				floors = append(floors, change{table: tableFloor, key: key, value: cborEncode(spans[i].LastSeq)})
+			}
+		}
+		return true
+	})
+	if err := s.writeRows(floors, true); err != nil {
+		return err
+	}
+	freed, err := s.journal.Thin(seg.Base, func(key []byte) bool { return given[string(key)] })
+	if err != nil {
+		return err
+	}
+	s.wear.add(s.cfg.Now(), max(0, seg.Bytes-freed))
+	s.log.Warn("telemetry was given up to make room", slog.Uint64("segment", uint64(seg.Base)), slog.Int64("freed", freed))
+	return nil
+}
+
+// worthThinning reports whether a good part of a segment is telemetry.
+func (s *Store) worthThinning(seg journal.Segment) bool {
+	c := s.catalog.Load()
+	var size int64
+	s.journal.Keys(func(key []byte, spans []journal.Span) bool {
+		if isTelemetry(c, key) {
+			for i := range spans {
+				if spans[i].Segment == seg.Base {
+					size += spans[i].Bytes + int64(spans[i].Count)*recordCost
+				}
+			}
+		}
+		return true
+	})
+	return size >= seg.Bytes/8
+}
+
+func isTelemetry(c *catalog, key []byte) bool {
+	t, ok := c.topics.Get(string(key))
+	return ok && t.Durability == picloud.DurabilityTelemetry
+}
+
+// canThin reports whether there is telemetry left to give up.
+func (s *Store) canThin() bool {
+	return slices.ContainsFunc(s.journal.Segments(), func(seg journal.Segment) bool { return seg.Sealed && s.worthThinning(seg) })
 }
 
 // lookAtBudget finds out whether publishing must be refused, because the
@@ -82,7 +175,7 @@ func (s *Store) lookAtBudget() {
 	full := false
 	if s.journal.SizeOnDisk() > s.cfg.JournalBytes {
 		if oldest := s.journal.Segments()[0]; oldest.Sealed {
-			full = s.owes(oldest) && !s.onlyTelemetry(oldest)
+			full = s.owes(oldest) && !s.onlyTelemetry(oldest) && !s.canThin()
 		}
 	}
 	if s.space.owed.Swap(full) != full && full {

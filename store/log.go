@@ -48,11 +48,12 @@ func (l *logReader) Next() (picloud.Record, error) {
 		if err != nil {
 			return picloud.Record{}, err // io.EOF among them: it must stay what it is
 		}
-		out, relevant, err := l.s.recordOf(&rec)
+		out, relevant, err := l.s.recordOf(&rec, l.passed)
 		if err != nil {
 			return picloud.Record{}, fmt.Errorf("record %d: %w", rec.LSN, err)
 		}
-		l.passed = uint64(rec.LSN)
+		_, last := rec.Range()
+		l.passed = uint64(last)
 		if relevant {
 			return out, nil
 		}
@@ -65,8 +66,9 @@ func (l *logReader) Passed() uint64 { return l.passed }
 // Close implements picloud.RecordReader.
 func (l *logReader) Close() error { return l.rd.Close() }
 
-// recordOf turns a record of the journal into what it means to others.
-func (s *Store) recordOf(rec *journal.Record) (out picloud.Record, relevant bool, err error) {
+// recordOf turns a record of the journal into what it means to others, of whom
+// one has come up to passed.
+func (s *Store) recordOf(rec *journal.Record, passed uint64) (out picloud.Record, relevant bool, err error) {
 	out = picloud.Record{LSN: uint64(rec.LSN), At: fromMicros(rec.At), More: rec.More, Size: len(rec.Key) + len(rec.Body)}
 	switch rec.Kind {
 	case kindEvent:
@@ -76,6 +78,11 @@ func (s *Store) recordOf(rec *journal.Record) (out picloud.Record, relevant bool
 		}
 		ev.Durability = picloud.DurabilityLocal
 		out.Event = &ev
+		return out, true, nil
+	case journal.KindThinned:
+		first, last := rec.Range()
+		out.LSN = uint64(last)
+		out.Change = &picloud.Change{Kind: picloud.ChangeDropped, Value: uint64(last) - max(uint64(first)-1, passed)}
 		return out, true, nil
 	case kindChange:
 		row, err := parseChange(rec.Body)

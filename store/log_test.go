@@ -287,3 +287,94 @@ func eventually(t *testing.T, what string, ok func() bool) {
 		}
 	}
 }
+
+// Telemetry that shares its segments with other events goes too, before
+// publishing is refused: the others stay, readers are told how many are gone,
+// and streams that resume learn it (PG-2, TP-5).
+func TestTelemetryIsGivenUpAmongOthers(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	cfg := store.Config{Dir: dir, Owed: []string{"reader"}, SegmentSize: 128 << 10, JournalBytes: 1 << 20, CheckpointBytes: 64 << 10, Now: fastClock()}
+	s := start(t, cfg)
+	if _, err := s.CreateTopic(t.Context(), picloud.Topic{App: "default", Name: "chatty", Durability: picloud.DurabilityTelemetry}); err != nil {
+		t.Fatal(err)
+	}
+	pad := strings.Repeat("x", 3500)
+	var kept []string
+	var first picloud.Event
+	telemetry := 0
+	for i := range 1500 { // about 5 MB of telemetry and 150 kB of others
+		if e := publish(t, s, "default", "chatty", fmt.Sprintf(`"%d %s"`, i, pad))[0]; i == 0 {
+			first = e
+		}
+		telemetry++
+		if i%10 == 0 {
+			publish(t, s, "default", "rare", fmt.Sprintf(`"%d %s"`, i, pad[:900]))
+			kept = append(kept, fmt.Sprintf(`default/rare "%d %s"`, i, pad[:900]))
+		}
+	}
+	if size := s.Stats().JournalBytes; size > 3<<19 {
+		t.Errorf("the journal takes %d bytes", size)
+	}
+	publish(t, s, "default", "rare", "0") // with it all before is durable
+	kept = append(kept, "default/rare 0")
+	check := func() {
+		t.Helper()
+		r, err := s.OpenLog(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.Close()
+		var got []string
+		var there int
+		var dropped uint64
+		for {
+			rec, err := r.Next()
+			if errors.Is(err, io.EOF) {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			switch {
+			case rec.Change != nil && rec.Change.Kind == picloud.ChangeDropped:
+				n, _ := rec.Change.Value.(uint64)
+				dropped += n
+			case rec.Event != nil && rec.Event.Topic == "rare":
+				got = append(got, fmt.Sprintf("%s/%s %s", rec.Event.App, rec.Event.Topic, rec.Event.Data))
+			case rec.Event != nil:
+				there++
+			}
+		}
+		if !slices.Equal(got, kept) {
+			t.Errorf("%d of %d events that must not be given up are there", len(got), len(kept))
+		}
+		if dropped == 0 || int(dropped)+there != telemetry {
+			t.Errorf("%d events of telemetry are there and %d told to be dropped, of %d", there, dropped, telemetry)
+		}
+		if err := s.CheckPosition("default", []string{"chatty"}, first.Position); !errors.Is(err, picloud.ErrPositionGone) {
+			t.Errorf("resuming among what was given up: %v", err)
+		}
+		if h := history(t, s, "default", "rare"); len(h) != len(kept) {
+			t.Errorf("%d events of history", len(h))
+		}
+		if h := history(t, s, "default", "chatty"); len(h) == 0 || len(h) > there {
+			t.Errorf("%d events of telemetry in the history, %d are there", len(h), there)
+		}
+	}
+	check()
+	last := publish(t, s, "default", "rare", "0")[0]
+	kept = append(kept, "default/rare 0")
+	s.stop(t)
+	if err := removeState(dir); err != nil {
+		t.Fatal(err)
+	}
+	s = start(t, cfg)
+	check()
+	if s.Health().Degraded && len(s.Health().Notes) != 1 { // that state.db was lost is no note: it was removed
+		t.Errorf("health %+v", s.Health())
+	}
+	if e := publish(t, s, "default", "rare", "1")[0]; e.Seq <= last.Seq || e.Epoch != last.Epoch {
+		t.Errorf("after a restart without state.db: %s after %s", e.Position, last.Position)
+	}
+}

@@ -344,6 +344,7 @@ func (s *Store) replayRecord(r *recovery, c *catalog, rec *journal.Record) error
 		s.tables.put([]change{cloneChange(ch)})
 	case kindStop:
 		r.clean = true
+	case journal.KindThinned: // on purpose, and told then
 	case journal.KindLost:
 		r.lostLSN = max(r.lostLSN, rec.LSN)
 	default:

@@ -120,17 +120,14 @@ func (l *Lane) Poke() {
 	}
 }
 
-// Run hands over records until ctx ends. It returns an error only when the
-// journal itself cannot be read.
+// Run hands over records until ctx ends, and then returns nil. Errors are told in
+// the status: none of them is a reason to stop the node.
 func (l *Lane) Run(ctx context.Context) error {
 	defer l.cfg.Consumer.End()
 	for {
 		err := l.work(ctx)
 		if ctx.Err() != nil {
 			return nil
-		}
-		if fatal, ok := errors.AsType[*journalError](err); ok {
-			return fatal
 		}
 		wait := l.pause.next()
 		l.failed(err, wait)
@@ -142,11 +139,6 @@ func (l *Lane) Run(ctx context.Context) error {
 		}
 	}
 }
-
-// journalError is a fault of the journal rather than of the consumer.
-type journalError struct{ error }
-
-func (e *journalError) Unwrap() error { return e.error }
 
 // work begins and goes on until something fails.
 func (l *Lane) work(ctx context.Context) error {
@@ -217,10 +209,7 @@ func (l *Lane) open(ctx context.Context, st *picloud.Standing) (picloud.RecordRe
 		reader, err := l.cfg.Journal.OpenLog(st.Done)
 		gone, ok := errors.AsType[*picloud.RecordsGoneError](err)
 		if !ok {
-			if err != nil {
-				return nil, &journalError{err}
-			}
-			return reader, nil
+			return reader, err
 		}
 		lost, err := l.cfg.Consumer.Skip(ctx, gone.First-1)
 		if err != nil {
@@ -248,7 +237,7 @@ func (l *Lane) fill(reader picloud.RecordReader) ([]picloud.Record, error) {
 			return batch, err // begin again, and skip
 		}
 		if err != nil {
-			return nil, &journalError{fmt.Errorf("read the journal: %w", err)}
+			return nil, fmt.Errorf("read the journal: %w", err)
 		}
 		batch = append(batch, r)
 		size += r.Size
@@ -332,7 +321,7 @@ func (l *Lane) wait(ctx context.Context, passed uint64) error {
 	case wasPoked || waitCtx.Err() != nil && errors.Is(err, context.DeadlineExceeded):
 		return l.tick(ctx)
 	case err != nil && !errors.Is(err, context.Canceled):
-		return &journalError{err}
+		return err
 	}
 	return nil
 }

@@ -162,6 +162,28 @@ func (r *Reader) bytes(n int, limit int64) ([]byte, error) {
 	return r.buf[r.offset-r.bufAt:], nil
 }
 
+// Resync goes on behind what cannot be read, after a DamageError or an error of
+// the disk: with the next record that is whole, in this segment or a later one.
+// It returns how many records were passed over.
+func (r *Reader) Resync() (lost uint64, err error) {
+	limit, complete := r.limit()
+	from := r.want
+	b := make([]byte, max(0, limit-r.offset))
+	if _, err := r.seg.file.ReadAt(b, r.offset); err == nil {
+		if at, ok := resync(r.j.id, b, 0, r.want); ok {
+			h, _ := parseHead(b[at:]) // valid: resync looked
+			r.offset, r.want, r.buf = r.offset+at, h.lsn, r.buf[:0]
+			return uint64(r.want - from), nil
+		}
+	}
+	if !complete { // new records will come behind it
+		r.offset, r.want, r.buf = limit, r.j.Synced()+1, r.buf[:0]
+		return uint64(r.want - from), nil
+	}
+	r.want = max(r.want, r.seg.last+1)
+	return uint64(r.want - from), r.advance()
+}
+
 // Close lets go of the files.
 func (r *Reader) Close() error {
 	if r.seg != nil {

@@ -99,8 +99,13 @@ func New(cfg Config) *Sync {
 
 // Begin connects, brings the schema up to date, claims the node, and returns
 // where it stands.
-func (s *Sync) Begin(ctx context.Context) (picloud.Standing, error) {
+func (s *Sync) Begin(ctx context.Context) (st picloud.Standing, err error) {
 	s.drop() //nolint:contextcheck // has its own, short patience
+	defer func() {
+		if err != nil {
+			s.drop() //nolint:contextcheck // as above
+		}
+	}()
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
 	conn, err := connect(ctx, &s.cfg)

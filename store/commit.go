@@ -31,7 +31,8 @@ type committer struct {
 	reached       journal.LSN // by state.db
 	writtenBytes  int64       // to the journal since the last checkpoint began
 	clock         clockWatch
-	stopLSN       journal.LSN // of the record that says the node stopped in good order; 0: none
+	thinned       map[journal.LSN]bool // segments that telemetry was taken out of
+	stopLSN       journal.LSN          // of the record that says the node stopped in good order; 0: none
 }
 
 // Run is the committer. It returns nil after ctx has ended and everything that

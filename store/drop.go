@@ -82,15 +82,12 @@ func (s *Store) onlyTelemetry(seg journal.Segment) bool {
 // is refused. The caller holds maintainMu.
 func (s *Store) thinOwed() error {
 	anchored := false
-	for _, seg := range s.journal.Segments() {
-		if s.journal.SizeOnDisk() <= s.cfg.JournalBytes {
+	if s.journal.SizeOnDisk() <= s.cfg.JournalBytes {
+		return nil
+	}
+	for _, seg := range s.thinnable() {
+		if s.journal.SizeOnDisk() <= s.cfg.JournalBytes || seg.Last >= s.commit.reached {
 			return nil
-		}
-		if !seg.Sealed || seg.Last >= s.commit.reached {
-			return nil
-		}
-		if !s.worthThinning(seg) {
-			continue
 		}
 		var err error
 		if !anchored { // the sequences must not depend on what goes
@@ -137,36 +134,33 @@ func (s *Store) thin(seg journal.Segment) error {
 	if err != nil {
 		return err
 	}
+	s.commit.thinned[seg.Base] = true // what is left of it was published together with other events
 	s.wear.add(s.cfg.Now(), max(0, seg.Bytes-freed))
 	s.log.Warn("telemetry was given up to make room", slog.Uint64("segment", uint64(seg.Base)), slog.Int64("freed", freed))
 	return nil
 }
 
-// worthThinning reports whether a good part of a segment is telemetry.
-func (s *Store) worthThinning(seg journal.Segment) bool {
+// thinnable lists the complete segments of which a good part is telemetry that
+// can be given up, oldest first.
+func (s *Store) thinnable() []journal.Segment {
 	c := s.catalog.Load()
-	var size int64
+	size := map[journal.LSN]int64{}
 	s.journal.Keys(func(key []byte, spans []journal.Span) bool {
 		if isTelemetry(c, key) {
 			for i := range spans {
-				if spans[i].Segment == seg.Base {
-					size += spans[i].Bytes + int64(spans[i].Count)*recordCost
-				}
+				size[spans[i].Segment] += spans[i].Bytes + int64(spans[i].Count)*recordCost
 			}
 		}
 		return true
 	})
-	return size >= seg.Bytes/8
+	return slices.DeleteFunc(s.journal.Segments(), func(seg journal.Segment) bool {
+		return !seg.Sealed || s.commit.thinned[seg.Base] || size[seg.Base] < seg.Bytes/8
+	})
 }
 
 func isTelemetry(c *catalog, key []byte) bool {
 	t, ok := c.topics.Get(string(key))
 	return ok && t.Durability == picloud.DurabilityTelemetry
-}
-
-// canThin reports whether there is telemetry left to give up.
-func (s *Store) canThin() bool {
-	return slices.ContainsFunc(s.journal.Segments(), func(seg journal.Segment) bool { return seg.Sealed && s.worthThinning(seg) })
 }
 
 // lookAtBudget finds out whether publishing must be refused, because the
@@ -175,7 +169,7 @@ func (s *Store) lookAtBudget() {
 	full := false
 	if s.journal.SizeOnDisk() > s.cfg.JournalBytes {
 		if oldest := s.journal.Segments()[0]; oldest.Sealed {
-			full = s.owes(oldest) && !s.onlyTelemetry(oldest) && !s.canThin()
+			full = s.owes(oldest) && !s.onlyTelemetry(oldest) && len(s.thinnable()) == 0
 		}
 	}
 	if s.space.owed.Swap(full) != full && full {

@@ -3,6 +3,8 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"strings"
 
 	"github.com/picloud/picloud"
@@ -42,11 +44,14 @@ type logReader struct {
 func (l *logReader) Next() (picloud.Record, error) {
 	for {
 		rec, err := l.rd.Next()
-		if errors.Is(err, journal.ErrGone) {
+		switch {
+		case err == nil:
+		case errors.Is(err, io.EOF), errors.Is(err, journal.ErrFailed):
+			return picloud.Record{}, err
+		case errors.Is(err, journal.ErrGone):
 			return picloud.Record{}, l.s.gap()
-		}
-		if err != nil {
-			return picloud.Record{}, err // io.EOF among them: it must stay what it is
+		default:
+			return l.passOver(err)
 		}
 		out, relevant, err := l.s.recordOf(&rec, l.passed)
 		if err != nil {
@@ -58,6 +63,24 @@ func (l *logReader) Next() (picloud.Record, error) {
 			return out, nil
 		}
 	}
+}
+
+// passOver goes on behind what the disk does not give back: it must not hold up
+// everything that comes after it.
+func (l *logReader) passOver(cause error) (picloud.Record, error) {
+	l.s.log.Error("journal is damaged: records are passed over", slog.Any("err", cause))
+	if damage, ok := errors.AsType[*journal.DamageError](cause); ok {
+		l.s.health.damaged(damage)
+	}
+	lost, err := l.rd.Resync()
+	if errors.Is(err, journal.ErrGone) {
+		return picloud.Record{}, l.s.gap()
+	}
+	if err != nil {
+		return picloud.Record{}, fmt.Errorf("read journal: %w", err)
+	}
+	l.passed += lost
+	return picloud.Record{LSN: l.passed, Change: &picloud.Change{Kind: picloud.ChangeDropped, Value: lost}}, nil
 }
 
 // Passed implements picloud.RecordReader.

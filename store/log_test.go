@@ -378,3 +378,66 @@ func TestTelemetryIsGivenUpAmongOthers(t *testing.T) {
 		t.Errorf("after a restart without state.db: %s after %s", e.Position, last.Position)
 	}
 }
+
+// What a rotten card does not give back holds up nothing that comes after it:
+// readers of the journal are told how much is missing, and go on (OP-7).
+func TestLogPassesOverDamage(t *testing.T) {
+	t.Parallel()
+	for _, at := range []int64{5000, 40_000, 70_000} { // in complete files, which a start does not read
+		t.Run(fmt.Sprint(at), func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			cfg := store.Config{Dir: dir, SegmentSize: 128 << 10, CheckpointBytes: 64 << 10}
+			s := start(t, cfg)
+			for i := range 500 {
+				publish(t, s, "default", "a", fmt.Sprintf(`"%d %s"`, i, strings.Repeat("x", 900)))
+			}
+			want, end := readLog(t, s, 0)
+			s.stop(t)
+			files, err := filepath.Glob(filepath.Join(dir, "journal", "0*.log"))
+			if err != nil || len(files) < 3 {
+				t.Fatal(files, err)
+			}
+			f, err := os.OpenFile(files[1], os.O_RDWR, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := f.WriteAt(bytes.Repeat([]byte{0xa5}, 1500), at); err != nil {
+				t.Fatal(err)
+			}
+			if err := f.Close(); err != nil {
+				t.Fatal(err)
+			}
+			s = start(t, cfg)
+			r, err := s.OpenLog(0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			var events int
+			var dropped uint64
+			for {
+				rec, err := r.Next()
+				if errors.Is(err, io.EOF) {
+					break
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				if rec.Event != nil {
+					events++
+				}
+				if rec.Change != nil && rec.Change.Kind == picloud.ChangeDropped {
+					n, _ := rec.Change.Value.(uint64)
+					dropped += n
+				}
+			}
+			if dropped < 1 || dropped > 4 || events+int(dropped) != len(want)-1 || r.Passed() < end {
+				t.Errorf("%d events, %d told to be missing, of %d; passed %d of %d", events, dropped, len(want)-1, r.Passed(), end)
+			}
+			if !s.Health().Degraded {
+				t.Error("the node does not say that its card is damaged")
+			}
+		})
+	}
+}

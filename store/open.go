@@ -32,6 +32,7 @@ func Open(cfg Config) (*Store, error) {
 	}
 	s.commit.group = new(group)
 	s.commit.sequences = map[string]*sequence{}
+	s.commit.thinned = map[journal.LSN]bool{}
 	s.cursors.owners = map[string]*cursor{}
 	for _, name := range cfg.Owed {
 		s.cursors.owner(name).owed = true

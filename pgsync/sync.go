@@ -101,9 +101,9 @@ func New(cfg Config) *Sync {
 // where it stands.
 func (s *Sync) Begin(ctx context.Context) (st picloud.Standing, err error) {
 	s.drop() //nolint:contextcheck // has its own, short patience
-	defer func() {
+	defer func() { //nolint:contextcheck // as above
 		if err != nil {
-			s.drop() //nolint:contextcheck // as above
+			s.drop()
 		}
 	}()
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)

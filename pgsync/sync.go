@@ -100,7 +100,7 @@ func New(cfg Config) *Sync {
 // Begin connects, brings the schema up to date, claims the node, and returns
 // where it stands.
 func (s *Sync) Begin(ctx context.Context) (st picloud.Standing, err error) {
-	s.drop() //nolint:contextcheck // has its own, short patience
+	s.drop()       //nolint:contextcheck // has its own, short patience
 	defer func() { //nolint:contextcheck // as above
 		if err != nil {
 			s.drop()

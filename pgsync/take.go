@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
@@ -15,8 +16,11 @@ import (
 // Take copies records and moves the position, in one transaction and one round
 // trip.
 func (s *Sync) Take(ctx context.Context, batch []picloud.Record, upTo uint64) error {
+	c := collect(batch)
+	if len(c.purges) > 0 {
+		s.maintained = time.Time{} // there is something to remove
+	}
 	return s.write(ctx, "copy records", upTo, func(b *pgx.Batch) {
-		c := collect(batch)
 		s.queueEvents(b, c.events)
 		s.queueStamped(b, c.stamped)
 		s.queueRows(b, c)

@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
 	"math/rand/v2"
 	"os"
@@ -29,6 +30,14 @@ type crashDisk struct {
 	volatile []diskWrite // since the last flush
 	writes   int
 	flushes  int
+	refused  []byte // writes that hold this fail; empty: none do
+}
+
+// refuse makes every write that holds b fail, as a bad block does; nil: none.
+func (d *crashDisk) refuse(b []byte) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.refused = b
 }
 
 type diskWrite struct {
@@ -106,6 +115,9 @@ func (d *crashDisk) Write(_ context.Context, _ fs.FileHandle, data []byte, off i
 	defer d.mu.Unlock()
 	if off+int64(len(data)) > int64(len(d.now)) {
 		return 0, syscall.ENOSPC
+	}
+	if len(d.refused) > 0 && bytes.Contains(data, d.refused) {
+		return 0, syscall.EIO
 	}
 	copy(d.now[off:], data)
 	d.volatile = append(d.volatile, diskWrite{off, append([]byte(nil), data...)})

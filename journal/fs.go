@@ -57,9 +57,15 @@ func (OS) Create(name string) (File, error) {
 	return osFile(os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)) // #nosec G304 -- below the journal's directory
 }
 
-// Open opens a file for reading and writing.
+// Open opens a file for reading and writing. What is read from it is what the
+// disk has: after a write that failed the kernel may remember what it could not
+// write, and take it for written.
 func (OS) Open(name string) (File, error) {
-	return osFile(os.OpenFile(name, os.O_RDWR, 0)) // #nosec G304 -- below the journal's directory
+	f, err := os.OpenFile(name, os.O_RDWR, 0) // #nosec G304 -- below the journal's directory
+	if err == nil {
+		_ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) // some file systems have no such memory
+	}
+	return osFile(f, err)
 }
 
 // Rename renames a file.

@@ -1,11 +1,13 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/tidwall/btree"
+	"golang.org/x/sys/unix"
 
 	"github.com/picloud/picloud/journal"
 )
@@ -106,6 +108,9 @@ const retryCheckpoint = 30 * time.Second
 func (s *Store) checkpointDone(err error) error {
 	s.commit.checkpointing = nil
 	s.tables.thaw(err == nil)
+	if errors.Is(err, unix.EIO) { // state.db may be other on the disk than in memory: only a new start finds out
+		return err
+	}
 	if err != nil {
 		s.metrics.cpFailed.Inc()
 		s.log.Warn("checkpoint failed, trying again later", slog.Any("err", err))

@@ -54,11 +54,15 @@ func openBolt(path string, readOnly bool) (*bbolt.DB, error) {
 }
 
 // openQuiet opens a file so that reading it does not write to the card when it
-// was read, where the owner allows that.
+// was read, where the owner allows that; and so that what is read is what the
+// disk has, rather than what the kernel could not write.
 func openQuiet(name string, flag int, perm os.FileMode) (*os.File, error) {
 	f, err := os.OpenFile(name, flag|unix.O_NOATIME, perm) // #nosec G304 -- below the data directory
 	if errors.Is(err, os.ErrPermission) {
-		return os.OpenFile(name, flag, perm) // #nosec G304 -- as above
+		f, err = os.OpenFile(name, flag, perm) // #nosec G304 -- as above
+	}
+	if err == nil {
+		_ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) // some file systems have no such memory
 	}
 	return f, err
 }

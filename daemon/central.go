@@ -105,11 +105,15 @@ func (l *life) databaseURL() (string, error) {
 	return "", errNoDatabase
 }
 
-// place names this boot of this machine and this directory, which tells a
-// restart from a copy.
+// place names this board and this directory, which tells a restart from a copy.
+// Where a board has no serial number its start has to do: then a node waits
+// after a power cut until its old session must be dead.
 func place(dir string) string {
-	boot, _ := os.ReadFile("/proc/sys/kernel/random/boot_id") // without one, the directory has to do
-	text := strings.TrimSpace(string(boot))
+	id, err := os.ReadFile("/proc/device-tree/serial-number")
+	if err != nil {
+		id, _ = os.ReadFile("/proc/sys/kernel/random/boot_id") // without one, the directory has to do
+	}
+	text := strings.Trim(string(id), "\x00\n ")
 	if info, err := os.Stat(filepath.Join(dir, "lock")); err == nil {
 		if st, ok := info.Sys().(*syscall.Stat_t); ok {
 			text += fmt.Sprintf(" %x:%x", st.Dev, st.Ino)

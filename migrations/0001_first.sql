@@ -37,7 +37,7 @@ COMMENT ON COLUMN nodes.incarnation IS 'How often this identity was restored; an
 COMMENT ON COLUMN nodes.lsn IS 'Everything in the journal of the node up to this record is here';
 COMMENT ON COLUMN nodes.session IS 'The process that may write for this node';
 COMMENT ON COLUMN nodes.session_open IS 'Whether that process has not said goodbye';
-COMMENT ON COLUMN nodes.place IS 'Where that process runs: boot and data directory';
+COMMENT ON COLUMN nodes.place IS 'Where that process runs: board and data directory';
 COMMENT ON COLUMN nodes.recovery IS 'Proves a recovery key; the key itself is not here';
 COMMENT ON COLUMN nodes.backlog IS 'Records that were still to come when it was seen last';
 COMMENT ON COLUMN nodes.lost IS 'Records that its journal had to drop before they could be copied';

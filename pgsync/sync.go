@@ -32,7 +32,7 @@ type Config struct {
 	URL     func() (string, error)
 	Schema  string // default "picloud"
 	Local   Local
-	Place   string // names this process's boot and data directory; two nodes at one place are one
+	Place   string // names the board and the data directory; two nodes at one place are one
 	Version string // of picloud, for the fleet view
 	Migrate bool   // bring the schema up to date when that is needed
 	Notify  bool   // tell other nodes when events have been copied

@@ -3,6 +3,7 @@ package pgsync
 import (
 	"net/url"
 	"regexp"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -27,9 +28,13 @@ func RedactURL(text string) string {
 	if text == "" {
 		return ""
 	}
-	u, err := url.Parse(text)
-	if err != nil || u.Scheme == "" {
+	scheme, _, isURL := strings.Cut(text, "://")
+	if !isURL {
 		return secretWord.ReplaceAllString(text, "${1}xxxxx")
+	}
+	u, err := url.Parse(text)
+	if err != nil { // nobody knows where the password is
+		return scheme + "://xxxxx"
 	}
 	q := u.Query()
 	for _, name := range []string{"password", "sslpassword"} {

@@ -23,6 +23,15 @@ func (e *permanentError) Error() string   { return e.err.Error() }
 func (e *permanentError) Unwrap() error   { return e.err }
 func (e *permanentError) Permanent() bool { return true }
 
+// plainError has its text on one line: that of the driver may have several.
+type plainError struct {
+	text string
+	err  error
+}
+
+func (e *plainError) Error() string { return e.text }
+func (e *plainError) Unwrap() error { return e.err }
+
 // codeTaken is what the function advance raises.
 const codeTaken = "PC001"
 
@@ -50,7 +59,7 @@ func classify(doing string, err error) error {
 		if errors.Is(err, context.DeadlineExceeded) {
 			return fmt.Errorf("%s: no answer in time: %w", doing, err)
 		}
-		return fmt.Errorf("%s: %w", doing, err)
+		return &plainError{doing + ": " + strings.Join(strings.Fields(err.Error()), " "), err}
 	}
 	if pg.Code == codeTaken {
 		return errTaken

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -96,9 +95,9 @@ func (c *cli) askRecoveryKey() ([]byte, error) {
 		if c.onTerminal() {
 			fmt.Fprint(c.err, "Recovery key: ")
 		}
-		line, err := bufio.NewReader(c.in).ReadString('\n')
+		line, _ := bufio.NewReader(c.in).ReadString('\n') // a last line need not end
 		if line = strings.TrimSpace(line); line == "" {
-			return nil, fmt.Errorf("%w: give the recovery key in PICLOUD_RECOVERY_KEY or on standard input", errors.Join(errUsage, err))
+			return nil, fmt.Errorf("%w: give the recovery key in PICLOUD_RECOVERY_KEY or on standard input", errUsage)
 		}
 		text = line
 	}

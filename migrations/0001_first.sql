@@ -192,6 +192,9 @@ CREATE TABLE set_aside (
 	name    text NOT NULL,
 	reason  text NOT NULL,
 	body    bytea NOT NULL,
+	seq     bigint,
+	source  text,
+	published_at timestamptz,
 	at      timestamptz NOT NULL DEFAULT now(),
 	PRIMARY KEY (node_id, epoch, lsn)
 );
@@ -204,6 +207,9 @@ COMMENT ON COLUMN set_aside.app IS 'The app';
 COMMENT ON COLUMN set_aside.name IS 'The topic of an event, else the name of the thing';
 COMMENT ON COLUMN set_aside.reason IS 'What the database said';
 COMMENT ON COLUMN set_aside.body IS 'The data of the event, byte by byte; empty for other things, which the node still has';
+COMMENT ON COLUMN set_aside.seq IS 'Of an event: its place in the history of the app on that node';
+COMMENT ON COLUMN set_aside.source IS 'Of an event: who published it';
+COMMENT ON COLUMN set_aside.published_at IS 'Of an event: when, by the clock of the node';
 COMMENT ON COLUMN set_aside.at IS 'When it was given up on, by the clock of the database';
 
 -- advance moves the position of a node, in the transaction that brings what is

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -235,6 +237,33 @@ func TestPoisonIsSetAside(t *testing.T) {
 	if st := n.lane.Status(); st.SetAside != 2 {
 		t.Errorf("the lane tells of %d set aside", st.SetAside)
 	}
+}
+
+// What was set aside for a reason that was mended goes to its place by the
+// statement in docs/postgres.md.
+func TestWhatWasSetAsideCanBeMended(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	n := start(t, t.TempDir(), url)
+	n.drained(t)
+	pgtest.Exec(t, url, `ALTER TABLE picloud.events ADD CONSTRAINT too_hot CHECK ((data->>'t')::float < 50)`)
+	n.publish(t, "a", `{"t": 20}`)
+	n.publish(t, "a", `{"t": 80}`)
+	n.publish(t, "a", `{"t": 21}`)
+	n.drained(t)
+	same(t, pgtest.Query(t, url, "SELECT data->>'t' FROM picloud.events ORDER BY lsn"), []string{"20", "21"})
+	doc, err := os.ReadFile("../docs/postgres.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	block := regexp.MustCompile("(?s)```sql\n(WITH mended.*?)```").FindSubmatch(doc)
+	if block == nil {
+		t.Fatal("docs/postgres.md has no such block")
+	}
+	pgtest.Exec(t, url, "ALTER TABLE picloud.events DROP CONSTRAINT too_hot")
+	pgtest.Exec(t, url, string(block[1]))
+	same(t, copied(t, url), published(t, n, "a"))
+	same(t, pgtest.Query(t, url, "SELECT count(*) FROM picloud.set_aside"), []string{"0"})
 }
 
 // A deleted topic takes its events with it, in the copy as on the node.

@@ -90,14 +90,19 @@ func (s *Sync) queueStamped(b *pgx.Batch, events []picloud.Record) {
 // SetAside keeps a record that the tables do not take where a person finds it.
 func (s *Sync) SetAside(ctx context.Context, r picloud.Record, reason error) error {
 	kind, app, name, body := "event", "", "", []byte{}
+	var seq *int64
+	var source *string
+	var published *time.Time
 	if e := r.Event; e != nil {
-		app, name, body = e.App, e.Topic, e.Data
+		n := int64(e.Seq) // #nosec G115 -- counts events
+		app, name, body, seq, source, published = e.App, e.Topic, e.Data, &n, &e.Source, &e.PublishedAt
 	} else {
 		kind, app, name = string(r.Change.Kind), r.Change.App, r.Change.Name
 	}
 	err := s.write(ctx, "set a record aside", r.LSN, func(b *pgx.Batch) {
-		b.Queue(s.q(`INSERT INTO @set_aside (node_id, epoch, lsn, kind, app, name, reason, body) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`),
-			s.cfg.Local.Node().ID, s.cfg.Local.Node().Epoch.String(), int64(r.LSN), kind, app, name, plain(reason.Error()), body) // #nosec G115 -- counts records
+		b.Queue(s.q(`INSERT INTO @set_aside (node_id, epoch, lsn, kind, app, name, reason, body, seq, source, published_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`),
+			s.cfg.Local.Node().ID, s.cfg.Local.Node().Epoch.String(), int64(r.LSN), kind, app, name, plain(reason.Error()), body, seq, source, published) // #nosec G115 -- counts records
 	})
 	if p := (*permanentError)(nil); errors.As(err, &p) {
 		return fmt.Errorf("a record can neither be copied nor set aside: %w", p.err) // waits for a person

@@ -57,15 +57,9 @@ func (OS) Create(name string) (File, error) {
 	return osFile(os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)) // #nosec G304 -- below the journal's directory
 }
 
-// Open opens a file for reading and writing. What is read from it is what the
-// disk has: after a write that failed the kernel may remember what it could not
-// write, and take it for written.
+// Open opens a file for reading and writing.
 func (OS) Open(name string) (File, error) {
-	f, err := os.OpenFile(name, os.O_RDWR, 0) // #nosec G304 -- below the journal's directory
-	if err == nil {
-		_ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) // some file systems have no such memory
-	}
-	return osFile(f, err)
+	return osFile(os.OpenFile(name, os.O_RDWR, 0)) // #nosec G304 -- below the journal's directory
 }
 
 // Rename renames a file.
@@ -106,6 +100,13 @@ func (f file) Size() (int64, error) {
 		return 0, err
 	}
 	return info.Size(), nil
+}
+
+// forget makes the kernel forget what it holds of the file, so that what is read
+// is what the disk has: after a write that failed it may remember what it could
+// not write, and take it for written.
+func (f file) forget() {
+	_ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) // some file systems have no such memory
 }
 
 func (f file) Datasync() error {

@@ -121,6 +121,9 @@ func (j *Journal) candidate(name string, base LSN) (*candidate, error) {
 	if err != nil {
 		return nil, err
 	}
+	if m, ok := f.(interface{ forget() }); ok {
+		m.forget()
+	}
 	size, err := f.Size()
 	if err != nil {
 		_ = f.Close() // the first error is the one to tell

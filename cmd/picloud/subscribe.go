@@ -153,6 +153,11 @@ func (l *listener) frame(event, id, data string) error {
 			return errEnough
 		}
 	case "open":
+		if l.quiet {
+			fmt.Fprintln(l.c.err, "picloud: the stream goes on")
+		} else {
+			fmt.Fprintln(l.c.err, "picloud: listening")
+		}
 		l.quiet = false
 		return l.opened(data)
 	case "gap":

@@ -58,7 +58,7 @@ var thirdParty = map[string][]string{
 
 // Limits on size: what does not fit in a head does not fit in a file.
 const (
-	maxRootLines = 1000
+	maxRootLines = 1600
 	maxFileLines = 600
 )
 

@@ -15,7 +15,7 @@ func (s *Server) cors(r *request) {
 	}
 	if origin := s.allowedOrigin(r.RequestCtx, app); origin != "" {
 		r.Response.Header.Set("Access-Control-Allow-Origin", origin)
-		r.Response.Header.Set("Access-Control-Expose-Headers", "Retry-After")
+		r.Response.Header.Set("Access-Control-Expose-Headers", "ETag, Expires, Retry-After")
 	}
 }
 
@@ -45,7 +45,7 @@ func (s *Server) preflight(r *request, routes []*route) {
 	h.Set("Allow", methods)
 	if len(h.Peek("Access-Control-Allow-Origin")) > 0 {
 		h.Set("Access-Control-Allow-Methods", methods)
-		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Idempotency-Key, Last-Event-ID")
+		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID")
 		h.Set("Access-Control-Max-Age", "600")
 	}
 	r.SetStatusCode(fasthttp.StatusNoContent)

@@ -136,6 +136,9 @@ func schemaOf(t reflect.Type, schemas object) object {
 		}
 		return inner
 	case reflect.Slice:
+		if t.Elem().Kind() == reflect.Uint8 {
+			return object{"type": "string", "contentEncoding": "base64"}
+		}
 		return object{"type": "array", "items": schemaOf(t.Elem(), schemas)}
 	case reflect.String:
 		return object{"type": "string"}

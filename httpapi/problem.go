@@ -35,6 +35,7 @@ var statusOf = map[picloud.Code]int{
 	picloud.CodeNotFound:        fasthttp.StatusNotFound,
 	picloud.CodeConflict:        fasthttp.StatusConflict,
 	picloud.CodeGone:            fasthttp.StatusGone,
+	picloud.CodePrecondition:    fasthttp.StatusPreconditionFailed,
 	picloud.CodeTooLarge:        fasthttp.StatusRequestEntityTooLarge,
 	picloud.CodeUnsupportedType: fasthttp.StatusUnsupportedMediaType,
 	picloud.CodeUnprocessable:   fasthttp.StatusUnprocessableEntity,

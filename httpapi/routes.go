@@ -7,6 +7,7 @@ func (s *Server) table() []route {
 	const (
 		app   = "/v1/apps/{app}"
 		topic = app + "/topics/{topic}"
+		key   = app + "/kv/{key}"
 	)
 	return []route{
 		{method: "GET", pattern: "/v1/apps", handler: s.listApps, docs: docs{summary: "List the apps the caller may see", answer: Apps{}}},
@@ -33,6 +34,12 @@ func (s *Server) table() []route {
 		{method: "POST", pattern: app + "/signing-keys", needs: picloud.AppKeyManage, handler: s.ensureSigningKey, docs: docs{summary: "Make the signing key if there is none yet", status: 201, answer: SigningKey{}}},
 		{method: "POST", pattern: app + "/signing-keys/rotate", needs: picloud.AppKeyManage, handler: s.rotateSigningKey, docs: docs{summary: "Make a new signing key; the old one stays valid for the overlap", body: Rotation{}, status: 201, answer: SigningKey{}}},
 
+		{method: "GET", pattern: app + "/kv", needs: picloud.AppDataRead, handler: s.listEntries, docs: docs{summary: "List keys by prefix, in order", answer: Entries{}, query: listQuery}},
+		{method: "GET", pattern: key, needs: picloud.AppDataRead, handler: s.showEntry, docs: docs{summary: "Read the value of a key; its version is the ETag", answer: anyJSON{}, binary: binaryType}},
+		{method: "PUT", pattern: key, needs: picloud.AppDataWrite, handler: s.setEntry, docs: docs{summary: "Set a key to the body: JSON, or bytes as application/octet-stream; If-Match and If-None-Match: * compare and set", body: anyJSON{}, answer: Changed{}, query: []queryParam{{"ttl_sec", "Seconds after which the key ends; for ever if not given"}}}},
+		{method: "DELETE", pattern: key, needs: picloud.AppDataWrite, handler: s.deleteEntry, docs: docs{summary: "Remove a key", status: 204}},
+		{method: "POST", pattern: key + "/increment", needs: picloud.AppDataWrite, handler: s.incrementEntry, docs: docs{summary: "Add to the number that a key holds", body: Increment{}, answer: Entry{}}},
+
 		{method: "GET", pattern: "/v1/keys", handler: s.listKeys, docs: docs{summary: "List the API keys within the caller's reach", answer: Keys{}}},
 		{method: "POST", pattern: "/v1/keys", handler: s.createKey, docs: docs{summary: "Create an API key; its text is shown this once", body: NewKey{}, status: 201, answer: CreatedKey{}}},
 		{method: "DELETE", pattern: "/v1/keys/{id}", handler: s.revokeKey, docs: docs{summary: "Revoke an API key; it takes effect at once", status: 204}},
@@ -57,4 +64,10 @@ var historyQuery = []queryParam{
 	{"last_event_id", "Stream: resume after this id; the header Last-Event-ID wins"},
 	{"lossless", "Stream: 1 refills from the journal what a slow reader missed"},
 	{"token", "Stream: a subscriber token, for who cannot set headers"},
+}
+
+var listQuery = []queryParam{
+	{"prefix", "What the names begin with"},
+	{"after", "Go on after this one"},
+	{"limit", "At most, 1 to 1000, 100 if not given"},
 }

@@ -132,6 +132,28 @@ COMMENT ON COLUMN app_secrets.secret IS '32 random bytes for HMAC-SHA-256';
 COMMENT ON COLUMN app_secrets.created_at IS 'When it was made, by the clock of the node';
 COMMENT ON COLUMN app_secrets.retires_at IS 'When its tokens end; null: it signs';
 
+CREATE TABLE kv (
+	node_id    text NOT NULL REFERENCES nodes,
+	app        text NOT NULL,
+	key        text NOT NULL,
+	value      jsonb,
+	bytes      bytea,
+	version    bigint NOT NULL,
+	updated_at timestamptz NOT NULL,
+	expires_at timestamptz,
+	PRIMARY KEY (node_id, app, key),
+	CHECK (num_nonnulls(value, bytes) = 1)
+);
+COMMENT ON TABLE kv IS 'The key-value pairs that the apps of each node keep';
+COMMENT ON COLUMN kv.node_id IS 'The node';
+COMMENT ON COLUMN kv.app IS 'The app';
+COMMENT ON COLUMN kv.key IS 'The key';
+COMMENT ON COLUMN kv.value IS 'Its value, when that is JSON';
+COMMENT ON COLUMN kv.bytes IS 'Its value, when that is any bytes';
+COMMENT ON COLUMN kv.version IS 'Rises with every change';
+COMMENT ON COLUMN kv.updated_at IS 'When it was last changed, by the clock of the node';
+COMMENT ON COLUMN kv.expires_at IS 'When it comes to its end, by the clock of the node; null: never';
+
 CREATE TABLE events (
 	node_id      text NOT NULL,
 	epoch        text NOT NULL,
@@ -202,7 +224,7 @@ COMMENT ON TABLE set_aside IS 'What the tables would not take, with the reason; 
 COMMENT ON COLUMN set_aside.node_id IS 'The node';
 COMMENT ON COLUMN set_aside.epoch IS 'The history of that node it belongs to';
 COMMENT ON COLUMN set_aside.lsn IS 'Its place in the journal of the node';
-COMMENT ON COLUMN set_aside.kind IS 'event, app, topic, api-key or signing-key';
+COMMENT ON COLUMN set_aside.kind IS 'event, app, topic, api-key, signing-key or kv';
 COMMENT ON COLUMN set_aside.app IS 'The app';
 COMMENT ON COLUMN set_aside.name IS 'The topic of an event, else the name of the thing';
 COMMENT ON COLUMN set_aside.reason IS 'What the database said';

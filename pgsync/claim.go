@@ -105,6 +105,7 @@ func (s *Sync) claimIn(ctx context.Context, tx pgx.Tx, known []string) (uint64, 
 	}
 	lsn := min(r.lsn, s.cfg.Local.SharedUpTo(r.epoch))
 	if lsn < r.lsn {
+		s.parted = true
 		s.log.Warn("the journal is not the one that was copied: going on where the two part", slog.Uint64("copied", r.lsn), slog.Uint64("from", lsn))
 	}
 	if last := s.cfg.Local.LastLSN(); lsn > last {

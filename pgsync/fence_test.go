@@ -209,10 +209,14 @@ func TestLostJournalIsCopiedFromItsBeginning(t *testing.T) {
 	url := pgtest.Database(t)
 	dir := t.TempDir()
 	n := start(t, dir, url)
+	n.set(t, "kept", "1", false)
+	n.stop() // with a checkpoint
+	n = start(t, dir, url)
 	n.publish(t, "a", `1`, `2`, `3`, `4`)
 	n.drained(t)
 	want := published(t, n, "a")
 	n.stop()
+	pgtest.Query(t, url, "DELETE FROM picloud.kv RETURNING key") // stands for what the two do not have in common
 	if err := os.RemoveAll(filepath.Join(dir, "journal")); err != nil {
 		t.Fatal(err)
 	}
@@ -224,4 +228,5 @@ func TestLostJournalIsCopiedFromItsBeginning(t *testing.T) {
 	sortLines(got)
 	sortLines(want)
 	same(t, got, want)
+	same(t, pgtest.Query(t, url, "SELECT key, value FROM picloud.kv"), []string{"kept 1"})
 }

@@ -147,7 +147,7 @@ func (src *Source) historyArgs() []any {
 // Records puts everything there is of the node: things first, then events of
 // each app in order.
 func (src *Source) Records(ctx context.Context, put func(picloud.Record) error) error {
-	for _, read := range []func(context.Context, func(any) error) error{src.apps, src.topics, src.apiKeys, src.signingKeys} {
+	for _, read := range []func(context.Context, func(any) error) error{src.apps, src.topics, src.apiKeys, src.signingKeys, src.entries} {
 		if err := read(ctx, func(v any) error { return put(picloud.Record{Change: &picloud.Change{Value: v}}) }); err != nil {
 			return err
 		}
@@ -223,6 +223,29 @@ func (src *Source) signingKeys(ctx context.Context, put func(any) error) error {
 		[]any{&k.App, &k.ID, &secret, &k.CreatedAt, &retires}, func() error {
 			v := picloud.SigningKey{ID: k.ID, App: k.App, CreatedAt: k.CreatedAt.UTC(), RetiresAt: orZero(retires)}
 			copy(v.Secret[:], secret)
+			return put(v)
+		})
+}
+
+func (src *Source) entries(ctx context.Context, put func(any) error) error {
+	var e picloud.Entry
+	var value *string
+	var raw []byte
+	var version int64
+	var expires *time.Time
+	return src.each(ctx, `SELECT k.app, k.key, k.value::text, k.bytes, k.version, k.updated_at, k.expires_at FROM @kv k
+		JOIN @apps a ON (a.node_id, a.name) = (k.node_id, k.app) WHERE k.node_id = $1 ORDER BY 1, 2`,
+		[]any{&e.App, &e.Key, &value, &raw, &version, &e.UpdatedAt, &expires}, func() error {
+			v := e
+			v.Version, v.UpdatedAt, v.ExpiresAt = uint64(version), e.UpdatedAt.UTC(), orZero(expires) // #nosec G115 -- as it was written
+			if value == nil {
+				v.Binary, v.Value = true, bytes.Clone(raw)
+				return put(v)
+			}
+			var err error
+			if v.Value, err = compact([]byte(*value)); err != nil {
+				return err
+			}
 			return put(v)
 		})
 }

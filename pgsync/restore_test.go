@@ -68,6 +68,13 @@ func TestDeadCardIsRestored(t *testing.T) {
 			n.publish(t, "b", fmt.Sprint(i))
 		}
 	}
+	n.set(t, "lamp", `{"on":true}`, false)
+	n.set(t, "raw", "\x00\xff", true)
+	if _, err := n.SetEntry(t.Context(), picloud.EntryChange{App: "default", Key: "short", Value: []byte("1"), TTL: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := n.Entries(picloud.EntryList{App: "default"})
+	must(err)
 	n.drained(t)
 	want := published(t, n, "a", "b")
 	apps, topics := n.Apps(), mustTopics(t, n)
@@ -92,6 +99,9 @@ func TestDeadCardIsRestored(t *testing.T) {
 	}
 	if k, ok := n.APIKey("k1"); !ok || k.Hash != [32]byte{1} || k.App != "shop" {
 		t.Errorf("API key %+v", k)
+	}
+	if page, err := n.Entries(picloud.EntryList{App: "default"}); err != nil || fmt.Sprint(page) != fmt.Sprint(entries) {
+		t.Errorf("entries %+v, %v, want %+v", page, err, entries)
 	}
 	if h := history(t, n, "gone"); len(h) != 0 {
 		t.Errorf("a deleted topic is back: %v", h)

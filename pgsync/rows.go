@@ -86,6 +86,8 @@ func (s *Sync) queueDelete(b *pgx.Batch, node string, t thing) {
 		b.Queue(s.q("DELETE FROM @topics WHERE node_id = $1 AND app = $2 AND name = $3"), node, t.app, t.name)
 	case picloud.ChangeAPIKey:
 		b.Queue(s.q("DELETE FROM @api_keys WHERE node_id = $1 AND id = $2"), node, t.name)
+	case picloud.ChangeKV:
+		b.Queue(s.q("DELETE FROM @kv WHERE node_id = $1 AND app = $2 AND key = $3"), node, t.app, t.name)
 	case picloud.ChangeDropped: // never gone
 	case picloud.ChangeClock: // nobody will ever know: the events stay as they are
 	case picloud.ChangeSigningKey:
@@ -127,6 +129,8 @@ func (s *Sync) queuePut(b *pgx.Batch, node string, r *picloud.Record) {
 			node, v.ID, v.Label, app, scopes, v.Hash[:], v.CreatedAt, orNull(v.ExpiresAt), orNull(v.LastUsedAt))
 	case picloud.SigningKey:
 		s.queueSigningKey(b, node, &v)
+	case picloud.Entry:
+		s.queueEntry(b, node, &v)
 	case time.Time:
 		b.Queue(s.q(`UPDATE @events SET published_at = published_at + ($3 - board_started_at), clock = 'corrected'
 			WHERE node_id = $1 AND clock = 'unsynced' AND boot = $2`), node, r.Change.Name, v)
@@ -145,6 +149,21 @@ func (s *Sync) queueSigningKey(b *pgx.Batch, node string, k *picloud.SigningKey)
 	if !k.RetiresAt.IsZero() {
 		b.Queue(s.q("UPDATE @app_secrets SET retires_at = LEAST(retires_at, $3) WHERE app = $1 AND key_id = $2"), k.App, k.ID, k.RetiresAt)
 	}
+}
+
+func (s *Sync) queueEntry(b *pgx.Batch, node string, e *picloud.Entry) {
+	var value *string
+	var raw []byte
+	if e.Binary {
+		raw = append([]byte{}, e.Value...) // never NULL
+	} else {
+		text := string(e.Value)
+		value = &text
+	}
+	b.Queue(s.q(`INSERT INTO @kv (node_id, app, key, value, bytes, version, updated_at, expires_at) VALUES ($1, $2, $3, $4::text::jsonb, $5, $6, $7, $8)
+		ON CONFLICT (node_id, app, key) DO UPDATE SET value = excluded.value, bytes = excluded.bytes, version = excluded.version,
+		updated_at = excluded.updated_at, expires_at = excluded.expires_at`),
+		node, e.App, e.Key, value, raw, int64(e.Version), e.UpdatedAt, orNull(e.ExpiresAt)) // #nosec G115 -- microseconds since 1970
 }
 
 // orNull is t, or NULL for a time that never is.

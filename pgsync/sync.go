@@ -20,6 +20,7 @@ type Local interface {
 	RecoveryKey() []byte
 	SharedUpTo(epoch string) uint64
 	LastLSN() uint64
+	Data(after string) (page []picloud.Change, next string, err error)
 	Note(name string) []byte
 	SetNote(ctx context.Context, name string, value []byte) error
 	ShareKeys(ctx context.Context, keys []picloud.SigningKey) error
@@ -80,6 +81,7 @@ type Sync struct {
 	conn       *pgx.Conn // nil: none
 	lsn        uint64    // the position, as the database has it
 	maintained time.Time
+	parted     bool // the journal is not the one that was copied: the data of apps have to be copied anew
 
 	mu       sync.Mutex    // guards what follows
 	imported chan struct{} // closed when signing keys are imported
@@ -118,6 +120,12 @@ func (s *Sync) Begin(ctx context.Context) (st picloud.Standing, err error) {
 	}
 	if err := s.claim(ctx); err != nil {
 		return picloud.Standing{}, err
+	}
+	if s.parted {
+		if err := s.copyData(ctx); err != nil {
+			return picloud.Standing{}, err
+		}
+		s.parted = false
 	}
 	if err := s.importKeys(ctx); err != nil {
 		return picloud.Standing{}, err

@@ -82,6 +82,14 @@ func start(t *testing.T, dir, url string, change ...func(*pgsync.Config, *dispat
 	return n
 }
 
+// set sets a key of the default app.
+func (n *node) set(t *testing.T, key, value string, binary bool) {
+	t.Helper()
+	if _, err := n.SetEntry(t.Context(), picloud.EntryChange{App: "default", Key: key, Value: []byte(value), Binary: binary}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // drained waits until everything has been copied.
 func (n *node) drained(t *testing.T) {
 	t.Helper()
@@ -183,6 +191,11 @@ func TestEverythingIsCopied(t *testing.T) {
 	must(err)
 	n.publish(t, "a", `{"t": 20.5}`, `"ü"`, `null`)
 	n.publish(t, "b", `[1, 2]`)
+	n.set(t, "lamp", `{"on": true}`, false)
+	n.set(t, "raw", "\x00\xff", true)
+	n.set(t, "nothing", "", true)
+	n.set(t, "gone", "1", false)
+	must(n.DeleteEntry(t.Context(), "default", "gone", picloud.Precondition{}))
 	must(n.RevokeAPIKey(t.Context(), "k2"))
 	external := true
 	_ = external
@@ -200,6 +213,8 @@ func TestEverythingIsCopied(t *testing.T) {
 	check("SELECT app, name, external, auth_mode, durability, max_age_sec FROM picloud.topics", "shop till false public sync 3600")
 	check("SELECT id, label, app, scopes, get_byte(hash, 0) FROM picloud.api_keys", "k1 l shop [app:read] 1")
 	check("SELECT app, key_id, encode(secret, 'hex') FROM picloud.app_secrets", fmt.Sprintf("shop %s %x", key.ID, key.Secret))
+	check("SELECT app, key, value, encode(bytes, 'hex'), version > 0, expires_at FROM picloud.kv ORDER BY key",
+		"default lamp map[on:true] <nil> true <nil>", "default nothing <nil>  true <nil>", "default raw <nil> 00ff true <nil>")
 	check("SELECT node, state, backlog, set_aside, apps FROM picloud.fleet", "pi in sync 0 0 2")
 	if got := n.Cursor(picloud.Central).LSN; got != n.LastLSN() {
 		t.Errorf("the cursor is at %d, the journal at %d", got, n.LastLSN())

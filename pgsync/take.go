@@ -120,11 +120,16 @@ func plain(s string) string {
 
 // Skip notes that records were dropped before they could be copied; those of the
 // time before there was a copy are not counted as lost. The rows of things are
-// begun anew: the journal repeats all that there still are.
+// begun anew: the journal repeats all that there still are. What apps keep as
+// data it does not repeat: that is copied as it is now, and what comes behind in
+// the journal does no harm to it.
 func (s *Sync) Skip(ctx context.Context, to uint64) (lost uint64, err error) {
 	node := s.cfg.Local.Node().ID
 	if s.lsn > 0 {
 		lost = to - s.lsn
+	}
+	if err := s.copyData(ctx); err != nil {
+		return 0, err
 	}
 	return lost, s.write(ctx, "skip what was dropped", to, func(b *pgx.Batch) {
 		b.Queue(s.q("UPDATE @nodes SET lost = lost + $2 WHERE id = $1"), node, int64(lost)) // #nosec G115 -- counts records
@@ -132,4 +137,28 @@ func (s *Sync) Skip(ctx context.Context, to uint64) (lost uint64, err error) {
 			b.Queue(s.q("DELETE FROM @"+table+" WHERE node_id = $1"), node)
 		}
 	})
+}
+
+// copyData brings the data of all apps to what they are now. The position stays:
+// when this is interrupted, it is done again from the beginning.
+func (s *Sync) copyData(ctx context.Context) error {
+	node, after := s.cfg.Local.Node().ID, ""
+	for first := true; ; first = false {
+		page, next, err := s.cfg.Local.Data(after)
+		if err != nil {
+			return err
+		}
+		err = s.write(ctx, "copy the data of apps", s.lsn, func(b *pgx.Batch) {
+			if first {
+				b.Queue(s.q("DELETE FROM @kv WHERE node_id = $1"), node)
+			}
+			for i := range page {
+				s.queuePut(b, node, &picloud.Record{Change: &page[i]})
+			}
+		})
+		if err != nil || next == "" {
+			return err
+		}
+		after = next
+	}
 }

@@ -36,7 +36,7 @@ func (s *Service) check(p picloud.Publication, into []picloud.Draft) error {
 			return inBatch(p, i, err)
 		}
 		scratch.Reset()
-		if err := compactJSON(scratch, d.Data); err != nil {
+		if err := picloud.CompactJSON(scratch, d.Data); err != nil {
 			return inBatch(p, i, err)
 		}
 		if into != nil {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/tidwall/btree"
@@ -11,8 +12,12 @@ import (
 
 // An anchor repeats the catalog in the journal before old segments are dropped,
 // so that the journal alone can always bring back apps, topics and keys: losing
-// state.db then loses nothing that counts. It ends with a row that says where
-// it began.
+// state.db then loses nothing of these. What apps keep as data is too much to be
+// repeated: an anchor only says that there is some. It ends with a row that says
+// where it began.
+
+// anchorData is the key of the row that says that there is data.
+var anchorData = []byte("data")
 
 // writeAnchor repeats the catalog. Called by the committer.
 func (s *Store) writeAnchor() error {
@@ -22,6 +27,9 @@ func (s *Store) writeAnchor() error {
 		changes = append(changes, sequenceChange(app, q.visible.Load()))
 	}
 	changes = append(changes, s.cursors.rows()...)
+	if s.tables.hasData() {
+		changes = append(changes, change{table: tableAnchor, key: anchorData, value: cborEncode(uint64(start))})
+	}
 	changes = append(changes, change{table: tableAnchor, key: []byte{}, value: cborEncode(uint64(start))})
 	return s.writeRows(changes, false) // they are what the tables have already
 }
@@ -71,6 +79,10 @@ func (s *Store) replayAnchor(r *recovery, ch change) error {
 	var start uint64
 	if err := cborDecode(ch.value, &start); err != nil {
 		return err
+	}
+	if bytes.Equal(ch.key, anchorData) {
+		r.data = true
+		return nil
 	}
 	r.based = r.based || journal.LSN(start) >= r.journal.First
 	return nil

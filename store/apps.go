@@ -100,7 +100,7 @@ func (t *tx) deleteApp(name string) (more bool, err error) {
 			t.revoke(picloud.Revocation{App: name, APIKey: string(r.key)})
 		}
 	}
-	if len(rows) > deleteChunk {
+	if len(rows) > deleteChunk || t.g.holdsData(name) {
 		return true, nil
 	}
 	t.remove(tableApp, name)
@@ -108,7 +108,7 @@ func (t *tx) deleteApp(name string) (more bool, err error) {
 	return false, nil
 }
 
-// rowsOf lists the catalog rows that belong to an app.
+// rowsOf lists the rows that belong to an app, of its data a part.
 func (t *tx) rowsOf(app string) []change {
 	prefix := pair(app, "")
 	var rows []change
@@ -132,6 +132,14 @@ func (t *tx) rowsOf(app string) []change {
 		}
 		return true
 	})
+	for tb := range tableNames {
+		if tb.isData() && len(rows) <= deleteChunk {
+			t.s.tables.scan(tb, prefix, "", func(key string, _ []byte) bool {
+				add(tb, key)
+				return len(rows) <= deleteChunk
+			})
+		}
+	}
 	return rows
 }
 

@@ -25,6 +25,7 @@ func (s *Store) untilDue() time.Duration {
 	if !s.commit.dirtySince.IsZero() && s.commit.checkpointing == nil {
 		d = min(d, max(s.cfg.CheckpointAfter-time.Since(s.commit.dirtySince), time.Until(s.commit.retryAt)))
 	}
+	d = min(d, s.untilExpiry())
 	if s.clockWaits() {
 		d = min(d, clockEvery-time.Since(s.commit.clock.checked))
 	}
@@ -39,6 +40,9 @@ func (s *Store) chores() error {
 		}
 	}
 	if err := s.watchClock(); err != nil {
+		return err
+	}
+	if err := s.expire(); err != nil {
 		return err
 	}
 	if s.checkpointDue() {
@@ -118,6 +122,7 @@ func (s *Store) checkpointDone(err error) error {
 		return nil
 	}
 	s.commit.reached = s.commit.reaching
+	s.lookAtState()
 	if s.space.owed.Load() {
 		return s.makeRoom()
 	}

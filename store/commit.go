@@ -29,6 +29,7 @@ type committer struct {
 	retryAt       time.Time   // of a checkpoint that failed
 	reaching      journal.LSN // by the checkpoint under way
 	reached       journal.LSN // by state.db
+	nextExpiry    int64       // when to look for entries that have come to their end, microseconds
 	writtenBytes  int64       // to the journal since the last checkpoint began
 	clock         clockWatch
 	thinned       map[journal.LSN]bool // segments that telemetry was taken out of
@@ -179,7 +180,7 @@ func (s *Store) prepare(g *group, c *command) {
 	hard := true
 	var err error
 	switch {
-	case c.fn != nil:
+	case c.fn != nil && c.size == 0: // may be what makes room
 		err = s.stageChanges(g, c.fn)
 	case s.space.full.Load():
 		s.metrics.noSpace.Inc()
@@ -187,6 +188,10 @@ func (s *Store) prepare(g *group, c *command) {
 	case s.space.owed.Load():
 		s.metrics.noSpace.Inc()
 		err = picloud.ErrBacklogFull
+	case c.fn != nil:
+		if err = picloud.ErrStateFull; !s.space.state.Load() {
+			err = s.stageChanges(g, c.fn)
+		}
 	default:
 		hard, err = s.stagePublication(g, c)
 	}
@@ -194,7 +199,9 @@ func (s *Store) prepare(g *group, c *command) {
 		s.answer(c, err)
 		return
 	}
-	g.size += int(c.size) // #nosec G115 -- bounded at the door
+	if c.fn == nil { // what a function stages has counted itself
+		g.size += int(c.size) // #nosec G115 -- bounded at the door
+	}
 	g.hard = g.hard || hard
 	g.commands = append(g.commands, c)
 }

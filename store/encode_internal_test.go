@@ -37,6 +37,7 @@ func TestEncodingsAreThoseOnTheDisk(t *testing.T) {
 		{"idempotency key", idemRow{Print: fingerprint{1}, First: 9, Count: 2, At: at.UnixMicro(), Source: "key:k"}},
 		{"cursor", cursorRow{LSN: 70, Marks: []mark{{LSN: 60, At: 5}, {LSN: 70, At: at.UnixMicro()}}}},
 		{"clock", clockRow{Started: at}},
+		{"entry", entryRow{Value: []byte("1"), Binary: true, Version: 1 << 50, Updated: at.UnixMicro(), Expires: at.UnixMicro()}},
 		{"checkpoint", checkpointMeta{Version: stateVersion}},
 	}
 	var out strings.Builder

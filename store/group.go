@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"slices"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/journal"
@@ -21,6 +22,9 @@ type group struct {
 	hard     bool   // must be fsynced before it is answered
 	size     int    // upper bound of its bytes in the journal
 	arena    []byte // keys and bodies of the records
+
+	latest map[string]int // of the first known changes: which one is the latest of each row
+	known  int
 }
 
 // notice is something the broadcaster is told after the commit.
@@ -59,14 +63,40 @@ func (g *group) encoded() int { return len(g.arena) + recordCost*len(g.records) 
 
 func (g *group) touch(q *sequence) { g.touched = append(g.touched, q) }
 
-// staged finds a row the group is about to write.
-func (g *group) staged(t table, key []byte) []byte {
-	for i := len(g.changes) - 1; i >= 0; i-- {
-		if c := &g.changes[i]; c.table == t && bytes.Equal(c.key, key) {
-			return c.value
+// fewChanges is how many changes are looked through one by one.
+const fewChanges = 16
+
+// staged finds a row the group is about to write; a nil value is that of a row
+// that is about to go.
+func (g *group) staged(t table, key []byte) (value []byte, ok bool) {
+	if len(g.changes) <= fewChanges {
+		for _, c := range slices.Backward(g.changes) {
+			if c.table == t && bytes.Equal(c.key, key) {
+				return c.value, true
+			}
 		}
+		return nil, false
 	}
-	return nil
+	if g.latest == nil {
+		g.latest = make(map[string]int, 2*len(g.changes))
+	}
+	for ; g.known < len(g.changes); g.known++ {
+		g.latest[rowKey(g.changes[g.known].table, g.changes[g.known].key)] = g.known
+	}
+	i, ok := g.latest[rowKey(t, key)]
+	if !ok {
+		return nil, false
+	}
+	return g.changes[i].value, true
+}
+
+// holdsData reports whether the group writes data of an app, which no scan finds
+// before it is committed.
+func (g *group) holdsData(app string) bool {
+	prefix := []byte(pair(app, ""))
+	return slices.ContainsFunc(g.changes, func(c change) bool {
+		return c.table.isData() && c.value != nil && bytes.HasPrefix(c.key, prefix)
+	})
 }
 
 func (g *group) topicDurability(app, topic string) picloud.Durability {

@@ -63,8 +63,8 @@ func (s *Store) findIdem(app, key string, at int64) (idemRow, bool) {
 	day := idemDay(at)
 	for _, d := range []uint32{day, day - 1} {
 		k := idemKey(d, app, key)
-		b := s.commit.group.staged(tableIdem, k)
-		if b == nil {
+		b, ok := s.commit.group.staged(tableIdem, k)
+		if !ok {
 			b = s.tables.get(tableIdem, k)
 		}
 		var row idemRow

@@ -155,7 +155,17 @@ func changeOf(row change) (*picloud.Change, error) {
 			c.Value = r.Started.UTC()
 		}
 		return c, nil
-	case tableFloor, tableSequence, tableIdem, tableAnchor, tableCursor, tableNote:
+	case tableKV:
+		c.Kind = picloud.ChangeKV
+		if row.value != nil {
+			e, err := decodeEntry(app, name, row.value)
+			if err != nil {
+				return nil, err
+			}
+			c.Value = e
+		}
+		return c, nil
+	case tableFloor, tableSequence, tableIdem, tableAnchor, tableCursor, tableNote, tableExpiry:
 	}
 	return nil, nil //nolint:nilnil // a row that concerns the node alone is no change, and no fault
 }

@@ -65,6 +65,8 @@ type recovery struct {
 	unbased bool // there is no checkpoint below the journal's first record
 	based   bool // but the journal repeats the catalog as it was
 
+	data bool // and says that there was data beside
+
 	unrepeated bool // the journal is new and has nothing of the checkpoint's catalog
 }
 
@@ -97,6 +99,9 @@ func (s *Store) open() error {
 	}
 	s.openShared()
 	s.openClock()
+	if s.tables.db != nil {
+		s.lookAtState()
+	}
 	s.log.Info("store opened", slog.Int("records", r.records), slog.Duration("took", time.Since(r.began)), slog.Bool("clean", r.clean), slog.Uint64("lsn", uint64(r.journal.Last)))
 	return nil
 }
@@ -213,7 +218,8 @@ func (s *Store) load() error {
 		s.catalog.Store(c)
 		return nil
 	}
-	err := scanState(s.tables.db, func(t table, key, value []byte) error {
+	wanted := func(t table) bool { return t.inCatalog() || t == tableSequence || t == tableCursor }
+	err := scanState(s.tables.db, wanted, func(t table, key, value []byte) error {
 		ch := change{table: t, key: key, value: value}
 		switch t {
 		case tableSequence:
@@ -342,7 +348,12 @@ func (s *Store) replayRecord(r *recovery, c *catalog, rec *journal.Record) error
 		if err := c.apply(ch, s.sequenceOf); err != nil {
 			return err
 		}
-		s.tables.put([]change{cloneChange(ch)})
+		ch = cloneChange(ch)
+		more, err := derive(ch)
+		if err != nil {
+			return err
+		}
+		s.tables.put(append(more, ch))
 	case kindStop:
 		r.clean = true
 	case journal.KindThinned: // on purpose, and told then
@@ -359,6 +370,9 @@ func (s *Store) replayRecord(r *recovery, c *catalog, rec *journal.Record) error
 func (s *Store) settle(r *recovery, known bool) error {
 	if r.unbased && !r.based {
 		r.lost = append(r.lost, fmt.Sprintf("state.db was lost and the journal begins at record %d: apps, topics and keys made before are lost.", r.journal.First))
+	}
+	if r.unbased && r.based && r.data {
+		r.lost = append(r.lost, fmt.Sprintf("state.db was lost and the journal begins at record %d: keys and documents that were written before are lost.", r.journal.First))
 	}
 	if r.lostLSN > journal.LSN(s.ident.LostLSN) && len(r.lost) == 0 {
 		r.lost = append(r.lost, "The journal tells of lost records.")

@@ -126,9 +126,20 @@ func (s *Store) refill(g *group, r *picloud.Record) error {
 		ch = change{table: tableKey, key: []byte(v.ID), value: cborEncode(v)}
 	case picloud.SigningKey:
 		ch = change{table: tableSigning, key: []byte(pair(v.App, v.ID)), value: cborEncode(v)}
+	case picloud.Entry:
+		row := entryRow{Value: v.Value, Binary: v.Binary, Version: v.Version, Updated: micros(v.UpdatedAt)}
+		if !v.ExpiresAt.IsZero() {
+			row.Expires = micros(v.ExpiresAt)
+		}
+		ch = change{table: tableKV, key: []byte(pair(v.App, v.Key)), value: cborEncode(row)}
 	default:
 		return fmt.Errorf("a copy cannot hold %T", v)
 	}
 	s.record(g, []change{ch})
+	more, err := derive(ch)
+	if err != nil {
+		return err
+	}
+	g.changes = append(g.changes, more...)
 	return g.catalog.apply(ch, s.sequenceOf)
 }

@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
 )
 
@@ -15,6 +16,7 @@ type space struct {
 	checked time.Time   // by the committer only
 	full    atomic.Bool // the reserve is reached
 	owed    atomic.Bool // the journal is over its budget, and all in it is still owed
+	state   atomic.Bool // state.db holds about as much as it can
 }
 
 // checkEvery is often enough: between two looks a node cannot write more than
@@ -44,4 +46,15 @@ func (s *space) look() {
 		return
 	}
 	s.full.Store(int64(st.Bavail)*int64(st.Bsize) < s.reserve) //nolint:unconvert // its type differs between boards
+}
+
+// lookAtState looks at how much of what state.db can hold it holds.
+func (s *Store) lookAtState() {
+	var size int64
+	_ = s.tables.db.View(func(tx *bbolt.Tx) error { // fails only when closed
+		size = tx.Size()
+		return nil
+	})
+	free := int64(s.tables.db.Stats().FreePageN) * block
+	s.space.state.Store(size-free > maxStateBytes/4*3)
 }

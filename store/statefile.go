@@ -193,11 +193,21 @@ func purgeIdem(b *bbolt.Bucket, today uint32) error {
 	return nil
 }
 
-// scanState calls fn with every row of state.db.
-func scanState(db *bbolt.DB, fn func(t table, key, value []byte) error) error {
+// scanState calls fn with every row of the tables that are wanted.
+func scanState(db *bbolt.DB, wanted func(table) bool, fn func(t table, key, value []byte) error) error {
 	return db.View(func(tx *bbolt.Tx) error {
-		return tx.Bucket(bucketRows).ForEach(func(k, v []byte) error {
-			return fn(table(k[0]), k[1:], v)
-		})
+		c := tx.Bucket(bucketRows).Cursor()
+		k, v := c.First()
+		for k != nil {
+			if t := table(k[0]); !wanted(t) {
+				k, v = c.Seek([]byte{byte(t) + 1})
+				continue
+			}
+			if err := fn(table(k[0]), k[1:], v); err != nil {
+				return err
+			}
+			k, v = c.Next()
+		}
+		return nil
 	})
 }

@@ -216,8 +216,12 @@ func micros(t time.Time) int64      { return t.UnixMicro() }
 func fromMicros(us int64) time.Time { return time.UnixMicro(us).UTC() }
 
 // do runs fn in the committer and waits until what it staged is durable.
-func (s *Store) do(ctx context.Context, fn func(tx *tx) error) error {
+func (s *Store) do(ctx context.Context, fn func(tx *tx) error) error { return s.doSized(ctx, 0, fn) }
+
+// doSized is do for what stages about so many bytes: it counts against what may
+// wait, and more than fits into the group at hand goes into the next.
+func (s *Store) doSized(ctx context.Context, size int, fn func(tx *tx) error) error {
 	c := newCommand()
-	c.fn = fn
+	c.fn, c.size = fn, int64(size)
 	return s.submit(ctx, c)
 }

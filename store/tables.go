@@ -22,15 +22,32 @@ const (
 	tableIdem     table = 7  // day, app, zero byte, idempotency key
 	tableAnchor   table = 8  // empty: where the catalog was last repeated in the journal
 	tableCursor   table = 9  // owner: how far it has come in the journal
-	tableClock    table = 11 // boot: a start of the board whose clock could not be believed at first
 	tableNote     table = 10 // name: what a part of the node wants to find again after a restart
+	tableClock    table = 11 // boot: a start of the board whose clock could not be believed at first
+	tableKV       table = 12 // app, zero byte, key
+	tableExpiry   table = 13 // time, key of a row of tableKV: when to look at it. Follows from tableKV
 )
 
 // tableNames lists the tables this version knows, for the check at start.
 var tableNames = map[table]string{
 	tableApp: "apps", tableTopic: "topics", tableKey: "API keys", tableSigning: "signing keys", tableFloor: "floors",
 	tableSequence: "sequences", tableIdem: "idempotency keys", tableAnchor: "anchor", tableCursor: "cursors", tableNote: "notes", tableClock: "clocks",
+	tableKV: "key-value pairs", tableExpiry: "ends of key-value pairs",
 }
+
+// inCatalog reports whether the rows are held in memory as a whole.
+func (t table) inCatalog() bool {
+	switch t {
+	case tableApp, tableTopic, tableKey, tableSigning, tableFloor, tableNote, tableClock:
+		return true
+	case tableSequence, tableIdem, tableAnchor, tableCursor, tableKV, tableExpiry:
+	}
+	return false
+}
+
+// isData reports whether the rows are what apps keep: too much to be repeated in
+// the journal.
+func (t table) isData() bool { return t == tableKV }
 
 // rowKey is a key as the ordered tables hold it: the table's number first, so
 // that one bbolt bucket and one tree in memory serve all tables.

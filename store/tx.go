@@ -1,6 +1,9 @@
 package store
 
 import (
+	"bytes"
+	"slices"
+
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/journal"
 )
@@ -9,9 +12,12 @@ import (
 // only as long as the command.
 type tx struct {
 	s       *Store
+	g       *group
 	at      int64
 	catalog *catalog
+	copied  bool // the catalog is the command's own
 	changes []change
+	derived []change // what follows from the changes, and is not in the journal
 	revoked []picloud.Revocation
 	err     error // a staged row that does not decode: a programmer's error
 }
@@ -19,17 +25,20 @@ type tx struct {
 // stageChanges runs fn and turns what it put into one atomic unit of records. A
 // command that fails or changes nothing leaves no trace.
 func (s *Store) stageChanges(g *group, fn func(tx *tx) error) error {
-	t := tx{s: s, at: g.at, catalog: g.catalog.copy()}
+	t := tx{s: s, g: g, at: g.at, catalog: g.catalog}
 	if err := fn(&t); err != nil {
 		return err
 	}
 	if t.err != nil {
 		return t.err
 	}
-	if len(t.changes) > 0 {
+	if t.copied {
 		g.catalog, g.changed = t.catalog, true
+	}
+	if len(t.changes) > 0 {
 		s.record(g, t.changes)
 	}
+	g.changes = append(g.changes, t.derived...)
 	for i := range t.revoked {
 		g.notices = append(g.notices, notice{revocation: &t.revoked[i]})
 	}
@@ -56,10 +65,32 @@ func (t *tx) put(tb table, key string, row any) {
 func (t *tx) remove(tb table, key string) { t.change(change{table: tb, key: []byte(key)}) }
 
 func (t *tx) change(c change) {
-	if err := t.catalog.apply(c, t.s.sequenceOf); err != nil && t.err == nil {
+	if c.table.inCatalog() && !t.copied {
+		t.catalog, t.copied = t.catalog.copy(), true
+	}
+	err := t.catalog.apply(c, t.s.sequenceOf)
+	if err == nil {
+		var more []change
+		more, err = derive(c)
+		t.derived = append(t.derived, more...)
+	}
+	if err != nil && t.err == nil {
 		t.err = err
 	}
 	t.changes = append(t.changes, c)
+}
+
+// get returns a row as it is with all that was staged before; nil: there is none.
+func (t *tx) get(tb table, key []byte) []byte {
+	for _, c := range slices.Backward(t.changes) {
+		if c.table == tb && bytes.Equal(c.key, key) {
+			return c.value
+		}
+	}
+	if v, ok := t.g.staged(tb, key); ok {
+		return v
+	}
+	return t.s.tables.get(tb, key)
 }
 
 // revoke tells the broadcaster, after the commit, that a right has ended.

@@ -203,10 +203,15 @@ func (c *cli) call(ctx context.Context, method, path string, in, out any) error 
 		return err
 	}
 	defer func() { _ = res.Body.Close() }() // only read
+	return readAnswer(res.Body, out)
+}
+
+// readAnswer reads the body of a response into out, when that is not nil.
+func readAnswer(body io.Reader, out any) error {
 	if out == nil {
 		return nil
 	}
-	if err := json.NewDecoder(res.Body).Decode(out); err != nil {
+	if err := json.NewDecoder(body).Decode(out); err != nil {
 		return fmt.Errorf("read the answer: %w", err)
 	}
 	return nil

@@ -104,7 +104,7 @@ func (c *cli) root() *cobra.Command {
 	root.AddCommand(
 		c.serveCommand(), c.statusCommand(), c.doctorCommand(),
 		c.appsCommand(), c.topicsCommand(), c.keysCommand(), c.tokensCommand(),
-		c.publishCommand(), c.subscribeCommand(), c.eventsCommand(),
+		c.publishCommand(), c.subscribeCommand(), c.eventsCommand(), c.kvCommand(),
 		c.syncCommand(), c.migrateCommand(), c.recoveryKeyCommand(), c.nodeCommand(),
 		c.backupCommand(), c.restoreCommand(), c.configCommand(), c.demoCommand(),
 		c.manCommand(), c.versionCommand(),

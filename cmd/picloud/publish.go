@@ -82,10 +82,7 @@ func (c *cli) publish(ctx context.Context, cl *client, path string, data []byte,
 		return p, err
 	}
 	defer func() { _ = res.Body.Close() }() // only read
-	if err := json.NewDecoder(res.Body).Decode(&p); err != nil {
-		return p, fmt.Errorf("read the answer: %w", err)
-	}
-	return p, nil
+	return p, readAnswer(res.Body, &p)
 }
 
 // publishLines publishes each line of input.

@@ -1,24 +1,21 @@
-package publish
+package picloud
 
 import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"sync"
 	"unicode/utf8"
-
-	"github.com/picloud/picloud"
 )
 
-// MaxDepth is how deeply arrays and objects may be nested in the data of an
-// event. Deeper ones serve to exhaust the stack of whoever reads them next.
+// MaxDepth is how deeply arrays and objects may be nested in a JSON value that is
+// kept. Deeper ones serve to exhaust the stack of whoever reads them next.
 const MaxDepth = 128
 
-// compactJSON appends the compact form of the one JSON value in data to dst.
+// CompactJSON appends the compact form of the one JSON value in data to dst.
 // It has no line breaks, which the framing of streams relies on. The error is
 // public.
-func compactJSON(dst *bytes.Buffer, data []byte) error {
-	invalid := picloud.ErrDataInvalid
+func CompactJSON(dst *bytes.Buffer, data []byte) error {
+	invalid := ErrDataInvalid
 	switch {
 	case len(bytes.TrimSpace(data)) == 0:
 		return invalid.Detailf("there is no data: send one JSON value, such as {\"value\": 1} or null")
@@ -40,9 +37,9 @@ func compactJSON(dst *bytes.Buffer, data []byte) error {
 // data a second time does, and only those who send faulty data wait for it.
 func syntaxFault(data []byte) error {
 	if at, ok := errors.AsType[*json.SyntaxError](json.Unmarshal(data, new(json.RawMessage))); ok {
-		return picloud.ErrDataInvalid.Detailf("byte %d: %s: send exactly one JSON value (RFC 8259)", at.Offset, at.Error())
+		return ErrDataInvalid.Detailf("byte %d: %s: send exactly one JSON value (RFC 8259)", at.Offset, at.Error())
 	}
-	return picloud.ErrDataInvalid.Detailf("send exactly one JSON value (RFC 8259)")
+	return ErrDataInvalid.Detailf("send exactly one JSON value (RFC 8259)")
 }
 
 // firstInvalid returns the number, from 1, of the first byte that is not UTF-8.
@@ -76,19 +73,4 @@ func depth(b []byte) int {
 		}
 	}
 	return deepest
-}
-
-// keepBuffer is the largest buffer that is kept for the next publication: rare
-// large ones shall not stay in the memory of a small board.
-const keepBuffer = 64 << 10
-
-var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
-
-func takeBuffer() *bytes.Buffer { return buffers.Get().(*bytes.Buffer) }
-
-func giveBuffer(b *bytes.Buffer) {
-	if b.Cap() <= keepBuffer {
-		b.Reset()
-		buffers.Put(b)
-	}
 }

@@ -1,0 +1,130 @@
+package picloud
+
+import (
+	"bytes"
+	"time"
+	"unicode/utf8"
+)
+
+// Entry is one key of an app's key-value store.
+type Entry struct {
+	App       string
+	Key       string
+	Value     []byte // nobody may change its bytes, since readers share them
+	Binary    bool   // the value is any bytes; otherwise it is compact JSON
+	Version   uint64 // rises with every change of the key, and when it is made again after its end
+	UpdatedAt time.Time
+	ExpiresAt time.Time // zero: never
+}
+
+// EntryList asks for a page of entries, in the order of the bytes of their keys.
+type EntryList struct {
+	App    string
+	Prefix string
+	After  string // the last key of the page before; empty: from the beginning
+	Limit  int    // entries at most; 0: MaxPage
+}
+
+// EntryPage is a page of entries. Next is what After has to be for the following
+// one; empty: there is none.
+type EntryPage struct {
+	Entries []Entry
+	Next    string
+}
+
+// EntryChange asks for a key to be set.
+type EntryChange struct {
+	App, Key string
+	Value    []byte
+	Binary   bool
+	TTL      time.Duration // 0: for ever
+	If       Precondition
+}
+
+// EntryIncrement asks for a number to be added to that of a key, which begins
+// at 0.
+type EntryIncrement struct {
+	App, Key string
+	By       int64
+	TTL      time.Duration // of a key that is made by it; 0: for ever. One that exists keeps its end
+}
+
+// Precondition is what must be true of a thing for it to be changed. The zero
+// value is always met.
+type Precondition struct {
+	Version uint64 // it has this version; 0: any
+	Absent  bool   // it does not exist
+	Present bool   // it exists
+}
+
+// Check returns nil or ErrPrecondition for a thing that has a version, 0 when it
+// does not exist.
+func (p Precondition) Check(version uint64) error {
+	switch {
+	case p.Absent && version != 0:
+		return ErrPrecondition.Detailf("it exists, with version %d", version)
+	case (p.Present || p.Version != 0) && version == 0:
+		return ErrPrecondition.Detailf("it does not exist")
+	case p.Version != 0 && p.Version != version:
+		return ErrPrecondition.Detailf("its version is %d; read it again, and decide anew", version)
+	}
+	return nil
+}
+
+// Limits of the data services.
+const (
+	MaxKey   = 512     // bytes of a key
+	MaxValue = 1 << 20 // bytes of a value, and of a document
+	MaxPage  = 1000    // things of one page of a list
+	MaxTTL   = 10 * 365 * 24 * time.Hour
+)
+
+// CheckKey returns nil when key is 1 to MaxKey bytes of UTF-8 without NUL,
+// otherwise an ErrKVKeyInvalid that says why.
+func CheckKey(key string) error {
+	const rule = "use 1 to 512 bytes of UTF-8 without NUL"
+	switch {
+	case key == "":
+		return ErrKVKeyInvalid.Detailf("the key is empty: %s", rule)
+	case len(key) > MaxKey:
+		return ErrKVKeyInvalid.Detailf("the key has %d bytes: %s", len(key), rule)
+	case !utf8.ValidString(key) || bytes.IndexByte([]byte(key), 0) >= 0:
+		return ErrKVKeyInvalid.Detailf("%s", rule)
+	}
+	return nil
+}
+
+// CheckValue returns a value as it is kept: JSON in its compact form, bytes as
+// they are.
+func CheckValue(value []byte, binary bool) ([]byte, error) {
+	if len(value) > MaxValue {
+		return nil, ErrKVTooLarge.Detailf("it has %d bytes, the limit is %d: keep it as a file", len(value), MaxValue)
+	}
+	if binary {
+		return append([]byte{}, value...), nil
+	}
+	var b bytes.Buffer
+	b.Grow(len(value))
+	if err := CompactJSON(&b, value); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+// CheckTTL returns nil for a time to live that can be kept; 0 means for ever.
+func CheckTTL(ttl time.Duration) error {
+	if ttl < 0 || ttl > MaxTTL {
+		return ErrTTLInvalid.Detailf("use 1 to %d seconds, or leave it out", int64(MaxTTL/time.Second))
+	}
+	return nil
+}
+
+// Errors about data.
+var (
+	ErrKVNotFound   = &Error{Code: CodeNotFound, Type: "kv-not-found", Title: "There is no such key"}
+	ErrKVKeyInvalid = &Error{Code: CodeUnprocessable, Type: "kv-key-invalid", Title: "The key is not valid"}
+	ErrKVTooLarge   = &Error{Code: CodeTooLarge, Type: "kv-too-large", Title: "The value is too large"}
+	ErrKVNotNumber  = &Error{Code: CodeConflict, Type: "kv-not-a-number", Title: "The value cannot be incremented", Detail: "It is not a JSON number that is exact to the last digit; set the key to a number first."}
+	ErrTTLInvalid   = &Error{Code: CodeUnprocessable, Type: "ttl-invalid", Title: "The time to live is not valid"}
+	ErrPrecondition = &Error{Code: CodePrecondition, Type: "precondition-failed", Title: "It is not as the request expects"}
+)

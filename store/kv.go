@@ -1,0 +1,237 @@
+package store
+
+import (
+	"context"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/picloud/picloud"
+)
+
+// entryRow is an entry as it is kept. Times are microseconds.
+type entryRow struct {
+	Value   []byte `cbor:"1,keyasint"`
+	Binary  bool   `cbor:"2,keyasint,omitempty"`
+	Version uint64 `cbor:"3,keyasint"`
+	Updated int64  `cbor:"4,keyasint"`
+	Expires int64  `cbor:"5,keyasint,omitempty"` // 0: never
+}
+
+// alive reports whether the row has not come to its end.
+func (r *entryRow) alive(at int64) bool { return r.Version != 0 && (r.Expires == 0 || at < r.Expires) }
+
+func (r *entryRow) entry(app, key string) picloud.Entry {
+	e := picloud.Entry{App: app, Key: key, Value: r.Value, Binary: r.Binary, Version: r.Version, UpdatedAt: fromMicros(r.Updated)}
+	if r.Expires != 0 {
+		e.ExpiresAt = fromMicros(r.Expires)
+	}
+	return e
+}
+
+func decodeEntry(app, key string, value []byte) (picloud.Entry, error) {
+	var r entryRow
+	err := cborDecode(value, &r)
+	return r.entry(app, key), err
+}
+
+// Entry returns a key of an app, or picloud.ErrKVNotFound.
+func (s *Store) Entry(app, key string) (picloud.Entry, error) {
+	if _, err := s.catalog.Load().app(app); err != nil {
+		return picloud.Entry{}, err
+	}
+	var r entryRow
+	if b := s.tables.get(tableKV, []byte(pair(app, key))); b != nil {
+		if err := cborDecode(b, &r); err != nil {
+			return picloud.Entry{}, err
+		}
+	}
+	if !r.alive(micros(s.cfg.Now())) {
+		return picloud.Entry{}, picloud.ErrKVNotFound
+	}
+	return r.entry(app, key), nil
+}
+
+// pageBytes bounds the data of one page of a list.
+const pageBytes = 4 << 20
+
+// Entries returns a page of an app's keys.
+func (s *Store) Entries(q picloud.EntryList) (picloud.EntryPage, error) {
+	if _, err := s.catalog.Load().app(q.App); err != nil {
+		return picloud.EntryPage{}, err
+	}
+	limit := min(or(q.Limit, picloud.MaxPage), picloud.MaxPage)
+	at, size := micros(s.cfg.Now()), 0
+	var page picloud.EntryPage
+	var fault error
+	s.tables.scan(tableKV, pair(q.App, q.Prefix), pair(q.App, q.After), func(k string, v []byte) bool {
+		key := strings.TrimPrefix(k, pair(q.App, ""))
+		if key == q.After {
+			return true
+		}
+		var r entryRow
+		if fault = cborDecode(v, &r); fault != nil {
+			return false
+		}
+		if !r.alive(at) {
+			return true
+		}
+		if len(page.Entries) == limit || size > pageBytes {
+			page.Next = page.Entries[len(page.Entries)-1].Key
+			return false
+		}
+		size += len(v)
+		page.Entries = append(page.Entries, r.entry(q.App, key))
+		return true
+	})
+	return page, fault
+}
+
+// SetEntry sets a key, and returns it as it is then.
+func (s *Store) SetEntry(ctx context.Context, c picloud.EntryChange) (picloud.Entry, error) {
+	if err := checkEntry(c.Key, c.TTL); err != nil {
+		return picloud.Entry{}, err
+	}
+	value, err := picloud.CheckValue(c.Value, c.Binary)
+	if err != nil {
+		return picloud.Entry{}, err
+	}
+	var e picloud.Entry
+	err = s.doSized(ctx, recordCost+len(c.App)+len(c.Key)+len(value), func(tx *tx) error {
+		old, err := tx.entry(c.App, c.Key)
+		if err != nil {
+			return err
+		}
+		present := uint64(0)
+		if old.alive(tx.at) {
+			present = old.Version
+		}
+		if err := c.If.Check(present); err != nil {
+			return err
+		}
+		row := entryRow{Value: value, Binary: c.Binary, Expires: end(tx.at, c.TTL)}
+		e = tx.putEntry(c.App, c.Key, old.Version, row)
+		return nil
+	})
+	return e, err
+}
+
+// IncrementEntry adds to the number that a key holds, and returns what it is
+// then. picloud.ErrKVNotNumber when it holds something else, or would hold a
+// number that not every reader of JSON reads exactly.
+func (s *Store) IncrementEntry(ctx context.Context, c picloud.EntryIncrement) (picloud.Entry, error) {
+	if err := checkEntry(c.Key, c.TTL); err != nil {
+		return picloud.Entry{}, err
+	}
+	var e picloud.Entry
+	err := s.doSized(ctx, recordCost+len(c.App)+len(c.Key)+24, func(tx *tx) error {
+		old, err := tx.entry(c.App, c.Key)
+		if err != nil {
+			return err
+		}
+		n, expires := int64(0), end(tx.at, c.TTL)
+		if old.alive(tx.at) {
+			if n, err = number(&old); err != nil {
+				return err
+			}
+			expires = old.Expires
+		}
+		sum := n + c.By
+		if c.By > maxExact || c.By < -maxExact || sum > maxExact || sum < -maxExact {
+			return picloud.ErrKVNotNumber.Detailf("the sum is beyond %d, up to which numbers are exact", int64(maxExact))
+		}
+		e = tx.putEntry(c.App, c.Key, old.Version, entryRow{Value: strconv.AppendInt(nil, sum, 10), Expires: expires})
+		return nil
+	})
+	return e, err
+}
+
+// maxExact is the largest whole number that every reader of JSON reads exactly.
+const maxExact = 1<<53 - 1
+
+func number(r *entryRow) (int64, error) {
+	n, err := strconv.ParseInt(string(r.Value), 10, 64)
+	if err != nil || r.Binary || n > maxExact || n < -maxExact {
+		return 0, picloud.ErrKVNotNumber
+	}
+	return n, nil
+}
+
+// DeleteEntry removes a key, or returns picloud.ErrKVNotFound.
+func (s *Store) DeleteEntry(ctx context.Context, app, key string, cond picloud.Precondition) error {
+	return s.do(ctx, func(tx *tx) error {
+		old, err := tx.entry(app, key)
+		if err != nil {
+			return err
+		}
+		if !old.alive(tx.at) {
+			return picloud.ErrKVNotFound
+		}
+		if err := cond.Check(old.Version); err != nil {
+			return err
+		}
+		tx.remove(tableKV, pair(app, key))
+		return nil
+	})
+}
+
+func checkEntry(key string, ttl time.Duration) error {
+	if err := picloud.CheckKey(key); err != nil {
+		return err
+	}
+	return picloud.CheckTTL(ttl)
+}
+
+// end returns when something that is made at a time comes to its end; 0: never.
+func end(at int64, ttl time.Duration) int64 {
+	if ttl == 0 {
+		return 0
+	}
+	return at + ttl.Microseconds()
+}
+
+// entry returns the row of a key, all zero when there is none. One that has come
+// to its end may still be there.
+func (t *tx) entry(app, key string) (entryRow, error) {
+	var r entryRow
+	if _, err := t.catalog.app(app); err != nil {
+		return r, err
+	}
+	b := t.get(tableKV, []byte(pair(app, key)))
+	if b == nil {
+		return r, nil
+	}
+	return r, cborDecode(b, &r)
+}
+
+func (t *tx) putEntry(app, key string, before uint64, r entryRow) picloud.Entry {
+	r.Version, r.Updated = nextVersion(before, t.at), t.at
+	t.put(tableKV, pair(app, key), r)
+	if r.Expires != 0 {
+		t.s.commit.nextExpiry = min(t.s.commit.nextExpiry, r.Expires)
+	}
+	return r.entry(app, key)
+}
+
+// nextVersion is larger than any version the thing had before, even when it was
+// gone in between: it follows the clock, too.
+func nextVersion(before uint64, at int64) uint64 {
+	return max(before+1, uint64(max(at, 1))) // #nosec G115 -- positive
+}
+
+// entryExpiry is the row that brings an entry to its end: its key is the time,
+// then that of the entry.
+func entryExpiry(c change) ([]change, error) {
+	if c.value == nil {
+		return nil, nil
+	}
+	var r entryRow
+	if err := cborDecode(c.value, &r); err != nil || r.Expires == 0 {
+		return nil, err
+	}
+	return []change{{table: tableExpiry, key: expiryKey(r.Expires, c.key), value: []byte{1}}}, nil
+}
+
+// never is a time that does not come.
+const never = math.MaxInt64

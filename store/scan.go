@@ -1,0 +1,116 @@
+package store
+
+import (
+	"bytes"
+	"strings"
+
+	"github.com/tidwall/btree"
+	"go.etcd.io/bbolt"
+)
+
+// scan calls fn with the rows of a table whose keys begin with prefix, in order,
+// from the first that is not below from, until fn returns false. What fn gets it
+// may keep, but not change. Nothing is held up meanwhile, as long as fn is
+// quick: a row that changes while the scan goes on is seen before or after.
+func (t *tables) scan(tb table, prefix, from string, fn func(key string, value []byte) bool) {
+	prefix = rowKey(tb, []byte(prefix))
+	start := max(prefix, rowKey(tb, []byte(from)))
+	sources := []source{}
+	t.mu.Lock() // what is read from now on must not change below
+	sources = append(sources, newMemory(t.live.Copy(), start))
+	if t.frozen != nil {
+		sources = append(sources, newMemory(t.frozen.Copy(), start))
+	}
+	t.mu.Unlock()
+	merge := func(sources []source) {
+		for {
+			first := -1 // of the newest of those that have the lowest key
+			for i, s := range sources {
+				if s.ok() && (first < 0 || s.key() < sources[first].key()) {
+					first = i
+				}
+			}
+			if first < 0 {
+				return
+			}
+			key, value := sources[first].key(), sources[first].value()
+			if !strings.HasPrefix(key, prefix) {
+				return
+			}
+			for _, s := range sources {
+				if s.ok() && s.key() == key {
+					s.next()
+				}
+			}
+			if value != nil && !fn(key[1:], value) {
+				return
+			}
+		}
+	}
+	if t.db == nil {
+		merge(sources)
+		return
+	}
+	_ = t.db.View(func(tx *bbolt.Tx) error { // fails only when closed: then there is nothing to find
+		merge(append(sources, newDisk(tx.Bucket(bucketRows).Cursor(), start)))
+		return nil
+	})
+}
+
+// source is a sorted run of rows.
+type source interface {
+	ok() bool
+	key() string
+	value() []byte // nil: deleted
+	next()
+}
+
+// memory is a source over a tree.
+type memory struct {
+	it  btree.MapIter[string, []byte]
+	has bool
+}
+
+func newMemory(m *btree.Map[string, []byte], start string) *memory {
+	s := &memory{it: m.Iter()}
+	s.has = s.it.Seek(start)
+	return s
+}
+
+func (s *memory) ok() bool      { return s.has }
+func (s *memory) key() string   { return s.it.Key() }
+func (s *memory) value() []byte { return s.it.Value() }
+func (s *memory) next()         { s.has = s.it.Next() }
+
+// disk is a source over state.db.
+type disk struct {
+	c    *bbolt.Cursor
+	k, v []byte
+	text string
+}
+
+func newDisk(c *bbolt.Cursor, start string) *disk {
+	s := &disk{c: c}
+	s.set(c.Seek([]byte(start)))
+	return s
+}
+
+func (s *disk) set(k, v []byte) { s.k, s.v, s.text = k, v, string(k) }
+func (s *disk) ok() bool        { return s.k != nil }
+func (s *disk) key() string     { return s.text }
+func (s *disk) value() []byte   { return bytes.Clone(s.v) }
+func (s *disk) next()           { s.set(s.c.Next()) }
+
+// hasData reports whether apps keep any data.
+func (t *tables) hasData() bool {
+	has := false
+	for tb := range tableNames {
+		if tb.isData() && !has {
+			t.scan(tb, "", "", func(string, []byte) bool {
+				has = true
+				return false
+			})
+		}
+	}
+	return has
+}

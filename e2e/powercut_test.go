@@ -68,6 +68,7 @@ type mark struct {
 	idemKeys []string
 	attempts map[string]int
 	ops      []adminOp
+	keys     map[string]int
 }
 
 func (p *plug) mark() mark {
@@ -83,9 +84,11 @@ func (p *plug) mark() mark {
 func (p *plug) cut() []string {
 	p.t.Helper()
 	told := p.mark()
+	told.keys = p.load.keys.told()
 	keep := []float64{0, 0.1, 0.5, 0.9, 1}[p.rng.IntN(5)]
 	p.last = p.disks.live.image(p.rng, keep)
 	begun := p.mark()
+	begun.keys = p.load.keys.asked()
 	// The node rests while its image is looked at, and then goes on.
 	pid := p.n.process().cmd.Process.Pid
 	_ = syscall.Kill(-pid, syscall.SIGSTOP)
@@ -102,6 +105,7 @@ func (p *plug) cut() []string {
 		return []string{fmt.Sprintf("it does not start: %v\n%s", err, proc.log)}
 	}
 	faults := p.checkEvents(m, &told, &begun)
+	faults = append(faults, p.load.keys.check(m, p.load.key, told.keys, func() map[string]int { return begun.keys })...)
 	faults = append(faults, p.checkRepeats(m, &told)...)
 	faults = append(faults, p.admin.check(m, told.ops, begun.ops)...)
 	if log := proc.log.String(); log != "" {

@@ -65,8 +65,8 @@ func (t *tx) expire(due []string) error {
 	for _, k := range due {
 		key := []byte(k[8:])
 		if b := t.get(tableKV, key); b != nil {
-			var r entryRow
-			if err := cborDecode(b, &r); err != nil {
+			r, err := decodeEntryRow(b)
+			if err != nil {
 				return err
 			}
 			if !r.alive(t.at) {

@@ -1,7 +1,10 @@
 package store
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
+	"fmt"
 	"math"
 	"strconv"
 	"strings"
@@ -12,11 +15,49 @@ import (
 
 // entryRow is an entry as it is kept. Times are microseconds.
 type entryRow struct {
-	Value   []byte `cbor:"1,keyasint"`
-	Binary  bool   `cbor:"2,keyasint,omitempty"`
-	Version uint64 `cbor:"3,keyasint"`
-	Updated int64  `cbor:"4,keyasint"`
-	Expires int64  `cbor:"5,keyasint,omitempty"` // 0: never
+	Value   []byte
+	Binary  bool
+	Version uint64
+	Updated int64
+	Expires int64 // 0: never
+}
+
+// What begins the row of an entry, and says what it is.
+const (
+	entryJSON   = 1
+	entryBinary = 2
+)
+
+const entryHead = 1 + 3*8
+
+// encode writes: kind u8 · version u64 · updated i64 (µs) · expires i64 (µs, 0:
+// never), all little endian · value. Entries change often, which is why they are
+// not CBOR as other rows are: their values are read without being copied.
+func (r *entryRow) encode() []byte {
+	b := make([]byte, 0, entryHead+len(r.Value))
+	kind := byte(entryJSON)
+	if r.Binary {
+		kind = entryBinary
+	}
+	b = append(b, kind)
+	b = binary.LittleEndian.AppendUint64(b, r.Version)
+	b = binary.LittleEndian.AppendUint64(b, uint64(r.Updated)) // #nosec G115 -- two's complement there and back
+	b = binary.LittleEndian.AppendUint64(b, uint64(r.Expires)) // #nosec G115 -- as above
+	return append(b, r.Value...)
+}
+
+// decodeEntryRow reads what encode wrote. The value shares b's memory.
+func decodeEntryRow(b []byte) (entryRow, error) {
+	if len(b) < entryHead || (b[0] != entryJSON && b[0] != entryBinary) {
+		return entryRow{}, fmt.Errorf("%w: entry of unknown version", errRecord)
+	}
+	return entryRow{
+		Binary:  b[0] == entryBinary,
+		Version: binary.LittleEndian.Uint64(b[1:]),
+		Updated: int64(binary.LittleEndian.Uint64(b[9:])),  // #nosec G115 -- as above
+		Expires: int64(binary.LittleEndian.Uint64(b[17:])), // #nosec G115 -- as above
+		Value:   b[entryHead:],
+	}, nil
 }
 
 // alive reports whether the row has not come to its end.
@@ -30,9 +71,10 @@ func (r *entryRow) entry(app, key string) picloud.Entry {
 	return e
 }
 
+// decodeEntry turns a row into the entry it holds. Its value is a copy.
 func decodeEntry(app, key string, value []byte) (picloud.Entry, error) {
-	var r entryRow
-	err := cborDecode(value, &r)
+	r, err := decodeEntryRow(value)
+	r.Value = bytes.Clone(r.Value)
 	return r.entry(app, key), err
 }
 
@@ -41,11 +83,13 @@ func (s *Store) Entry(app, key string) (picloud.Entry, error) {
 	if _, err := s.catalog.Load().app(app); err != nil {
 		return picloud.Entry{}, err
 	}
-	var r entryRow
-	if b := s.tables.get(tableKV, []byte(pair(app, key))); b != nil {
-		if err := cborDecode(b, &r); err != nil {
-			return picloud.Entry{}, err
-		}
+	b := s.tables.get(tableKV, []byte(pair(app, key)))
+	if b == nil {
+		return picloud.Entry{}, picloud.ErrKVNotFound
+	}
+	r, err := decodeEntryRow(b)
+	if err != nil {
+		return picloud.Entry{}, err
 	}
 	if !r.alive(micros(s.cfg.Now())) {
 		return picloud.Entry{}, picloud.ErrKVNotFound
@@ -71,7 +115,7 @@ func (s *Store) Entries(q picloud.EntryList) (picloud.EntryPage, error) {
 			return true
 		}
 		var r entryRow
-		if fault = cborDecode(v, &r); fault != nil {
+		if r, fault = decodeEntryRow(v); fault != nil {
 			return false
 		}
 		if !r.alive(at) {
@@ -202,12 +246,12 @@ func (t *tx) entry(app, key string) (entryRow, error) {
 	if b == nil {
 		return r, nil
 	}
-	return r, cborDecode(b, &r)
+	return decodeEntryRow(b)
 }
 
 func (t *tx) putEntry(app, key string, before uint64, r entryRow) picloud.Entry {
 	r.Version, r.Updated = nextVersion(before, t.at), t.at
-	t.put(tableKV, pair(app, key), r)
+	t.change(change{table: tableKV, key: []byte(pair(app, key)), value: r.encode()})
 	if r.Expires != 0 {
 		t.s.commit.nextExpiry = min(t.s.commit.nextExpiry, r.Expires)
 	}
@@ -226,8 +270,8 @@ func entryExpiry(c change) ([]change, error) {
 	if c.value == nil {
 		return nil, nil
 	}
-	var r entryRow
-	if err := cborDecode(c.value, &r); err != nil || r.Expires == 0 {
+	r, err := decodeEntryRow(c.value)
+	if err != nil || r.Expires == 0 {
 		return nil, err
 	}
 	return []change{{table: tableExpiry, key: expiryKey(r.Expires, c.key), value: []byte{1}}}, nil

@@ -3,6 +3,7 @@ package store_test
 import (
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -327,5 +328,43 @@ func TestLostStateTellsOfLostEntries(t *testing.T) {
 				t.Errorf("health: %v", s.Health().Notes)
 			}
 		})
+	}
+}
+
+// PG-1: what a reader of the journal was given stays as it was while it reads on.
+func TestLoggedEntriesStayAsTheyWere(t *testing.T) {
+	t.Parallel()
+	s := start(t, store.Config{Dir: t.TempDir()})
+	value := func(i int) string { return fmt.Sprintf(`"%d%s"`, i, strings.Repeat("x", 5000)) }
+	for i := range 300 {
+		if _, err := s.SetEntry(t.Context(), picloud.EntryChange{App: "default", Key: fmt.Sprint(i), Value: []byte(value(i))}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reader, err := s.OpenLog(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = reader.Close() }()
+	var entries []picloud.Entry
+	for {
+		r, err := reader.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e, ok := r.Change.Value.(picloud.Entry); ok {
+			entries = append(entries, e)
+		}
+	}
+	for i, e := range entries {
+		if string(e.Value) != value(i) {
+			t.Fatalf("entry %d holds %.20s", i, e.Value)
+		}
+	}
+	if len(entries) != 300 {
+		t.Errorf("%d entries", len(entries))
 	}
 }

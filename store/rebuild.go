@@ -131,7 +131,7 @@ func (s *Store) refill(g *group, r *picloud.Record) error {
 		if !v.ExpiresAt.IsZero() {
 			row.Expires = micros(v.ExpiresAt)
 		}
-		ch = change{table: tableKV, key: []byte(pair(v.App, v.Key)), value: cborEncode(row)}
+		ch = change{table: tableKV, key: []byte(pair(v.App, v.Key)), value: row.encode()}
 	default:
 		return fmt.Errorf("a copy cannot hold %T", v)
 	}

@@ -125,6 +125,6 @@ var (
 	ErrStopping    = &Error{Code: CodeUnavailable, Type: "stopping", Title: "The node is stopping", Detail: "Nothing was stored. Repeat the request after the time in Retry-After.", RetryAfter: 5 * time.Second}
 	ErrNoSpace     = &Error{Code: CodeNoSpace, Type: "disk-reserve-reached", Title: "The disk is full up to its reserve", Detail: "Nothing was stored. Free space on the card or shorten retention, then repeat the request.", RetryAfter: time.Minute}
 	ErrBacklogFull = &Error{Code: CodeNoSpace, Type: "backlog-full", Title: "The journal is full of what Postgres has not got yet", Detail: "Nothing was stored. Events already acknowledged are kept until Postgres can be reached; mend that connection, or raise storage.journal_bytes.", RetryAfter: time.Minute}
-	ErrStateFull   = &Error{Code: CodeNoSpace, Type: "state-full", Title: "The node keeps as much data as it can", Detail: "Nothing was stored. Delete keys or documents that are not needed any more, or keep large things as files.", RetryAfter: time.Minute}
+	ErrStateFull   = &Error{Code: CodeNoSpace, Type: "state-full", Title: "The node keeps as much data as it can", Detail: "Nothing was stored. Delete keys that are not needed any more.", RetryAfter: time.Minute}
 	ErrReadOnly    = &Error{Code: CodeUnavailable, Type: "read-only", Title: "The node cannot write to its disk", Detail: "Nothing was stored. Reading still works; 'picloud doctor' on the node says what is wrong.", RetryAfter: time.Minute}
 )

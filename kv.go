@@ -98,7 +98,7 @@ func CheckKey(key string) error {
 // they are.
 func CheckValue(value []byte, binary bool) ([]byte, error) {
 	if len(value) > MaxValue {
-		return nil, ErrKVTooLarge.Detailf("it has %d bytes, the limit is %d: keep it as a file", len(value), MaxValue)
+		return nil, ErrKVTooLarge.Detailf("it has %d bytes, the limit is %d: keep less under one key", len(value), MaxValue)
 	}
 	if binary {
 		return append([]byte{}, value...), nil

@@ -372,7 +372,7 @@ func (s *Store) settle(r *recovery, known bool) error {
 		r.lost = append(r.lost, fmt.Sprintf("state.db was lost and the journal begins at record %d: apps, topics and keys made before are lost.", r.journal.First))
 	}
 	if r.unbased && r.based && r.data {
-		r.lost = append(r.lost, fmt.Sprintf("state.db was lost and the journal begins at record %d: keys and documents that were written before are lost.", r.journal.First))
+		r.lost = append(r.lost, fmt.Sprintf("state.db was lost and the journal begins at record %d: key-value pairs that were written before are lost.", r.journal.First))
 	}
 	if r.lostLSN > journal.LSN(s.ident.LostLSN) && len(r.lost) == 0 {
 		r.lost = append(r.lost, "The journal tells of lost records.")

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"runtime/debug"
@@ -89,6 +90,7 @@ func openState(path string, readOnly bool) (db *bbolt.DB, meta checkpointMeta, e
 	}
 	err = readMeta(db, &meta)
 	if err == nil && meta.LSN > 0 {
+		readAll(path)
 		err = checkRows(db)
 	}
 	if err != nil {
@@ -131,6 +133,18 @@ func readMeta(db *bbolt.DB, meta *checkpointMeta) error {
 		}
 		return b.Put(keyMeta, cborEncode(checkpointMeta{Version: stateVersion}))
 	})
+}
+
+// readAll brings a file into the kernel's memory from its beginning to its end.
+// bbolt would read it a page at a time, here and there, which takes many times as
+// long. What cannot be read is met again when it is needed.
+func readAll(path string) {
+	f, err := os.Open(path) // #nosec G304 -- below the data directory
+	if err != nil {
+		return
+	}
+	defer func() { _ = f.Close() }() // only read
+	_, _ = io.CopyBuffer(struct{ io.Writer }{io.Discard}, f, make([]byte, 256<<10))
 }
 
 // checkRows walks all pages that rows are on, which makes bbolt notice damage

@@ -52,8 +52,10 @@ var thirdParty = map[string][]string{
 	"github.com/spf13/cobra":             {"cmd/picloud"},
 	"github.com/spf13/pflag":             {"cmd/picloud"},
 	"golang.org/x/term":                  {"cmd/picloud"},
+	"modernc.org/quickjs":                {"script"},
+	"github.com/elastic/go-seccomp-bpf":  {"script"},
 	"github.com/VictoriaMetrics/metrics": {"store", "realtime", "spool", "httpapi", "daemon"},
-	"golang.org/x/sys":                   {"journal", "store", "realtime", "spool", "auth", "httpapi", "pgsync", "daemon", "cmd/picloud"},
+	"golang.org/x/sys":                   {"journal", "store", "realtime", "spool", "auth", "httpapi", "pgsync", "script", "daemon", "cmd/picloud"},
 }
 
 // Limits on size: what does not fit in a head does not fit in a file.

@@ -1,0 +1,238 @@
+package script
+
+import (
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"modernc.org/quickjs"
+)
+
+//go:embed sdk.js
+var sdkSource string
+
+// sdkName is how scripts import the SDK, and appScheme how they import one
+// another.
+const (
+	sdkName   = "picloud"
+	appScheme = "app:"
+)
+
+// daemonSide is what an engine asks of the daemon while it has the floor.
+type daemonSide interface {
+	need(script string) (string, error) // the source of a script
+	line(level, text string)
+}
+
+// engine runs one job in a QuickJS of its own. It is used by one goroutine.
+type engine struct {
+	vm     *quickjs.VM
+	daemon daemonSide
+	job    *jobBody
+	settle quickjs.Value
+	left   time.Duration // how long the script itself may still run
+	calls  []callBody    // made since the floor was given up last
+	size   int           // bytes of their arguments
+	open   int           // calls without a reply
+	done   *doneBody     // not nil: the run has ended
+}
+
+func newEngine(d daemonSide, j *jobBody) (*engine, error) {
+	vm, err := quickjs.NewVM()
+	if err != nil {
+		return nil, fmt.Errorf("make an engine: %w", err)
+	}
+	e := &engine{vm: vm, daemon: d, job: j, left: j.Limits.Time}
+	vm.SetMemoryLimit(uintptr(j.Limits.Memory)) // #nosec G115 -- positive
+	vm.SetModuleLoader(e.load, e.normalize)
+	if err := vm.RegisterHostFunc("__host", e.host); err != nil {
+		return nil, errors.Join(fmt.Errorf("make an engine: %w", err), vm.Close())
+	}
+	return e, nil
+}
+
+func (e *engine) close() error {
+	e.settle.Free()
+	if err := e.vm.Close(); err != nil {
+		return fmt.Errorf("close the engine: %w", err)
+	}
+	return nil
+}
+
+// start runs the job until it has ended or waits for replies.
+func (e *engine) start() {
+	e.segment(func() error {
+		if _, err := e.vm.Eval(`import "`+sdkName+`"`, quickjs.EvalModule); err != nil {
+			return err
+		}
+		var err error
+		if e.settle, err = e.vm.EvalValue("__settle", quickjs.EvalGlobal); err != nil {
+			return err
+		}
+		start, err := e.vm.EvalValue("__start", quickjs.EvalGlobal)
+		if err != nil {
+			return err
+		}
+		defer start.Free()
+		if _, err := e.vm.Eval("delete globalThis.__start; delete globalThis.__settle", quickjs.EvalGlobal); err != nil {
+			return err
+		}
+		j := e.job
+		_, err = start.Call(quickjs.UndefinedValue, appScheme+j.Script, j.Export, string(j.Input), string(j.Ctx), j.Limits.Calls)
+		return err
+	})
+}
+
+// reply goes on with the answers to calls.
+func (e *engine) reply(replies []replyBody) {
+	for _, r := range replies {
+		e.open--
+		e.segment(func() error {
+			if r.Error == nil {
+				_, err := e.settle.Call(quickjs.UndefinedValue, r.ID, string(r.Value), quickjs.Undefined{})
+				return err
+			}
+			fault, err := json.Marshal(r.Error)
+			if err != nil {
+				return err
+			}
+			_, err = e.settle.Call(quickjs.UndefinedValue, r.ID, "", string(fault))
+			return err
+		})
+	}
+}
+
+// segment runs some of the script, and what follows from it, within the time
+// that is left.
+func (e *engine) segment(fn func() error) {
+	if e.done != nil {
+		return
+	}
+	began := time.Now()
+	_ = e.vm.SetEvalTimeout(max(e.left, time.Millisecond)) // never fails
+	err := fn()
+	if err == nil {
+		_, err = e.vm.ExecutePendingJobs()
+	}
+	e.left -= time.Since(began)
+	switch {
+	case e.left <= 0:
+		e.end(failf(ReasonTime, "it ran for longer than %v: end the loop, or do less in one run", e.job.Limits.Time))
+	case e.done != nil:
+	case err != nil:
+		e.end(classify(err, e.job.Limits))
+	case e.open+len(e.calls) == 0:
+		e.end(failf(ReasonStalled, "the handler waits for a promise that nothing will ever settle"))
+	}
+}
+
+func (e *engine) end(fault *Error) { e.done = &doneBody{Error: fault} }
+
+// give returns the calls that were made, for the daemon.
+func (e *engine) give() []callBody {
+	list := e.calls
+	e.open += len(list)
+	e.calls, e.size = nil, 0
+	return list
+}
+
+// maxCalls bounds the arguments of calls that are made at once.
+const maxCalls = maxFrame / 2
+
+// host is what the SDK calls.
+func (e *engine) host(args []any) (any, error) {
+	word := func(i int) string {
+		if i < len(args) {
+			s, _ := args[i].(string)
+			return s
+		}
+		return ""
+	}
+	if e.done != nil {
+		return nil, nil
+	}
+	switch word(0) {
+	case "call":
+		if e.size += len(word(4)); e.size > maxCalls {
+			return false, nil
+		}
+		id, _ := args[1].(int)
+		var list []json.RawMessage
+		if err := json.Unmarshal([]byte(word(4)), &list); err != nil {
+			return nil, err //nolint:wrapcheck // a text that JSON.stringify has just made
+		}
+		e.calls = append(e.calls, callBody{ID: id, Module: word(2), Method: word(3), Args: list})
+		return true, nil
+	case "line":
+		e.daemon.line(word(1), word(2))
+	case "done":
+		out := word(1)
+		if limit := e.job.Limits.Output; len(out) > limit {
+			e.end(failf(ReasonOutput, "the result has %d bytes, the limit is %d: keep it in a file or a key, and return where", len(out), limit))
+			return nil, nil
+		}
+		e.done = &doneBody{Output: json.RawMessage(out)}
+	case "output":
+		e.end(failf(ReasonOutput, "the result is not JSON: %s", word(1)))
+	case "missing":
+		e.end(failf(ReasonMissing, "%s", word(1)))
+	case "fail":
+		e.end(classify(&quickjs.Error{Name: word(1), Message: word(2), Stack: word(3)}, e.job.Limits))
+	}
+	return nil, nil
+}
+
+// normalize turns what an import says into the name of a module.
+func (e *engine) normalize(_ *quickjs.VM, _, name string) (string, error) {
+	if name == sdkName || strings.HasPrefix(name, appScheme) {
+		return name, nil
+	}
+	return "", fmt.Errorf("cannot import %q: import the SDK from %q, or a script of this app as %q", name, sdkName, appScheme+"NAME")
+}
+
+func (e *engine) load(_ *quickjs.VM, name string) (string, error) {
+	if name == sdkName {
+		return sdkSource, nil
+	}
+	script := strings.TrimPrefix(name, appScheme)
+	if script == e.job.Script {
+		return e.job.Source, nil
+	}
+	return e.daemon.need(script)
+}
+
+// Words by which the engine names what it cannot give.
+const (
+	wordMemory    = "out of memory"
+	wordInterrupt = "interrupted"
+)
+
+// classify words an exception of the engine. After one for want of memory the
+// value that was thrown can be empty.
+func classify(err error, l Limits) *Error {
+	var js *quickjs.Error
+	if !errors.As(err, &js) {
+		return failf(ReasonThrown, "%v", err)
+	}
+	name, message := js.Name, js.Message
+	if name == "" && message == "" {
+		message = js.Error()
+	}
+	switch {
+	case strings.Contains(message, wordMemory), name == "" && (message == "" || message == "null" || message == "thrown: null"):
+		return failf(ReasonMemory, "it needed more than %d MiB of memory: keep less at a time", l.Memory>>20)
+	case name == "InternalError" && message == wordInterrupt:
+		return failf(ReasonTime, "it ran for longer than %v: end the loop, or do less in one run", l.Time)
+	case name == "SyntaxError":
+		// Its place is a frame of its own, without a function; what JSON.parse or
+		// eval throws comes from within one.
+		first, _, _ := strings.Cut(strings.TrimSpace(js.Stack), "\n")
+		if place, ok := strings.CutPrefix(first, "at "); ok && strings.HasPrefix(place, appScheme) {
+			return &Error{Reason: ReasonSyntax, Name: name, Message: message + " (" + place + ")", Stack: js.Stack}
+		}
+	}
+	return &Error{Reason: ReasonThrown, Name: name, Message: message, Stack: js.Stack}
+}

@@ -1,0 +1,48 @@
+package script
+
+import "fmt"
+
+// Reason says why a run did not end well.
+type Reason string
+
+// The reasons.
+const (
+	ReasonThrown      Reason = "error"       // the script threw, or its promise was rejected
+	ReasonSyntax      Reason = "syntax"      // the script cannot be read
+	ReasonMissing     Reason = "missing"     // there is no such script, module or export
+	ReasonTime        Reason = "time"        // it ran longer than it may
+	ReasonMemory      Reason = "memory"      // it needed more memory than it may
+	ReasonCalls       Reason = "calls"       // it called the SDK more often than it may
+	ReasonOutput      Reason = "output"      // its result is too large, or not JSON
+	ReasonStalled     Reason = "stalled"     // it waits for something that nothing will ever settle
+	ReasonCrash       Reason = "crash"       // its worker died or said nonsense
+	ReasonUnavailable Reason = "unavailable" // the node could not run it now
+)
+
+// Error says why a run failed.
+type Error struct {
+	Reason  Reason
+	Name    string // of the JavaScript error; may be empty
+	Message string
+	Stack   string // may be empty; its lines name scripts as app:NAME:line:column
+}
+
+// Error returns name and message.
+func (e *Error) Error() string {
+	if e.Name == "" {
+		return e.Message
+	}
+	return e.Name + ": " + e.Message
+}
+
+// Permanent reports whether the same run would fail in the same way again.
+func (e *Error) Permanent() bool {
+	return e.Reason == ReasonSyntax || e.Reason == ReasonMissing
+}
+
+// Unavailable reports whether the script is not to blame: it did not run.
+func (e *Error) Unavailable() bool { return e.Reason == ReasonUnavailable }
+
+func failf(r Reason, format string, args ...any) *Error {
+	return &Error{Reason: r, Message: fmt.Sprintf(format, args...)}
+}

@@ -1,0 +1,143 @@
+package script
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// frameKind says what a frame holds. The two sides take turns: after a job or
+// replies the worker has the floor, after calls, a need or the end the daemon
+// has it. Lines may come whenever the worker has the floor.
+type frameKind byte
+
+const (
+	frameReady   frameKind = iota // worker: it is locked in and waits for a job
+	frameJob                      // daemon: jobBody
+	frameNeed                     // worker: the name of a script whose source it needs
+	frameModule                   // daemon: moduleBody
+	frameLine                     // worker: lineBody
+	frameCalls                    // worker: []callBody; it now waits for replies
+	frameReplies                  // daemon: []replyBody, at least one
+	frameDone                     // worker: doneBody
+)
+
+// maxFrame bounds what one side makes the other hold in memory.
+const maxFrame = 4 << 20
+
+type jobBody struct {
+	App    string          `json:"app"`
+	Script string          `json:"script"`
+	Export string          `json:"export"`
+	Input  json.RawMessage `json:"input"`
+	Ctx    json.RawMessage `json:"ctx"`
+	Source string          `json:"source"`
+	Limits Limits          `json:"limits"`
+}
+
+type moduleBody struct {
+	Source string     `json:"source,omitempty"`
+	Error  *callError `json:"error,omitempty"`
+}
+
+type lineBody struct {
+	Level string `json:"level"`
+	Text  string `json:"text"`
+}
+
+type callBody struct {
+	ID     int               `json:"id"`
+	Module string            `json:"module"`
+	Method string            `json:"method"`
+	Args   []json.RawMessage `json:"args"`
+}
+
+type replyBody struct {
+	ID    int             `json:"id"`
+	Value json.RawMessage `json:"value,omitempty"`
+	Error *callError      `json:"error,omitempty"`
+}
+
+// callError is a public error as scripts see it.
+type callError struct {
+	Code   string `json:"code"`
+	Type   string `json:"type"`
+	Title  string `json:"title"`
+	Detail string `json:"detail,omitempty"`
+}
+
+type doneBody struct {
+	Output json.RawMessage `json:"output,omitempty"`
+	Error  *Error          `json:"error,omitempty"`
+}
+
+// conn sends and takes frames: length u32 (little endian) · kind · body. One
+// goroutine may send while another receives.
+type conn struct {
+	rw  io.ReadWriter
+	in  []byte
+	out []byte
+}
+
+var errFrame = errors.New("malformed frame")
+
+func (c *conn) send(k frameKind, body any) error {
+	var b []byte
+	if body != nil {
+		var err error
+		if b, err = json.Marshal(body); err != nil {
+			return fmt.Errorf("encode frame: %w", err)
+		}
+	}
+	if len(b) > maxFrame {
+		return fmt.Errorf("%w: %d bytes to send", errFrame, len(b))
+	}
+	c.out = binary.LittleEndian.AppendUint32(c.out[:0], uint32(len(b))) // #nosec G115 -- at most maxFrame
+	c.out = append(c.out, byte(k))
+	c.out = append(c.out, b...)
+	_, err := c.rw.Write(c.out)
+	c.out = shrink(c.out)
+	if err != nil {
+		return fmt.Errorf("send frame: %w", err)
+	}
+	return nil
+}
+
+// receive returns the next frame. Its body is valid until the next call.
+func (c *conn) receive() (frameKind, []byte, error) {
+	var head [5]byte
+	if _, err := io.ReadFull(c.rw, head[:]); err != nil {
+		return 0, nil, fmt.Errorf("receive frame: %w", err)
+	}
+	n := binary.LittleEndian.Uint32(head[:4])
+	if n > maxFrame {
+		return 0, nil, fmt.Errorf("%w: %d bytes", errFrame, n)
+	}
+	if c.in = shrink(c.in); cap(c.in) < int(n) {
+		c.in = make([]byte, n)
+	}
+	c.in = c.in[:n]
+	if _, err := io.ReadFull(c.rw, c.in); err != nil {
+		return 0, nil, fmt.Errorf("receive frame: %w", err)
+	}
+	return frameKind(head[4]), c.in, nil
+}
+
+// shrink lets go of a buffer that one large frame has left behind.
+func shrink(b []byte) []byte {
+	if cap(b) > 64<<10 {
+		return nil
+	}
+	return b
+}
+
+// parse reads the body of a frame.
+func parse[T any](body []byte) (T, error) {
+	var v T
+	if err := json.Unmarshal(body, &v); err != nil {
+		return v, fmt.Errorf("%w: %w", errFrame, err)
+	}
+	return v, nil
+}

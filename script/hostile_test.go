@@ -1,0 +1,238 @@
+package script_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/picloud/picloud/script"
+)
+
+// bomb is a script that means harm.
+type bomb struct{ name, source string }
+
+// timeBombs never end, or take very long, in as many ways as are known.
+var timeBombs = []bomb{
+	{"while true", `while(true){}`},
+	{"try catch loop", `while(true){try{while(true){}}catch(e){}finally{continue}}`},
+	{"microtask loop", `function f(){Promise.resolve().then(f)}; f(); await new Promise(()=>{})`},
+	{"await loop", `while(true){await 0}`},
+	{"regex", `/^(a+)+$/.test('a'.repeat(40)+'b')`},
+	{"regex with a back reference", `/^(a+)+\1$/.test('a'.repeat(40)+'b')`},
+	{"regex in replace", `'a'.repeat(60).replace(/(a*)*b/g,x=>x)`},
+	{"fill", `Array(1e9).fill(0).length`},
+	{"sort", `Array(5000000).fill(0).map((x,i)=>(i*7919)%5000011).sort().length`},
+	{"repeat", `'x'.repeat(2**28).length`},
+	{"split", `'ab'.repeat(2**24).split('a').length`},
+	{"search in a long string", `'a'.repeat(2**20).indexOf('a'.repeat(2**19)+'b')`},
+	{"power", `(7n**5000000n).toString().length`},
+	{"stringify", `JSON.stringify(Array(3000000).fill({a:1})).length`},
+	{"spread", `[...(function*(){while(true)yield 1})()].length`},
+	{"from a length", `Array.from({length:2**32-2}).length`},
+	{"sparse indexOf", `var a=[];a[4294967290]=1;a.indexOf(7)`},
+	{"indexOf of what is like an array", `Array.prototype.indexOf.call({length:2**53-1},1)`},
+	{"keys of a proxy", `var a={};for(var i=0;i<300000;i++)a['k'+i]=i; while(true)Object.keys(a)`},
+}
+
+// memoryBombs want all the memory there is.
+var memoryBombs = []bomb{
+	{"push", `var a=[];while(true)a.push({x:a.length})`},
+	{"double", `var s='xxxxxxxxxxxxxxxx';while(true){s+=s; if(s.charCodeAt(s.length-1)==1)break}`},
+	{"strings", `var a=[],i=0;while(true)a.push('abcdefghij'.repeat(100)+(i++))`},
+	{"recursion", `function f(n){return 1+f(n+1)}; f(0)`},
+	{"recursion in toString", `var a=[];a.toString=function(){return ''+[a]};''+a`},
+	{"nested arrays", `var a=[];for(var i=0;i<2000000;i++)a=[a];''+a`},
+	{"getter", `var o={get x(){return this.x}};o.x`},
+	{"proxies", `var p={};for(var i=0;i<2000000;i++)p=new Proxy(p,{});p.x`},
+	{"bind", `var f=function(){};for(var i=0;i<1000000;i++)f=f.bind(null);f()`},
+	{"stringify nested", `var a=[];for(var i=0;i<1000000;i++)a=[a];JSON.stringify(a)`},
+	{"parse nested", `JSON.parse('['.repeat(5000000))`},
+	{"eval of brackets", `eval('['.repeat(5000000))`},
+	{"eval of parentheses", `eval('('.repeat(3000000)+'1'+')'.repeat(3000000))`},
+	{"eval of signs", `eval('-'.repeat(3).concat('!'.repeat(6000000))+'1')`},
+	{"regex nested", `new RegExp('('.repeat(1000000)+')'.repeat(1000000)).test('a')`},
+	{"regex repeated", `new RegExp('(?:a{0,1000}){0,1000}').test('b')`},
+	{"one buffer", `new ArrayBuffer(4e9).byteLength`},
+	{"buffers", `var a=[];while(true){var b=new Uint8Array(1<<24);b.fill(1);a.push(b)}`},
+	{"fill", `Array(1e9).fill(1).length`},
+	{"repeat", `'x'.repeat(2**30-30).length`},
+	{"pad", `''.padEnd(2**30-30,'ab').length`},
+	{"map", `var m=new Map(),i=0;while(true)m.set(i++,'v'+i)`},
+	{"closures", `var a=[];function g(n){return function(){return n}};while(true)a.push(g(a.length))`},
+	{"bigint", `var b=7n;while(true)b=b*b`},
+	{"promises", `var a=[];while(true)a.push(new Promise(()=>{}))`},
+	{"keys", `var o={},i=0;while(true)o['key'+(i++)]=i`},
+	{"functions", `var a=[],i=0;while(true)a.push(new Function('return '+(i++)))`},
+}
+
+// TestBombs runs every bomb, at the top level of the script and in a handler that
+// catches all it can, beside an app that behaves: the bomb ends with a clear
+// error in time, the other app never fails, and what the node holds afterwards is
+// what it held before. (SC-2)
+func TestBombs(t *testing.T) {
+	const limit = 250 * time.Millisecond
+	h := &shelf{scripts: map[string]string{"good/main": `export default (n) => n + 1`}}
+	r := newRunner(t, script.Config{Host: h, Workers: 2})
+	before := residentBytes(t)
+	stop, done := make(chan struct{}), make(chan struct{})
+	var good atomic.Int64
+	var slowest time.Duration
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-stop:
+				return
+			case <-time.After(5 * time.Millisecond):
+			}
+			start := time.Now()
+			res, err := r.Do(t.Context(), script.Job{App: "good", Script: "main", Input: []byte("1")})
+			if err != nil || string(res.Output) != "2" {
+				t.Errorf("the app that behaves got %s, %v", res.Output, err)
+			}
+			slowest = max(slowest, time.Since(start))
+			good.Add(1)
+		}
+	}()
+	var worst time.Duration
+	reasons := map[script.Reason]int{}
+	for _, kind := range [][]bomb{timeBombs, memoryBombs} {
+		for _, b := range kind {
+			for _, source := range []string{
+				b.source + "\nexport default () => 1",
+				"export default async () => { for (;;) try { " + b.source + "\nreturn } catch (e) { } }",
+			} {
+				h.mu.Lock()
+				h.scripts["bad/main"] = source
+				h.mu.Unlock()
+				res, err := r.Do(t.Context(), script.Job{App: "bad", Script: "main", Limits: script.Limits{Time: limit}})
+				reason := script.Reason("ended")
+				if e := (*script.Error)(nil); errors.As(err, &e) {
+					reason = e.Reason
+					if e.Error() == "" {
+						t.Errorf("%s: the error says nothing", b.name)
+					}
+				}
+				if reason == script.ReasonCrash || reason == script.ReasonUnavailable || reason == script.ReasonMissing {
+					t.Errorf("%s: %s: %v", b.name, reason, err)
+				}
+				reasons[reason]++
+				worst = max(worst, res.Duration)
+			}
+		}
+	}
+	close(stop)
+	<-done
+	t.Logf("ends: %v; the longest took %v; %d runs of the other app, the longest took %v", reasons, worst, good.Load(), slowest)
+	if after := residentBytes(t); after > before+32<<20 {
+		t.Errorf("the node held %d bytes, and holds %d afterwards", before, after)
+	}
+}
+
+// residentBytes is what this process holds in memory.
+func residentBytes(t *testing.T) int {
+	t.Helper()
+	debug.FreeOSMemory()
+	b, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages, err := strconv.Atoi(strings.Fields(string(b))[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pages * os.Getpagesize()
+}
+
+// TestFloods has scripts that flood the node with what they may do.
+func TestFloods(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		source string
+		reason script.Reason
+	}{
+		"lines": {`export default () => { for (;;) console.log("x".repeat(1000)) }`, script.ReasonTime},
+		"calls": {`import { kv } from "picloud"; export default async () => { for (;;) try { await kv.get("x") } catch (e) { if (e.type === "too-many-calls") throw e } }`, script.ReasonThrown},
+		"calls at once": {
+			`import { kv } from "picloud"; export default async () => { const all = []; for (let i = 0; i < 3000; i++) all.push(kv.get("x")); await Promise.all(all) }`,
+			script.ReasonThrown,
+		},
+		"one huge call": {`import { kv } from "picloud"; export default () => kv.set("x", "y".repeat(6e6))`, script.ReasonThrown},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			h := &shelf{scripts: map[string]string{"a/main": tt.source}}
+			r := newRunner(t, script.Config{Host: h})
+			res, err := r.Do(t.Context(), script.Job{App: "a", Script: "main", Limits: script.Limits{Time: 5 * time.Second}})
+			var e *script.Error
+			if !errors.As(err, &e) || e.Reason != tt.reason {
+				t.Fatalf("the run ended with %v, want %s", err, tt.reason)
+			}
+			kept := 0
+			for _, l := range res.Lines {
+				kept += len(l.Text)
+			}
+			if kept > script.DefaultLimits().Lines {
+				t.Errorf("%d bytes of lines were kept", kept)
+			}
+			if res.Calls > 1000 {
+				t.Errorf("%d calls were made", res.Calls)
+			}
+		})
+	}
+}
+
+// TestWorkerIsLockedIn looks at a worker from outside: nothing but its end of the
+// pair is open, the filter is on, and it has no environment to speak of.
+func TestWorkerIsLockedIn(t *testing.T) {
+	t.Parallel()
+	h := &shelf{scripts: map[string]string{"a/main": `export default () => 1`}}
+	r := newRunner(t, script.Config{Host: h})
+	if _, err := r.Do(t.Context(), script.Job{App: "a", Script: "main"}); err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, pid := range children(t) {
+		found++
+		status, err := os.ReadFile(filepath.Join("/proc", pid, "status"))
+		if err != nil {
+			continue // of another test, and gone
+		}
+		for _, want := range []string{"Seccomp:\t2", "NoNewPrivs:\t1"} {
+			if !strings.Contains(string(status), want) {
+				t.Errorf("worker %s is not locked in: no %q", pid, want)
+			}
+		}
+		limits, err := os.ReadFile(filepath.Join("/proc", pid, "limits"))
+		if err == nil && !strings.Contains(strings.Join(strings.Fields(string(limits)), " "), "Max file size 0 0") {
+			t.Errorf("worker %s may write files: %s", pid, limits)
+		}
+	}
+	if found == 0 {
+		t.Error("no worker was found")
+	}
+}
+
+// children lists the workers of this process.
+func children(t *testing.T) []string {
+	t.Helper()
+	var pids []string
+	tasks, err := filepath.Glob("/proc/self/task/*/children")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range tasks {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pids = append(pids, strings.Fields(string(b))...)
+	}
+	return pids
+}

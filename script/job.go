@@ -1,0 +1,108 @@
+package script
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/picloud/picloud"
+)
+
+// Job is one run that is asked for.
+type Job struct {
+	App    string
+	Script string // its name
+	Export string // which export to call; empty: default
+
+	// Input is the JSON value the handler gets as its first argument; nil: null.
+	Input json.RawMessage
+	// Context is a JSON object of what else the handler may know: its second
+	// argument, and ctx in the SDK. App, script and version are added to it. nil:
+	// nothing.
+	Context json.RawMessage
+
+	// Limits of this run; what is zero is taken from the Runner's.
+	Limits Limits
+
+	// Line, if not nil, is called with each line of the console as it comes, from
+	// one goroutine. It must not block.
+	Line func(Line)
+}
+
+// Limits hold back a run. The zero value of each field means its default.
+type Limits struct {
+	Time   time.Duration // of the script itself, without what it waits for; 5 s
+	Total  time.Duration // of the run, with all waiting; 30 s
+	Memory int           // bytes the engine may use; 32 MiB
+	Calls  int           // calls of the SDK; 1 000
+	Output int           // bytes of the result; 1 MiB
+	Lines  int           // bytes of console output that are kept; 64 KiB
+}
+
+// DefaultLimits are those of a board with little memory.
+func DefaultLimits() Limits {
+	return Limits{Time: 5 * time.Second, Total: 30 * time.Second, Memory: 32 << 20, Calls: 1000, Output: 1 << 20, Lines: 64 << 10}
+}
+
+// or returns l, completed by what d says.
+func (l Limits) or(d Limits) Limits {
+	or := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	if l.Time == 0 {
+		l.Time = d.Time
+	}
+	if l.Total == 0 {
+		l.Total = d.Total
+	}
+	or(&l.Memory, d.Memory)
+	or(&l.Calls, d.Calls)
+	or(&l.Output, d.Output)
+	or(&l.Lines, d.Lines)
+	return l
+}
+
+// Line is a line of a script's console.
+type Line struct {
+	At    time.Time `json:"at"`
+	Level string    `json:"level"` // debug, info, warn, error
+	Text  string    `json:"text"`
+}
+
+// Result is how a run went.
+type Result struct {
+	Version   uint64          // of the script that ran; 0: it was not found
+	Output    json.RawMessage // what the handler returned; null when that was nothing
+	Lines     []Line
+	Truncated bool // there were more lines than are kept
+	Started   time.Time
+	Duration  time.Duration
+	Calls     int // of the SDK
+}
+
+// Module is the source of a script.
+type Module struct {
+	Source  string
+	Version uint64
+}
+
+// Host is the node as scripts reach it. Its methods are called by many
+// goroutines, and have to bind everything they do to the app they are given.
+type Host interface {
+	// Module returns the newest version of a script of app, or a public error.
+	Module(app, name string) (Module, error)
+	// Call does what method of module of the SDK is for, on behalf of a script of
+	// app. Args is a JSON array, the answer a JSON value. Errors that are not
+	// public are shown to the script as internal ones.
+	Call(ctx context.Context, who Caller, module, method string, args []json.RawMessage) (json.RawMessage, error)
+}
+
+// Caller is on whose behalf the SDK is called.
+type Caller struct{ App, Script string }
+
+// Principal is the caller as it is known to those who check rights.
+func (c Caller) Principal() picloud.Principal {
+	return picloud.Principal{Kind: picloud.KindScript, Name: c.Script, App: c.App, Scopes: []picloud.Scope{picloud.ScopeAppWrite, picloud.ScopeAppRead, picloud.ScopeAppPublish, picloud.ScopeAppInvoke}}
+}

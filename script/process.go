@@ -1,0 +1,99 @@
+package script
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// process is a worker process, as the daemon sees it. It runs one job at a time.
+type process struct {
+	conn
+
+	app    string // whose scripts it has run; empty: none yet
+	cmd    *exec.Cmd
+	file   *os.File
+	stderr tail
+	idle   time.Time     // since when
+	ended  chan struct{} // closed when the process has gone and was waited for
+}
+
+// startTimeout bounds how long a worker may take to be ready, on a board that is
+// busy with something else.
+const startTimeout = 10 * time.Second
+
+// spawn starts a worker and waits until it is locked in.
+func spawn(executable, sandbox string) (*process, error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("make a socket pair: %w", err)
+	}
+	theirs := os.NewFile(uintptr(fds[1]), "worker")
+	_ = unix.SetNonblock(fds[0], true) // never fails for a descriptor that is open
+	p := &process{file: os.NewFile(uintptr(fds[0]), "script worker"), ended: make(chan struct{})}
+	p.rw = p.file
+	p.cmd = exec.CommandContext(context.Background(), executable, WorkerArg) // #nosec G204 -- this binary
+	p.cmd.ExtraFiles = []*os.File{theirs}
+	p.cmd.Env = []string{"GOTRACEBACK=none", "GODEBUG=madvdontneed=1", "GORACE=atexit_sleep_ms=0", sandboxEnv + "=" + sandbox}
+	p.cmd.Dir = "/"
+	p.cmd.Stderr = &p.stderr
+	p.cmd.WaitDelay = time.Second // whoever inherited its stderr does not hold us up
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	err = p.cmd.Start()
+	_ = theirs.Close() // while we hold it, the end of the worker would go unnoticed
+	if err != nil {
+		_ = p.file.Close()
+		return nil, fmt.Errorf("start a worker: %w", err)
+	}
+	go func() {
+		_ = p.cmd.Wait() // how it ended is told by what it was doing
+		close(p.ended)
+	}()
+	_ = p.file.SetReadDeadline(time.Now().Add(startTimeout)) // sockets can
+	kind, _, err := p.receive()
+	if err != nil || kind != frameReady {
+		p.kill()
+		return nil, fmt.Errorf("start a worker: it did not get ready: %s", p.stderr.words(err))
+	}
+	_ = p.file.SetReadDeadline(time.Time{})
+	return p, nil
+}
+
+// kill ends the process and waits until nothing is left of it.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill() // it may be gone already
+	<-p.ended
+	_ = p.file.Close()
+}
+
+// tail keeps the beginning of what a process says last.
+type tail struct {
+	mu sync.Mutex
+	b  []byte
+}
+
+const tailKept = 2048
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.b = append(t.b, p[:min(len(p), tailKept-len(t.b))]...)
+	return len(p), nil
+}
+
+// words returns the first line that was said, or err when nothing was.
+func (t *tail) words(err error) string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if line, _, _ := strings.Cut(string(t.b), "\n"); line != "" {
+		return line
+	}
+	return fmt.Sprint(err)
+}

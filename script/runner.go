@@ -1,0 +1,266 @@
+package script
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+)
+
+// Config says how scripts are run.
+type Config struct {
+	Host   Host
+	Limits Limits // of a run that names none; what is zero gets its default
+
+	// Workers is how many runs there may be at once, each in a process of its own;
+	// default 4. One app gets all but one of them at most, so that another always
+	// gets its turn.
+	Workers int
+	// Idle is how long a worker stays when it has nothing to do; default 1 min.
+	Idle time.Duration
+	// NoSandbox leaves the kernel's filter off, for machines that cannot load one.
+	NoSandbox bool
+	// Executable is the binary that calls Work when its first argument is
+	// WorkerArg; default: the running one.
+	Executable string
+
+	Logger *slog.Logger // nil: none
+}
+
+// Runner runs scripts in worker processes. It is safe for concurrent use.
+type Runner struct {
+	cfg     Config
+	sandbox string
+	log     *slog.Logger
+	slots   chan struct{} // one for each run that is under way
+
+	mu     sync.Mutex
+	closed bool
+	apps   map[string]*appSlots
+	idle   []*process // longest idle first
+}
+
+// appSlots are the runs of one app; it is forgotten when there are none.
+type appSlots struct {
+	slots chan struct{}
+	users int
+}
+
+// New returns a Runner, which starts processes as they are needed and stops them
+// while Run runs.
+func New(cfg Config) *Runner {
+	cfg.Limits = cfg.Limits.or(DefaultLimits())
+	if cfg.Workers == 0 {
+		cfg.Workers = 4
+	}
+	if cfg.Idle == 0 {
+		cfg.Idle = time.Minute
+	}
+	if cfg.Executable == "" {
+		cfg.Executable = "/proc/self/exe"
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	r := &Runner{cfg: cfg, log: cfg.Logger.With(slog.String("component", "script")), slots: make(chan struct{}, cfg.Workers), apps: make(map[string]*appSlots)}
+	if cfg.NoSandbox {
+		r.sandbox = sandboxOff
+	}
+	return r
+}
+
+// Run stops workers that have nothing to do, until ctx ends; then it ends all
+// runs and workers. Jobs asked for later are refused.
+func (r *Runner) Run(ctx context.Context) error {
+	tick := time.NewTicker(max(r.cfg.Idle/4, time.Millisecond))
+	defer tick.Stop()
+	for {
+		select {
+		case now := <-tick.C:
+			r.stopIdle(func(p *process) bool { return now.Sub(p.idle) >= r.cfg.Idle })
+		case <-ctx.Done():
+			r.mu.Lock()
+			r.closed = true
+			r.mu.Unlock()
+			r.stopIdle(func(*process) bool { return true })
+			for range cap(r.slots) { // the last run has ended when all are ours
+				r.slots <- struct{}{}
+			}
+			return nil
+		}
+	}
+}
+
+// Workers returns how many idle workers there are and how many runs are under
+// way.
+func (r *Runner) Workers() (idle, running int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.idle), len(r.slots)
+}
+
+// stopIdle ends the idle workers that which says.
+func (r *Runner) stopIdle(which func(*process) bool) {
+	r.mu.Lock()
+	var stop, stay []*process
+	for _, p := range r.idle {
+		if which(p) {
+			stop = append(stop, p)
+		} else {
+			stay = append(stay, p)
+		}
+	}
+	r.idle = stay
+	r.mu.Unlock()
+	for _, p := range stop {
+		p.kill()
+	}
+}
+
+var errStopping = &Error{Reason: ReasonUnavailable, Message: "the node is stopping"}
+
+// enter waits for the turn of a run of app. The caller calls leave.
+func (r *Runner) enter(ctx context.Context, app string) (leave func(), err error) {
+	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		return nil, errStopping
+	}
+	a := r.apps[app]
+	if a == nil {
+		a = &appSlots{slots: make(chan struct{}, max(cap(r.slots)-1, 1))}
+		r.apps[app] = a
+	}
+	a.users++
+	r.mu.Unlock()
+	forget := func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if a.users--; a.users == 0 {
+			delete(r.apps, app)
+		}
+	}
+	for i, slots := range []chan struct{}{a.slots, r.slots} {
+		select {
+		case slots <- struct{}{}:
+		case <-ctx.Done():
+			if i > 0 {
+				<-a.slots
+			}
+			forget()
+			return nil, failf(ReasonUnavailable, "all %d workers were busy: %v", cap(r.slots), context.Cause(ctx))
+		}
+	}
+	return func() {
+		<-r.slots
+		<-a.slots
+		forget()
+	}, nil
+}
+
+// worker returns a worker that may run scripts of app: its own, one that has run
+// nothing yet, or a new one.
+func (r *Runner) worker(app string) (*process, error) {
+	r.mu.Lock()
+	found := -1
+	for i, p := range r.idle {
+		if p.app == app || (p.app == "" && found < 0) {
+			found = i
+		}
+	}
+	var p, surplus *process
+	switch {
+	case r.closed:
+		r.mu.Unlock()
+		return nil, errStopping
+	case found >= 0:
+		p = r.idle[found]
+		r.idle = append(r.idle[:found], r.idle[found+1:]...)
+	case len(r.idle)+len(r.slots) > cap(r.slots):
+		surplus, r.idle = r.idle[0], r.idle[1:] // it belongs to another app
+	}
+	r.mu.Unlock()
+	if surplus != nil {
+		surplus.kill()
+	}
+	if p == nil {
+		var err error
+		if p, err = spawn(r.cfg.Executable, r.sandbox); err != nil {
+			return nil, err
+		}
+	}
+	p.app = app
+	return p, nil
+}
+
+// keep takes back a worker that ended its job in good order.
+func (r *Runner) keep(p *process) {
+	p.idle = time.Now()
+	r.mu.Lock()
+	if !r.closed {
+		r.idle = append(r.idle, p)
+		p = nil
+	}
+	r.mu.Unlock()
+	if p != nil {
+		p.kill()
+	}
+}
+
+// Do runs a job and returns how it went. The error, if any, is an *Error. When
+// ctx ends the run is cut off, with ReasonUnavailable.
+func (r *Runner) Do(ctx context.Context, job Job) (Result, error) {
+	job.Limits = job.Limits.or(r.cfg.Limits)
+	if job.Export == "" {
+		job.Export = "default"
+	}
+	main, err := r.cfg.Host.Module(job.App, job.Script)
+	if err != nil {
+		return Result{Started: time.Now()}, missing(job.Script, err)
+	}
+	leave, err := r.enter(ctx, job.App)
+	if err != nil {
+		return Result{Version: main.Version, Started: time.Now()}, err
+	}
+	defer leave()
+	p, err := r.worker(job.App) //nolint:contextcheck // a worker outlives the run it was started for
+	if err != nil {
+		var public *Error
+		if !errors.As(err, &public) {
+			r.log.Error("a worker for scripts could not be started", slog.Any("err", err))
+			public = failf(ReasonUnavailable, "no worker could be started; the node's log says why")
+		}
+		return Result{Version: main.Version, Started: time.Now()}, public
+	}
+	t := &talk{r: r, p: p, job: job, res: Result{Version: main.Version, Started: time.Now()}}
+	healthy, fault := t.run(ctx, main)
+	t.res.Duration = time.Since(t.res.Started)
+	if healthy {
+		r.keep(p)
+	} else {
+		p.kill()
+	}
+	if fault != nil {
+		return t.res, fault
+	}
+	return t.res, nil
+}
+
+func missing(script string, err error) *Error {
+	return failf(ReasonMissing, "script %q: %v", script, err)
+}
+
+// describe completes what a handler may know by what the runner knows.
+func describe(job Job, version uint64) ([]byte, error) {
+	about := map[string]any{}
+	if len(job.Context) > 0 {
+		if err := json.Unmarshal(job.Context, &about); err != nil {
+			return nil, fmt.Errorf("the context of the run: %w", err)
+		}
+	}
+	about["app"], about["script"], about["version"] = job.App, job.Script, version
+	return json.Marshal(about) //nolint:wrapcheck // values that were JSON before
+}

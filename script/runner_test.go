@@ -1,0 +1,202 @@
+package script_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/script"
+)
+
+// TestMain lets the test's binary be the worker.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == script.WorkerArg {
+		os.Exit(script.Work())
+	}
+	os.Exit(m.Run())
+}
+
+// shelf is a Host with scripts by "app/name" and a SDK that answers what a test
+// says.
+type shelf struct {
+	mu      sync.Mutex
+	scripts map[string]string
+	call    func(ctx context.Context, who script.Caller, module, method string, args []json.RawMessage) (json.RawMessage, error)
+}
+
+func (s *shelf) Module(app, name string) (script.Module, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	src, ok := s.scripts[app+"/"+name]
+	if !ok {
+		return script.Module{}, picloud.ErrKVNotFound
+	}
+	return script.Module{Source: src, Version: 7}, nil
+}
+
+func (s *shelf) Call(ctx context.Context, who script.Caller, module, method string, args []json.RawMessage) (json.RawMessage, error) {
+	if s.call == nil {
+		return nil, picloud.ErrForbidden
+	}
+	return s.call(ctx, who, module, method, args)
+}
+
+func newRunner(tb testing.TB, cfg script.Config) *script.Runner {
+	tb.Helper()
+	r := script.New(cfg)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	tb.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			tb.Error(err)
+		}
+	})
+	return r
+}
+
+// once runs source as the default handler of app "a".
+func once(t *testing.T, h *shelf, source string, input string) (script.Result, error) {
+	t.Helper()
+	if h.scripts == nil {
+		h.scripts = map[string]string{}
+	}
+	h.scripts["a/main"] = source
+	r := newRunner(t, script.Config{Host: h})
+	return r.Do(t.Context(), script.Job{App: "a", Script: "main", Input: json.RawMessage(input)})
+}
+
+func TestHandlerRuns(t *testing.T) {
+	t.Parallel()
+	h := &shelf{scripts: map[string]string{"a/lib": `export const twice = (x) => 2 * x;`}}
+	res, err := once(t, h, `
+import { twice } from "app:lib";
+import { log } from "picloud";
+export default async function (input, ctx) {
+  console.log("got", input, ctx.app);
+  log.warn({ a: [1] });
+  return { n: twice(input.n), script: ctx.script, version: ctx.version };
+}`, `{"n":21}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := string(res.Output), `{"n":42,"script":"main","version":7}`; got != want {
+		t.Errorf("the output is %s, want %s", got, want)
+	}
+	if len(res.Lines) != 2 || res.Lines[0].Text != `got {"n":21} a` || res.Lines[1].Level != "warn" || res.Lines[1].Text != `{"a":[1]}` {
+		t.Errorf("the lines are %+v", res.Lines)
+	}
+}
+
+func TestCallsReachTheHost(t *testing.T) {
+	t.Parallel()
+	h := &shelf{call: func(_ context.Context, who script.Caller, module, method string, args []json.RawMessage) (json.RawMessage, error) {
+		if who != (script.Caller{App: "a", Script: "main"}) {
+			return nil, fmt.Errorf("called by %+v", who)
+		}
+		if string(args[0]) == `"no"` {
+			return nil, picloud.ErrKVNotFound
+		}
+		return json.RawMessage(fmt.Sprintf(`{"key":%s,"value":{"n":%d},"version":3,"updated_at":"2026-01-02T03:04:05Z"}`, args[0], len(args[0]))), nil
+	}}
+	res, err := once(t, h, `
+import { kv, NotFoundError } from "picloud";
+export default async function () {
+  const [a, b] = await Promise.all([kv.get("x"), kv.entry("yy")]);
+  let caught = "";
+  try { await kv.get("no"); } catch (e) { caught = (e instanceof NotFoundError) + " " + e.type + " " + e.call; }
+  kv.set("late", 1);
+  return [a.n, b.value.n, b.version, b.updatedAt.getTime(), caught];
+}`, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := string(res.Output), `[3,4,3,1767323045000,"true kv-not-found kv.get"]`; got != want {
+		t.Errorf("the output is %s, want %s", got, want)
+	}
+	if res.Calls != 4 {
+		t.Errorf("%d calls were made, want 4: one that nobody waits for is made all the same", res.Calls)
+	}
+}
+
+// TestFaultsHaveTheirReason covers what an author gets to see.
+func TestFaultsHaveTheirReason(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		source string
+		reason script.Reason
+		says   string
+	}{
+		"thrown":         {"export default function f() {\n  throw new TypeError('no such lamp');\n}", script.ReasonThrown, "TypeError: no such lamp"},
+		"thrown text":    {`export default () => { throw "plain" }`, script.ReasonThrown, "thrown: plain"},
+		"thrown null":    {`export default () => { throw {} }`, script.ReasonThrown, "thrown: {}"},
+		"rejected":       {`export default async () => { await null; null.x }`, script.ReasonThrown, "TypeError"},
+		"syntax":         {"export default function () {\n  let = ;\n}", script.ReasonSyntax, "app:main"},
+		"no such module": {`import "app:other"; export default () => 1`, script.ReasonThrown, `cannot import "app:other"`},
+		"foreign module": {`import "fs"; export default () => 1`, script.ReasonThrown, `cannot import "fs"`},
+		"no handler":     {`export const x = 1, handler = () => 2`, script.ReasonMissing, "it exports handler"},
+		"cyclic result":  {`export default () => { const a = {}; a.a = a; return a }`, script.ReasonOutput, "circular"},
+		"never settles":  {`export default () => new Promise(() => {})`, script.ReasonStalled, "nothing will ever settle"},
+		"large result":   {`export default () => "x".repeat(2e6)`, script.ReasonOutput, "the limit is"},
+		"top level":      {`throw new Error("at the top")`, script.ReasonThrown, "at the top"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := once(t, &shelf{}, tt.source, "")
+			var e *script.Error
+			if !errors.As(err, &e) {
+				t.Fatalf("the error is %v", err)
+			}
+			if e.Reason != tt.reason || !strings.Contains(e.Error(), tt.says) {
+				t.Errorf("the error is %q (%s), want %q (%s); stack %s", e, e.Reason, tt.says, tt.reason, e.Stack)
+			}
+			if name == "thrown" && !strings.Contains(e.Stack, "app:main:2:") {
+				t.Errorf("the stack does not name line 2: %s", e.Stack)
+			}
+		})
+	}
+}
+
+func TestNothingIsLeftOfARun(t *testing.T) {
+	t.Parallel()
+	h := &shelf{scripts: map[string]string{"a/main": `export default () => { Array.prototype.evil = 1; return (globalThis.n = (globalThis.n ?? 0) + 1) }`}}
+	r := newRunner(t, script.Config{Host: h})
+	for range 3 {
+		res, err := r.Do(t.Context(), script.Job{App: "a", Script: "main"})
+		if err != nil || string(res.Output) != "1" {
+			t.Fatalf("the run returned %s, %v", res.Output, err)
+		}
+	}
+	if idle, running := r.Workers(); idle != 1 || running != 0 {
+		t.Errorf("there are %d idle workers and %d runs, want one worker", idle, running)
+	}
+}
+
+// TestWaitingDoesNotCount has the clock of a run stand still while the host is
+// busy for it.
+func TestWaitingDoesNotCount(t *testing.T) {
+	t.Parallel()
+	h := &shelf{scripts: map[string]string{"a/main": `import { time } from "picloud"; export default async () => { await time.sleep(1); return 1 }`}}
+	h.call = func(ctx context.Context, _ script.Caller, _, _ string, _ []json.RawMessage) (json.RawMessage, error) {
+		<-time.After(time.Second)
+		return json.RawMessage("null"), nil
+	}
+	r := newRunner(t, script.Config{Host: h})
+	job := script.Job{App: "a", Script: "main", Limits: script.Limits{Time: 300 * time.Millisecond}}
+	if _, err := r.Do(t.Context(), job); err != nil {
+		t.Errorf("the run ended with %v", err)
+	}
+	job.Limits.Total = 200 * time.Millisecond
+	var e *script.Error
+	if _, err := r.Do(t.Context(), job); !errors.As(err, &e) || e.Reason != script.ReasonTime {
+		t.Errorf("the run ended with %v, want its total to be over", err)
+	}
+}

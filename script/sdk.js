@@ -1,0 +1,252 @@
+// The SDK of PiCloud: what `import … from "picloud"` gives a script.
+// It keeps its own references to what it needs of the language, so that a script
+// that changes Array.prototype or Promise harms itself alone.
+
+const host = globalThis.__host;
+delete globalThis.__host;
+
+const { parse, stringify } = JSON;
+const { freeze, keys } = Object;
+const { floor } = Math;
+const P = Promise, E = Error, S = String, U8 = Uint8Array, then = uncurry(Promise.prototype.then);
+const M = Map, mapGet = uncurry(Map.prototype.get), mapSet = uncurry(Map.prototype.set), mapDelete = uncurry(Map.prototype.delete);
+const charCodeAt = uncurry(S.prototype.charCodeAt), slice = uncurry(S.prototype.slice);
+const isArray = Array.isArray, isView = ArrayBuffer.isView, AB = ArrayBuffer, DateOf = Date, now = Date.now;
+
+function uncurry(f) { return f.call.bind(f); }
+
+export const version = "0.1.0";
+
+// ---- errors ----
+
+/** What a call of the SDK fails with. `type` is stable, `code` its class. */
+export class PiCloudError extends E {
+  constructor(e, call) {
+    super(e.detail ? e.title + ": " + e.detail : e.title);
+    this.name = new.target.name;
+    this.code = e.code; this.type = e.type; this.call = call;
+  }
+}
+export class InvalidError extends PiCloudError {}
+export class ForbiddenError extends PiCloudError {}
+export class NotFoundError extends PiCloudError {}
+export class ConflictError extends PiCloudError {}
+export class PreconditionError extends PiCloudError {}
+export class TooLargeError extends PiCloudError {}
+export class UnavailableError extends PiCloudError {}
+export class LimitError extends PiCloudError {}
+
+const classes = freeze({
+  __proto__: null,
+  "invalid": InvalidError, "unprocessable": InvalidError, "unsupported-type": InvalidError,
+  "unauthenticated": ForbiddenError, "forbidden": ForbiddenError, "not-found": NotFoundError, "gone": NotFoundError,
+  "conflict": ConflictError, "precondition": PreconditionError, "too-large": TooLargeError,
+  "unavailable": UnavailableError, "no-space": UnavailableError, "too-many": LimitError, "limit": LimitError,
+});
+
+// ---- calls ----
+
+const waiting = new M();
+let last = 0, open = 0, budget = 0, finished;
+
+function call(module, method, args) {
+  return new P((resolve, reject) => {
+    const name = module + "." + method;
+    if (budget-- <= 0) throw new LimitError({ code: "limit", type: "too-many-calls", title: "The run may not call the SDK any more often" }, name);
+    let text;
+    try { text = stringify(args); } catch (e) {
+      throw new InvalidError({ code: "invalid", type: "argument-invalid", title: "An argument is not JSON", detail: S(e && e.message) }, name);
+    }
+    const id = ++last;
+    if (!host("call", id, module, method, text)) {
+      throw new TooLargeError({ code: "too-large", type: "arguments-too-large", title: "Too much is handed to the SDK at once", detail: "Use at most 2 MiB in calls that are not awaited." }, name);
+    }
+    open++;
+    mapSet(waiting, id, { resolve, reject, name });
+  });
+}
+
+function settle(id, value, error) {
+  const w = mapGet(waiting, id);
+  if (!w) return;
+  mapDelete(waiting, id);
+  open--;
+  if (error === undefined) { w.resolve(value === "" ? undefined : parse(value)); }
+  else {
+    const e = parse(error);
+    const err = new (classes[e.code] || PiCloudError)(e, w.name);
+    if (finished) line("error", ["a call that nobody waited for failed: " + err.name + ": " + err.message]);
+    w.reject(err);
+  }
+  if (finished && open === 0) finished();
+}
+
+// ---- bytes ----
+
+const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+const values = new U8(128).fill(255);
+for (let i = 0; i < 64; i++) values[charCodeAt(digits, i)] = i;
+
+function bytesOf(v) {
+  if (v instanceof AB) return new U8(v);
+  if (isView(v)) return new U8(v.buffer, v.byteOffset, v.byteLength);
+  return undefined;
+}
+
+function toBase64(b) {
+  let s = "";
+  for (let i = 0; i < b.length; i += 3) {
+    const n = b[i] << 16 | (b[i + 1] || 0) << 8 | (b[i + 2] || 0);
+    s += digits[n >> 18] + digits[n >> 12 & 63] + (i + 1 < b.length ? digits[n >> 6 & 63] : "=") + (i + 2 < b.length ? digits[n & 63] : "=");
+  }
+  return s;
+}
+
+function fromBase64(s) {
+  let n = s.length;
+  while (n > 0 && s[n - 1] === "=") n--;
+  const b = new U8(floor(n * 3 / 4));
+  for (let i = 0, o = 0, acc = 0, bits = 0; i < n; i++) {
+    acc = (acc << 6 | values[charCodeAt(s, i)]) & 0xffffff;
+    if ((bits += 6) >= 8) b[o++] = acc >> (bits -= 8) & 255;
+  }
+  return b;
+}
+
+// ---- modules ----
+
+function options(o, known, name) {
+  if (o === undefined) return {};
+  if (o === null || typeof o !== "object") throw new TypeError(name + ": the options have to be an object");
+  for (const k of keys(o)) {
+    if (!known.includes(k)) throw new TypeError(name + ": there is no option '" + k + "'; there are " + known.join(", "));
+  }
+  return o;
+}
+
+function entryOf(e) {
+  if (!e) return undefined;
+  return freeze({
+    key: e.key, value: e.binary ? fromBase64(e.value) : e.value, version: e.version,
+    updatedAt: new DateOf(e.updated_at), expiresAt: e.expires_at ? new DateOf(e.expires_at) : undefined,
+  });
+}
+
+/** Key-value pairs of the app. */
+export const kv = freeze({
+  async get(key) { const e = await call("kv", "get", [key]); return entryOf(e)?.value; },
+  async entry(key) { return entryOf(await call("kv", "get", [key])); },
+  async set(key, value, opts) {
+    const { ttl, version, create } = options(opts, ["ttl", "version", "create"], "kv.set");
+    if (value === undefined) throw new TypeError("kv.set: the value is undefined; use kv.delete to remove a key");
+    const bytes = bytesOf(value);
+    return call("kv", "set", [key, bytes ? toBase64(bytes) : value, { ttl, version, create, binary: !!bytes }]);
+  },
+  async delete(key, opts) {
+    const { version } = options(opts, ["version"], "kv.delete");
+    return call("kv", "delete", [key, { version }]);
+  },
+  async increment(key, by = 1, opts) {
+    const { ttl } = options(opts, ["ttl"], "kv.increment");
+    return call("kv", "increment", [key, by, { ttl }]);
+  },
+  async list(opts) {
+    const { prefix, after, limit } = options(opts, ["prefix", "after", "limit"], "kv.list");
+    const page = await call("kv", "list", [{ prefix, after, limit }]);
+    return freeze({ entries: page.entries.map(entryOf), next: page.next });
+  },
+});
+
+/** Events. */
+export const pubsub = freeze({
+  async publish(topic, data, opts) {
+    const { idempotencyKey } = options(opts, ["idempotencyKey"], "pubsub.publish");
+    if (data === undefined) data = null;
+    return call("pubsub", "publish", [topic, data, { idempotency_key: idempotencyKey }]);
+  },
+  async subscriberToken(topics, ttl) { return call("pubsub", "subscriberToken", [isArray(topics) ? topics : [topics], ttl]); },
+});
+
+/** Lines for whoever looks at the runs of this script. */
+export const log = freeze({
+  debug: (...a) => line("debug", a), info: (...a) => line("info", a),
+  warn: (...a) => line("warn", a), error: (...a) => line("error", a),
+});
+
+/** Time. */
+export const time = freeze({
+  now: () => now(),
+  async sleep(ms) { return call("time", "sleep", [ms]); },
+});
+
+/** Random bytes, digests and signatures. Text goes in as UTF-8; bytes come out as hex, or as base64 when asked for. */
+export const crypto = freeze({
+  async randomBytes(n) { return fromBase64(await call("crypto", "random", [n])); },
+  async randomUUID() { return call("crypto", "uuid", []); },
+  async hash(algorithm, data, encoding = "hex") { return call("crypto", "hash", [algorithm, ...material(data), encoding]); },
+  async hmac(algorithm, key, data, encoding = "hex") { return call("crypto", "hmac", [algorithm, ...material(key), ...material(data), encoding]); },
+});
+
+function material(v) {
+  const b = bytesOf(v);
+  return b ? [toBase64(b), true] : [S(v), false];
+}
+
+/** What this run is about. */
+export let ctx = freeze({});
+
+// ---- console ----
+
+function show(v) {
+  if (typeof v === "string") return v;
+  if (v instanceof E) return v.stack ? v.name + ": " + v.message + "\n" + v.stack : v.name + ": " + v.message;
+  if (typeof v === "bigint") return v + "n";
+  if (typeof v === "symbol" || typeof v === "function" || v === undefined) return S(v);
+  try { return stringify(v) ?? S(v); } catch { return "[" + (typeof v) + " that is not JSON]"; }
+}
+
+function line(level, args) {
+  let s = "";
+  for (let i = 0; i < args.length; i++) s += (i ? " " : "") + show(args[i]);
+  host("line", level, slice(s, 0, 8192));
+}
+
+globalThis.console = freeze({
+  debug: log.debug, log: log.info, info: log.info, warn: log.warn, error: log.error, trace: log.debug,
+});
+
+// ---- the run itself ----
+
+function fail(e) {
+  let name = "", message = "", stack = "";
+  try {
+    if (e instanceof E) { name = S(e.name); message = S(e.message); stack = S(e.stack || ""); } else { message = "thrown: " + show(e); }
+  } catch { message = "something was thrown that cannot be shown"; }
+  host("fail", name, message, stack);
+}
+
+function start(main, exported, input, context, calls) {
+  budget = calls;
+  ctx = freeze(parse(context));
+  const run = async () => {
+    const module = await import(main);
+    const handler = module[exported];
+    if (typeof handler !== "function") {
+      const there = keys(module).filter((k) => typeof module[k] === "function");
+      host("missing", "the script exports no function '" + exported + "'" + (there.length ? "; it exports " + there.join(", ") : "") + ": write 'export default async function (input, ctx) { … }'");
+      return undefined;
+    }
+    return handler(parse(input), ctx);
+  };
+  then(run(), (value) => {
+    const end = () => {
+      let text;
+      try { text = stringify(value); } catch (e) { host("output", S(e && e.message)); return; }
+      host("done", text === undefined ? "null" : text);
+    };
+    if (open === 0) end(); else finished = end;
+  }, (e) => { if (open === 0) fail(e); else finished = () => fail(e); });
+}
+
+globalThis.__start = start;
+globalThis.__settle = settle;

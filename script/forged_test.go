@@ -15,17 +15,17 @@ func TestForgedFrames(t *testing.T) {
 	t.Parallel()
 	const ready = `printf '\000\000\000\000\000' >&3; `
 	for name, does := range map[string]string{
-		"dies at once":         ``,
-		"dies when asked":      ready,
-		"a huge frame":         ready + `printf '\377\377\377\377\007' >&3; exec cat <&3`,
-		"half a frame":         ready + `printf '\010\000\000\000\007{' >&3`,
-		"kind unknown":         ready + `printf '\002\000\000\000\143{}' >&3; exec cat <&3`,
-		"kind of the daemon":   ready + `printf '\002\000\000\000\001{}' >&3; exec cat <&3`,
-		"not JSON":             ready + `printf '\002\000\000\000\007}{' >&3; exec cat <&3`,
-		"waits for nothing":    ready + `printf '\002\000\000\000\005[]' >&3; exec cat <&3`,
-		"a line of no level":   ready + `printf '\002\000\000\000\004{}' >&3; exec cat <&3`,
-		"another type":         ready + `printf '\002\000\000\000\002{}' >&3; exec cat <&3`,
-		"a result of its own ": ready + `printf '\014\000\000\000\007{"output":1]' >&3; exec cat <&3`,
+		"dies at once":       ``,
+		"dies when asked":    ready,
+		"a huge frame":       ready + `printf '\377\377\377\377\007' >&3; exec cat <&3`,
+		"half a frame":       ready + `printf '\010\000\000\000\007{' >&3`,
+		"kind unknown":       ready + `printf '\002\000\000\000\143{}' >&3; exec cat <&3`,
+		"kind of the daemon": ready + `printf '\002\000\000\000\001{}' >&3; exec cat <&3`,
+		"not JSON":           ready + `printf '\002\000\000\000\007}{' >&3; exec cat <&3`,
+		"waits for nothing":  ready + `printf '\002\000\000\000\005[]' >&3; exec cat <&3`,
+		"a line of no level": ready + `printf '\002\000\000\000\004{}' >&3; exec cat <&3`,
+		"another type":       ready + `printf '\002\000\000\000\002{}' >&3; exec cat <&3`,
+		"too long a result":  ready + `printf '\021\000\000\000\007{"output":123456}' >&3; exec cat <&3`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -36,7 +36,7 @@ func TestForgedFrames(t *testing.T) {
 			h := &shelf{scripts: map[string]string{"a/main": `export default () => 1`}}
 			r := newRunner(t, script.Config{Host: h, Executable: exe})
 			for range 2 {
-				_, err := r.Do(t.Context(), script.Job{App: "a", Script: "main"})
+				_, err := r.Do(t.Context(), script.Job{App: "a", Script: "main", Limits: script.Limits{Output: 4}})
 				var e *script.Error
 				if !errors.As(err, &e) || (e.Reason != script.ReasonCrash && e.Reason != script.ReasonUnavailable) {
 					t.Errorf("the run ended with %v", err)

@@ -2,14 +2,18 @@ package script_test
 
 import (
 	"errors"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/picloud/picloud/script"
 )
@@ -190,8 +194,9 @@ func TestFloods(t *testing.T) {
 
 // TestWorkerIsLockedIn looks at a worker from outside: nothing but its end of the
 // pair is open, the filter is on, and it has no environment to speak of.
+//
+//nolint:paralleltest // children of other tests are no workers
 func TestWorkerIsLockedIn(t *testing.T) {
-	t.Parallel()
 	h := &shelf{scripts: map[string]string{"a/main": `export default () => 1`}}
 	r := newRunner(t, script.Config{Host: h})
 	if _, err := r.Do(t.Context(), script.Job{App: "a", Script: "main"}); err != nil {
@@ -235,4 +240,46 @@ func children(t *testing.T) []string {
 		pids = append(pids, strings.Fields(string(b))...)
 	}
 	return pids
+}
+
+// TestLockedInProcessCanDoNothing tries, in a process that locked itself in as a
+// worker does, what a script that has taken the engine over would try.
+func TestLockedInProcessCanDoNothing(t *testing.T) {
+	t.Parallel()
+	out, err := exec.CommandContext(t.Context(), "/proc/self/exe", probeArg).CombinedOutput()
+	if err != nil {
+		t.Fatalf("the probe ended with %v: %s", err, out)
+	}
+	want := "read a file: operation not permitted\nwrite a file: operation not permitted\nopen a socket: operation not permitted\n" +
+		"start a program: operation not permitted\nfork: operation not permitted\nsignal the parent: operation not permitted\n"
+	if string(out) != want {
+		t.Errorf("a process that is locked in could do this:\n%swant:\n%s", out, want)
+	}
+}
+
+const probeArg = "probe-the-lock"
+
+// probe is what the process of that test does.
+func probe() int {
+	if err := script.LockIn(true); err != nil {
+		fmt.Fprintln(os.Stdout, err)
+		return 1
+	}
+	try := func(what string, no syscall.Errno) { fmt.Fprintf(os.Stdout, "%s: %v\n", what, error(no)) }
+	path, _ := syscall.BytePtrFromString("/etc/hostname")
+	at := uintptr(unsafe.Pointer(path))
+	here := ^uintptr(99) // AT_FDCWD
+	_, _, no := syscall.RawSyscall6(syscall.SYS_OPENAT, here, at, syscall.O_RDONLY, 0, 0, 0)
+	try("read a file", no)
+	_, _, no = syscall.RawSyscall6(syscall.SYS_OPENAT, here, at, syscall.O_WRONLY|syscall.O_CREAT, 0o600, 0, 0)
+	try("write a file", no)
+	_, _, no = syscall.RawSyscall(syscall.SYS_SOCKET, syscall.AF_INET, syscall.SOCK_STREAM, 0)
+	try("open a socket", no)
+	_, _, no = syscall.RawSyscall(syscall.SYS_EXECVE, at, 0, 0)
+	try("start a program", no)
+	_, _, no = syscall.RawSyscall(syscall.SYS_CLONE, uintptr(syscall.SIGCHLD), 0, 0)
+	try("fork", no)
+	_, _, no = syscall.RawSyscall(syscall.SYS_KILL, uintptr(os.Getppid()), 0, 0)
+	try("signal the parent", no)
+	return 0
 }

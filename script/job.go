@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"time"
-
-	"github.com/picloud/picloud"
 )
 
 // Job is one run that is asked for.
@@ -101,8 +99,3 @@ type Host interface {
 
 // Caller is on whose behalf the SDK is called.
 type Caller struct{ App, Script string }
-
-// Principal is the caller as it is known to those who check rights.
-func (c Caller) Principal() picloud.Principal {
-	return picloud.Principal{Kind: picloud.KindScript, Name: c.Script, App: c.App, Scopes: []picloud.Scope{picloud.ScopeAppWrite, picloud.ScopeAppRead, picloud.ScopeAppPublish, picloud.ScopeAppInvoke}}
-}

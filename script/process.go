@@ -17,10 +17,10 @@ import (
 type process struct {
 	conn
 
-	app    string // whose scripts it has run; empty: none yet
+	app    string // whose scripts it runs
 	cmd    *exec.Cmd
 	file   *os.File
-	stderr tail
+	stderr said
 	idle   time.Time     // since when
 	ended  chan struct{} // closed when the process has gone and was waited for
 }
@@ -73,26 +73,26 @@ func (p *process) kill() {
 	_ = p.file.Close()
 }
 
-// tail keeps the beginning of what a process says last.
-type tail struct {
+// said keeps the beginning of what a process says on its standard error.
+type said struct {
 	mu sync.Mutex
 	b  []byte
 }
 
-const tailKept = 2048
+const saidKept = 2048
 
-func (t *tail) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.b = append(t.b, p[:min(len(p), tailKept-len(t.b))]...)
+func (s *said) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.b = append(s.b, p[:min(len(p), saidKept-len(s.b))]...)
 	return len(p), nil
 }
 
 // words returns the first line that was said, or err when nothing was.
-func (t *tail) words(err error) string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if line, _, _ := strings.Cut(string(t.b), "\n"); line != "" {
+func (s *said) words(err error) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if line, _, _ := strings.Cut(string(s.b), "\n"); line != "" {
 		return line
 	}
 	return fmt.Sprint(err)

@@ -40,6 +40,7 @@ type Runner struct {
 	mu     sync.Mutex
 	closed bool
 	apps   map[string]*appSlots
+	runs   map[*Job]context.CancelCauseFunc // also those that wait for their turn
 	idle   []*process // longest idle first
 }
 
@@ -65,7 +66,7 @@ func New(cfg Config) *Runner {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	r := &Runner{cfg: cfg, log: cfg.Logger.With(slog.String("component", "script")), slots: make(chan struct{}, cfg.Workers), apps: make(map[string]*appSlots)}
+	r := &Runner{cfg: cfg, log: cfg.Logger.With(slog.String("component", "script")), slots: make(chan struct{}, cfg.Workers), apps: make(map[string]*appSlots), runs: make(map[*Job]context.CancelCauseFunc)}
 	if cfg.NoSandbox {
 		r.sandbox = sandboxOff
 	}
@@ -84,6 +85,9 @@ func (r *Runner) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			r.mu.Lock()
 			r.closed = true
+			for _, cut := range r.runs {
+				cut(errStopping)
+			}
 			r.mu.Unlock()
 			r.stopIdle(func(*process) bool { return true })
 			for range cap(r.slots) { // the last run has ended when all are ours
@@ -125,10 +129,6 @@ var errStopping = &Error{Reason: ReasonUnavailable, Message: "the node is stoppi
 // enter waits for the turn of a run of app. The caller calls leave.
 func (r *Runner) enter(ctx context.Context, app string) (leave func(), err error) {
 	r.mu.Lock()
-	if r.closed {
-		r.mu.Unlock()
-		return nil, errStopping
-	}
 	a := r.apps[app]
 	if a == nil {
 		a = &appSlots{slots: make(chan struct{}, max(cap(r.slots)-1, 1))}
@@ -151,6 +151,9 @@ func (r *Runner) enter(ctx context.Context, app string) (leave func(), err error
 				<-a.slots
 			}
 			forget()
+			if errors.Is(context.Cause(ctx), errStopping) {
+				return nil, errStopping
+			}
 			return nil, failf(ReasonUnavailable, "all %d workers were busy: %v", cap(r.slots), context.Cause(ctx))
 		}
 	}
@@ -161,13 +164,13 @@ func (r *Runner) enter(ctx context.Context, app string) (leave func(), err error
 	}, nil
 }
 
-// worker returns a worker that may run scripts of app: its own, one that has run
-// nothing yet, or a new one.
+// worker returns a worker that may run scripts of app: one that has done so, or a
+// new one.
 func (r *Runner) worker(app string) (*process, error) {
 	r.mu.Lock()
 	found := -1
 	for i, p := range r.idle {
-		if p.app == app || (p.app == "" && found < 0) {
+		if p.app == app {
 			found = i
 		}
 	}
@@ -217,6 +220,12 @@ func (r *Runner) Do(ctx context.Context, job Job) (Result, error) {
 	if job.Export == "" {
 		job.Export = "default"
 	}
+	ctx, cut := context.WithCancelCause(ctx)
+	defer cut(nil)
+	if !r.follow(&job, cut) {
+		return Result{Started: time.Now()}, errStopping
+	}
+	defer r.forget(&job)
 	main, err := r.cfg.Host.Module(job.App, job.Script)
 	if err != nil {
 		return Result{Started: time.Now()}, missing(job.Script, err)
@@ -247,6 +256,23 @@ func (r *Runner) Do(ctx context.Context, job Job) (Result, error) {
 		return t.res, fault
 	}
 	return t.res, nil
+}
+
+// follow lets a run be cut off when the runner stops. It reports false when that
+// has stopped.
+func (r *Runner) follow(job *Job, cut context.CancelCauseFunc) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.closed {
+		r.runs[job] = cut
+	}
+	return !r.closed
+}
+
+func (r *Runner) forget(job *Job) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.runs, job)
 }
 
 func missing(script string, err error) *Error {

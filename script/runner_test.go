@@ -17,8 +17,13 @@ import (
 
 // TestMain lets the test's binary be the worker.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == script.WorkerArg {
-		os.Exit(script.Work())
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case script.WorkerArg:
+			os.Exit(script.Work())
+		case probeArg:
+			os.Exit(probe())
+		}
 	}
 	os.Exit(m.Run())
 }
@@ -198,5 +203,42 @@ func TestWaitingDoesNotCount(t *testing.T) {
 	var e *script.Error
 	if _, err := r.Do(t.Context(), job); !errors.As(err, &e) || e.Reason != script.ReasonTime {
 		t.Errorf("the run ended with %v, want its total to be over", err)
+	}
+}
+
+// TestStopEndsRuns stops a runner under a run that waits for the host, and under
+// one that waits for its turn.
+func TestStopEndsRuns(t *testing.T) {
+	t.Parallel()
+	called := make(chan struct{}, 1)
+	h := &shelf{scripts: map[string]string{"a/main": `import { time } from "picloud"; export default () => time.sleep(1)`}}
+	h.call = func(ctx context.Context, _ script.Caller, _, _ string, _ []json.RawMessage) (json.RawMessage, error) {
+		called <- struct{}{}
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	r := script.New(script.Config{Host: h, Workers: 1})
+	ctx, cancel := context.WithCancel(t.Context())
+	stopped, ends := make(chan error, 1), make(chan error, 2)
+	go func() { stopped <- r.Run(ctx) }()
+	for range 2 {
+		go func() {
+			_, err := r.Do(t.Context(), script.Job{App: "a", Script: "main", Limits: script.Limits{Total: time.Hour}})
+			ends <- err
+		}()
+	}
+	<-called
+	cancel()
+	for range 2 {
+		var e *script.Error
+		if err := <-ends; !errors.As(err, &e) || !e.Unavailable() {
+			t.Errorf("the run ended with %v", err)
+		}
+	}
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+	if idle, running := r.Workers(); idle > 0 {
+		t.Errorf("%d idle workers and %d runs are left", idle, running)
 	}
 }

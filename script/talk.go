@@ -32,7 +32,6 @@ type talk struct {
 	left    time.Duration // of the script's own time, grace included
 	began   time.Time     // since when the worker has the floor
 	overrun atomic.Bool   // it was killed for its time
-	cut     atomic.Bool   // it was killed because the run was
 }
 
 // run talks to the worker until the job has ended. The worker can be used again
@@ -44,12 +43,9 @@ func (t *talk) run(ctx context.Context, main Module) (healthy bool, fault *Error
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, t.job.Limits.Total, errTotal)
 	defer cancel()
-	stop := context.AfterFunc(ctx, func() {
-		t.cut.Store(true)
-		_ = t.p.cmd.Process.Kill() // it may be gone
-	})
+	stop := context.AfterFunc(ctx, func() { _ = t.p.cmd.Process.Kill() }) // it may be gone
 	defer stop()
-	calls := &calls{host: t.r.cfg.Host, who: Caller{App: t.job.App, Script: t.job.Script}, log: t.r.log, answers: make(chan replyBody, t.job.Limits.Calls), slots: make(chan struct{}, maxOpen)}
+	calls := &calls{host: t.r.cfg.Host, who: Caller{App: t.job.App, Script: t.job.Script}, log: t.r.log, answers: make(chan replyBody, maxOpen), slots: make(chan struct{}, maxOpen)}
 	defer calls.wait()
 	defer cancel() // what the run has left under way ends with it
 	t.left = t.job.Limits.Time + grace
@@ -88,9 +84,11 @@ func (t *talk) verdict(ctx context.Context, err error) *Error {
 	switch {
 	case t.overrun.Load():
 		return failf(ReasonTime, "it ran for longer than %v and could not be interrupted: look for a search in something very long", t.job.Limits.Time)
-	case t.cut.Load() && errors.Is(context.Cause(ctx), errTotal):
+	case errors.Is(context.Cause(ctx), errTotal):
 		return failf(ReasonTime, "with all its waiting it took longer than %v", t.job.Limits.Total)
-	case t.cut.Load():
+	case errors.Is(context.Cause(ctx), errStopping):
+		return errStopping
+	case ctx.Err() != nil:
 		return failf(ReasonUnavailable, "the run was cut off: %v", context.Cause(ctx))
 	}
 	t.r.log.Warn("a worker died while it ran a script", slog.String("app", t.job.App), slog.String("script", t.job.Script),
@@ -179,7 +177,11 @@ func (t *talk) serve(ctx context.Context, c *calls, body []byte) error {
 	if c.open == 0 {
 		return fmt.Errorf("%w: it waits for nothing", errFrame)
 	}
-	return t.floor(frameReplies, c.some())
+	replies, err := c.some(ctx)
+	if err != nil {
+		return err
+	}
+	return t.floor(frameReplies, replies)
 }
 
 // done takes the end of the job in.
@@ -225,14 +227,22 @@ func (c *calls) begin(ctx context.Context, b callBody) {
 		case <-ctx.Done():
 			r.Error = public(c.log, context.Cause(ctx))
 		}
-		c.answers <- r // there is room for all of them
+		select {
+		case c.answers <- r:
+		case <-ctx.Done(): // nobody listens any more
+		}
 	})
 }
 
 // some waits for an answer and returns it with the others that are there, as
-// many as fit into a frame.
-func (c *calls) some() []replyBody {
-	r := <-c.answers
+// many as fit into a frame. It fails when the run is cut off.
+func (c *calls) some(ctx context.Context) ([]replyBody, error) {
+	var r replyBody
+	select {
+	case r = <-c.answers:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx) //nolint:wrapcheck // worded by the verdict
+	}
 	list, size := []replyBody{r}, len(r.Value)
 	for c.open--; c.open > 0 && size < maxFrame/4; {
 		select {
@@ -244,7 +254,7 @@ func (c *calls) some() []replyBody {
 		}
 		break
 	}
-	return list
+	return list, nil
 }
 
 // wait returns when no call is under way.

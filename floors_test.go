@@ -25,7 +25,7 @@ var floors = [][]string{
 	{"cmd/picloud"},
 	{"daemon"},
 	{"httpapi"},
-	{"publish", "realtime", "auth", "spool", "store", "dispatch", "script", "pgsync", "hw", "sweeper"},
+	{"publish", "realtime", "auth", "spool", "store", "dispatch", "script", "sdk", "pgsync", "hw", "sweeper"},
 	{"journal"},
 	{"migrations"},
 	{"."},

@@ -77,7 +77,10 @@ const (
 	AppRead        Capability = "AppRead"
 	AppPublish     Capability = "AppPublish"
 	AppTokenMint   Capability = "AppTokenMint"
-	AppInvoke      Capability = "AppInvoke"
+	AppInvoke      Capability = "AppInvoke" // run a script
+
+	AppScriptManage Capability = "AppScriptManage" // scripts, and what makes them run
+	AppScriptRead   Capability = "AppScriptRead"   // and how their runs went
 )
 
 // scopeOf is the one table from capability to scope.
@@ -95,6 +98,9 @@ var scopeOf = map[Capability]Scope{
 	AppPublish:     ScopeAppPublish,
 	AppTokenMint:   ScopeAppPublish,
 	AppInvoke:      ScopeAppInvoke,
+
+	AppScriptManage: ScopeAppAdmin,
+	AppScriptRead:   ScopeAppRead,
 }
 
 // ScopeOf returns the scope that c needs.

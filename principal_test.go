@@ -37,6 +37,9 @@ var capabilities = map[picloud.Capability]picloud.Scope{
 	picloud.AppPublish:     picloud.ScopeAppPublish,
 	picloud.AppTokenMint:   picloud.ScopeAppPublish,
 	picloud.AppInvoke:      picloud.ScopeAppInvoke,
+
+	picloud.AppScriptManage: picloud.ScopeAppAdmin,
+	picloud.AppScriptRead:   picloud.ScopeAppRead,
 }
 
 // AU-1, AU-5: Can over kind × binding × scope × capability × app.

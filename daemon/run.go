@@ -80,7 +80,7 @@ func Run(ctx context.Context, cfg Config, opt Options) error {
 	defer cancel(nil)
 	storePart := start(ctx, cancel, "store", m.store.Run)
 	hubPart := start(ctx, cancel, "realtime", m.hub.Run)
-	parts := []*part{}
+	parts := []*part{start(ctx, cancel, "script", m.scripts.Run)}
 	if m.spool != nil {
 		parts = append(parts, start(ctx, cancel, "spool", m.spool.Run))
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/picloud/picloud/httpapi"
 	"github.com/picloud/picloud/publish"
 	"github.com/picloud/picloud/realtime"
+	"github.com/picloud/picloud/script"
 	"github.com/picloud/picloud/spool"
 	"github.com/picloud/picloud/store"
 )
@@ -24,6 +25,7 @@ type machine struct {
 	hub     *realtime.Hub
 	spool   *spool.Spool // nil: none
 	central *central     // nil: no copy in Postgres
+	scripts *script.Runner
 	api     *httpapi.Server
 	tcp     net.Listener
 	unix    net.Listener
@@ -56,8 +58,9 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 	if cfg.HasDatabase() && !st.Health().ReadOnly {
 		m.central = newCentral(cfg, build, st, publisher, hub, life, set, log)
 	}
+	m.scripts = newScripts(cfg, st, publisher, authority, log)
 	m.api, err = httpapi.New(httpapi.Config{
-		Store: st, Publisher: publisher, Hub: hub, Authority: authority, Sync: m.central.lane(), Version: build.Version, Commit: build.Commit, Started: time.Now(),
+		Store: st, Publisher: publisher, Hub: hub, Authority: authority, Sync: m.central.lane(), Scripts: m.scripts, Version: build.Version, Commit: build.Commit, Started: time.Now(),
 		MaxData: cfg.PublishMaxBytes, OperatorGroup: cfg.OperatorGroup, Ready: life.ready, Alive: m.alive,
 		TrustedProxies: cfg.TrustedProxies, Metrics: set, Logger: log,
 	})

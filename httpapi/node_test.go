@@ -19,6 +19,8 @@ import (
 	"github.com/picloud/picloud/httpapi"
 	"github.com/picloud/picloud/publish"
 	"github.com/picloud/picloud/realtime"
+	"github.com/picloud/picloud/script"
+	"github.com/picloud/picloud/sdk"
 	"github.com/picloud/picloud/store"
 )
 
@@ -53,6 +55,9 @@ func newNode(tb testing.TB, change ...func(*httpapi.Config)) *node {
 		Store: st, Publisher: publish.New(publish.Config{Committer: st}), Hub: hub, Authority: authority,
 		Version: "1.2.3", Commit: "abc", ReadTimeout: 2 * time.Second,
 	}
+	cfg.Scripts = script.New(script.Config{
+		Host: sdk.New(sdk.Config{Store: st, Publisher: cfg.Publisher}), Record: func(r picloud.Run) string { return st.RecordRun(r).ID },
+	})
 	for _, c := range change {
 		c(&cfg)
 	}
@@ -82,6 +87,7 @@ func newNode(tb testing.TB, change ...func(*httpapi.Config)) *node {
 		})
 	}
 	run(func() error { return hub.Run(hubCtx) })
+	run(func() error { return cfg.Scripts.Run(hubCtx) })
 	run(func() error { return srv.Serve(tcp) })
 	run(func() error { return srv.ServeLocal(unix) })
 	tb.Cleanup(func() {

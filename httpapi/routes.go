@@ -8,6 +8,8 @@ func (s *Server) table() []route {
 		app   = "/v1/apps/{app}"
 		topic = app + "/topics/{topic}"
 		key   = app + "/kv/{key}"
+
+		script = app + "/scripts/{script}"
 	)
 	return []route{
 		{method: "GET", pattern: "/v1/apps", handler: s.listApps, docs: docs{summary: "List the apps the caller may see", answer: Apps{}}},
@@ -40,6 +42,16 @@ func (s *Server) table() []route {
 		{method: "DELETE", pattern: key, needs: picloud.AppDataWrite, handler: s.deleteEntry, docs: docs{summary: "Remove a key", status: 204}},
 		{method: "POST", pattern: key + "/increment", needs: picloud.AppDataWrite, handler: s.incrementEntry, docs: docs{summary: "Add to the number that a key holds", body: Increment{}, answer: Entry{}}},
 
+		{method: "GET", pattern: app + "/scripts", needs: picloud.AppScriptRead, handler: s.listScripts, docs: docs{summary: "List the scripts", answer: Scripts{}}},
+		{method: "GET", pattern: script, needs: picloud.AppScriptRead, handler: s.showScript, docs: docs{summary: "Read the source of a script; its version is the ETag", binary: scriptType}},
+		{method: "PUT", pattern: script, needs: picloud.AppScriptManage, handler: s.saveScript, docs: docs{summary: "Save the body as the newest version of a script (text/javascript)", answer: Script{}}},
+		{method: "DELETE", pattern: script, needs: picloud.AppScriptManage, handler: s.deleteScript, docs: docs{summary: "Delete a script with all its versions", status: 204}},
+		{method: "GET", pattern: script + "/versions", needs: picloud.AppScriptRead, handler: s.listScriptVersions, docs: docs{summary: "List the versions of a script that are kept", answer: Scripts{}}},
+		{method: "GET", pattern: script + "/versions/{version}", needs: picloud.AppScriptRead, handler: s.showScriptVersion, docs: docs{summary: "Read the source of an older version", binary: scriptType}},
+		{method: "POST", pattern: script + "/run", needs: picloud.AppInvoke, handler: s.runScript, docs: docs{summary: "Run a script once and answer how that went", body: NewRun{}, answer: RunResult{}}},
+		{method: "GET", pattern: app + "/runs", needs: picloud.AppScriptRead, handler: s.listRuns, docs: docs{summary: "List the latest runs, newest first", answer: Runs{}, query: runsQuery}},
+		{method: "GET", pattern: app + "/runs/{run}", needs: picloud.AppScriptRead, handler: s.showRun, docs: docs{summary: "Show a run", answer: Run{}}},
+
 		{method: "GET", pattern: "/v1/keys", handler: s.listKeys, docs: docs{summary: "List the API keys within the caller's reach", answer: Keys{}}},
 		{method: "POST", pattern: "/v1/keys", handler: s.createKey, docs: docs{summary: "Create an API key; its text is shown this once", body: NewKey{}, status: 201, answer: CreatedKey{}}},
 		{method: "DELETE", pattern: "/v1/keys/{id}", handler: s.revokeKey, docs: docs{summary: "Revoke an API key; it takes effect at once", status: 204}},
@@ -55,6 +67,13 @@ func (s *Server) table() []route {
 		{method: "GET", pattern: "/metrics", needs: picloud.InstanceRead, handler: s.showMetrics, docs: docs{summary: "Metrics in the text format of Prometheus", binary: "text/plain"}},
 		{method: "GET", pattern: "/", open: true, handler: s.showPage, docs: docs{summary: "The live page of the demo", binary: "text/html"}},
 	}
+}
+
+var runsQuery = []queryParam{
+	{"script", "Only of this script"},
+	{"after", "Only runs after this one"},
+	{"limit", "Runs at most, 1 to 1000, 20 if not given"},
+	{"wait_sec", "Seconds to wait for a run when there is none, 0 to 30"},
 }
 
 var historyQuery = []queryParam{

@@ -18,6 +18,7 @@ import (
 	"github.com/picloud/picloud/auth"
 	"github.com/picloud/picloud/dispatch"
 	"github.com/picloud/picloud/realtime"
+	"github.com/picloud/picloud/script"
 	"github.com/picloud/picloud/store"
 )
 
@@ -28,6 +29,7 @@ type Config struct {
 	Hub       *realtime.Hub
 	Authority *auth.Authority
 	Sync      *dispatch.Lane // nil: no copy in Postgres
+	Scripts   *script.Runner
 
 	Version, Commit string
 	Started         time.Time
@@ -86,6 +88,8 @@ type Server struct {
 	openapi []byte
 	metrics requestMetrics
 
+	stopping chan struct{} // closed when no request should wait any longer
+
 	mu        sync.Mutex // guards what follows
 	listeners []net.Listener
 	stopped   bool
@@ -96,7 +100,7 @@ const maxBody = picloud.MaxBatchBytes + 512<<10
 
 // New returns a Server over the parts in cfg.
 func New(cfg Config) (*Server, error) {
-	s := &Server{cfg: cfg.withDefaults()}
+	s := &Server{cfg: cfg.withDefaults(), stopping: make(chan struct{})}
 	s.log = s.cfg.Logger.With(slog.String("component", "httpapi"))
 	s.routes = s.table()
 	s.router = newRouter(s.routes)
@@ -153,7 +157,10 @@ func (s *Server) serve(ln net.Listener) error {
 // ends. Streams are not touched.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
-	s.stopped = true
+	if !s.stopped {
+		s.stopped = true
+		close(s.stopping)
+	}
 	listeners := s.listeners
 	s.mu.Unlock()
 	err := s.http.ShutdownWithContext(ctx)

@@ -154,6 +154,21 @@ COMMENT ON COLUMN kv.version IS 'Rises with every change';
 COMMENT ON COLUMN kv.updated_at IS 'When it was last changed, by the clock of the node';
 COMMENT ON COLUMN kv.expires_at IS 'When it comes to its end, by the clock of the node; null: never';
 
+CREATE TABLE definitions (
+	node_id text NOT NULL REFERENCES nodes,
+	app     text NOT NULL,
+	kind    text NOT NULL,
+	name    text NOT NULL,
+	body    jsonb NOT NULL,
+	PRIMARY KEY (node_id, app, kind, name)
+);
+COMMENT ON TABLE definitions IS 'What the apps of each node are made of: scripts and the like';
+COMMENT ON COLUMN definitions.node_id IS 'The node';
+COMMENT ON COLUMN definitions.app IS 'The app';
+COMMENT ON COLUMN definitions.kind IS 'What it is: script';
+COMMENT ON COLUMN definitions.name IS 'Its name within the app and kind';
+COMMENT ON COLUMN definitions.body IS 'What it says';
+
 CREATE TABLE events (
 	node_id      text NOT NULL,
 	epoch        text NOT NULL,
@@ -224,7 +239,7 @@ COMMENT ON TABLE set_aside IS 'What the tables would not take, with the reason; 
 COMMENT ON COLUMN set_aside.node_id IS 'The node';
 COMMENT ON COLUMN set_aside.epoch IS 'The history of that node it belongs to';
 COMMENT ON COLUMN set_aside.lsn IS 'Its place in the journal of the node';
-COMMENT ON COLUMN set_aside.kind IS 'event, app, topic, api-key, signing-key or kv';
+COMMENT ON COLUMN set_aside.kind IS 'event, app, topic, api-key, signing-key, kv, or a kind of definition';
 COMMENT ON COLUMN set_aside.app IS 'The app';
 COMMENT ON COLUMN set_aside.name IS 'The topic of an event, else the name of the thing';
 COMMENT ON COLUMN set_aside.reason IS 'What the database said';

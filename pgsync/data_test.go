@@ -19,6 +19,9 @@ func TestDataOlderThanTheJournalIsCopied(t *testing.T) {
 	url := pgtest.Database(t)
 	dir := t.TempDir()
 	n := alone(t, store.Config{Dir: dir, JournalBytes: 1 << 20, CheckpointBytes: 100_000, Retention: picloud.Retention{MaxEvents: 10}})
+	if _, err := n.SaveScript(t.Context(), picloud.Script{App: "default", Name: "door", Source: "export default () => 1"}, picloud.Precondition{}); err != nil {
+		t.Fatal(err)
+	}
 	for i := range 1200 {
 		n.set(t, fmt.Sprint("k", i), fmt.Sprint(i), false)
 	}
@@ -33,6 +36,7 @@ func TestDataOlderThanTheJournalIsCopied(t *testing.T) {
 	}
 	n.drained(t)
 	same(t, pgtest.Query(t, url, "SELECT count(*), count(*) FILTER (WHERE key = 'k' || (value)::text) FROM picloud.kv"), []string{"1199 1198"})
+	same(t, pgtest.Query(t, url, "SELECT kind, name FROM picloud.definitions"), []string{"script door"})
 }
 
 // alone opens a node that nobody is owed anything of.

@@ -147,7 +147,7 @@ func (src *Source) historyArgs() []any {
 // Records puts everything there is of the node: things first, then events of
 // each app in order.
 func (src *Source) Records(ctx context.Context, put func(picloud.Record) error) error {
-	for _, read := range []func(context.Context, func(any) error) error{src.apps, src.topics, src.apiKeys, src.signingKeys, src.entries} {
+	for _, read := range []func(context.Context, func(any) error) error{src.apps, src.topics, src.apiKeys, src.signingKeys, src.entries, src.definitions} {
 		if err := read(ctx, func(v any) error { return put(picloud.Record{Change: &picloud.Change{Value: v}}) }); err != nil {
 			return err
 		}
@@ -248,6 +248,33 @@ func (src *Source) entries(ctx context.Context, put func(any) error) error {
 			}
 			return put(v)
 		})
+}
+
+func (src *Source) definitions(ctx context.Context, put func(any) error) error {
+	var kind, body string
+	return src.each(ctx, `SELECT d.kind, d.body::text FROM @definitions d
+		JOIN @apps a ON (a.node_id, a.name) = (d.node_id, d.app) WHERE d.node_id = $1 ORDER BY d.app, d.kind, d.name`,
+		[]any{&kind, &body}, func() error {
+			v, err := definition(picloud.ChangeKind(kind), []byte(body))
+			if err != nil {
+				return fmt.Errorf("read a %s of the node: %w", kind, err)
+			}
+			return put(v)
+		})
+}
+
+// definition reads what queueDefinition wrote.
+func definition(kind picloud.ChangeKind, body []byte) (any, error) {
+	if kind == picloud.ChangeScript {
+		return read[picloud.Script](body)
+	}
+	return nil, errors.New("a newer picloud wrote it; install that version")
+}
+
+func read[T any](body []byte) (any, error) {
+	var v T
+	err := json.Unmarshal(body, &v)
+	return v, err
 }
 
 func (src *Source) each(ctx context.Context, sql string, into []any, fn func() error) error {

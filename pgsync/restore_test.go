@@ -73,6 +73,8 @@ func TestDeadCardIsRestored(t *testing.T) {
 	if _, err := n.SetEntry(t.Context(), picloud.EntryChange{App: "default", Key: "short", Value: []byte("1"), TTL: time.Hour}); err != nil {
 		t.Fatal(err)
 	}
+	script, err := n.SaveScript(t.Context(), picloud.Script{App: "shop", Name: "door", Source: "export default () => 1"}, picloud.Precondition{})
+	must(err)
 	entries, err := n.Entries(picloud.EntryList{App: "default"})
 	must(err)
 	n.drained(t)
@@ -102,6 +104,9 @@ func TestDeadCardIsRestored(t *testing.T) {
 	}
 	if page, err := n.Entries(picloud.EntryList{App: "default"}); err != nil || fmt.Sprint(page) != fmt.Sprint(entries) {
 		t.Errorf("entries %+v, %v, want %+v", page, err, entries)
+	}
+	if sc, err := n.Script("shop", "door"); err != nil || sc != script {
+		t.Errorf("script %+v, %v, want %+v", sc, err, script)
 	}
 	if h := history(t, n, "gone"); len(h) != 0 {
 		t.Errorf("a deleted topic is back: %v", h)

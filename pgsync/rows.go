@@ -1,6 +1,8 @@
 package pgsync
 
 import (
+	"encoding/json"
+	"fmt"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -88,6 +90,8 @@ func (s *Sync) queueDelete(b *pgx.Batch, node string, t thing) {
 		b.Queue(s.q("DELETE FROM @api_keys WHERE node_id = $1 AND id = $2"), node, t.name)
 	case picloud.ChangeKV:
 		b.Queue(s.q("DELETE FROM @kv WHERE node_id = $1 AND app = $2 AND key = $3"), node, t.app, t.name)
+	case picloud.ChangeScript:
+		b.Queue(s.q("DELETE FROM @definitions WHERE node_id = $1 AND app = $2 AND kind = $3 AND name = $4"), node, t.app, string(t.kind), t.name)
 	case picloud.ChangeDropped: // never gone
 	case picloud.ChangeClock: // nobody will ever know: the events stay as they are
 	case picloud.ChangeSigningKey:
@@ -131,6 +135,8 @@ func (s *Sync) queuePut(b *pgx.Batch, node string, r *picloud.Record) {
 		s.queueSigningKey(b, node, &v)
 	case picloud.Entry:
 		s.queueEntry(b, node, &v)
+	case picloud.Script:
+		s.queueDefinition(b, node, r.Change)
 	case time.Time:
 		b.Queue(s.q(`UPDATE @events SET published_at = published_at + ($3 - board_started_at), clock = 'corrected'
 			WHERE node_id = $1 AND clock = 'unsynced' AND boot = $2`), node, r.Change.Name, v)
@@ -164,6 +170,16 @@ func (s *Sync) queueEntry(b *pgx.Batch, node string, e *picloud.Entry) {
 		ON CONFLICT (node_id, app, key) DO UPDATE SET value = excluded.value, bytes = excluded.bytes, version = excluded.version,
 		updated_at = excluded.updated_at, expires_at = excluded.expires_at`),
 		node, e.App, e.Key, value, raw, int64(e.Version), e.UpdatedAt, orNull(e.ExpiresAt)) // #nosec G115 -- microseconds since 1970
+}
+
+// queueDefinition keeps what a thing says as JSON.
+func (s *Sync) queueDefinition(b *pgx.Batch, node string, c *picloud.Change) {
+	body, err := json.Marshal(c.Value)
+	if err != nil {
+		panic(fmt.Sprintf("encode %T: %v", c.Value, err)) // none of them can fail
+	}
+	b.Queue(s.q(`INSERT INTO @definitions (node_id, app, kind, name, body) VALUES ($1, $2, $3, $4, $5::text::jsonb)
+		ON CONFLICT (node_id, app, kind, name) DO UPDATE SET body = excluded.body`), node, c.App, string(c.Kind), c.Name, string(body))
 }
 
 // orNull is t, or NULL for a time that never is.

@@ -196,6 +196,11 @@ func TestEverythingIsCopied(t *testing.T) {
 	n.set(t, "nothing", "", true)
 	n.set(t, "gone", "1", false)
 	must(n.DeleteEntry(t.Context(), "default", "gone", picloud.Precondition{}))
+	for _, name := range []string{"door", "gone"} {
+		_, err = n.SaveScript(t.Context(), picloud.Script{App: "shop", Name: name, Source: "export default () => '\t'"}, picloud.Precondition{})
+		must(err)
+	}
+	must(n.DeleteScript(t.Context(), "shop", "gone", picloud.Precondition{}))
 	must(n.RevokeAPIKey(t.Context(), "k2"))
 	external := true
 	_ = external
@@ -215,6 +220,7 @@ func TestEverythingIsCopied(t *testing.T) {
 	check("SELECT app, key_id, encode(secret, 'hex') FROM picloud.app_secrets", fmt.Sprintf("shop %s %x", key.ID, key.Secret))
 	check("SELECT app, key, value, encode(bytes, 'hex'), version > 0, expires_at FROM picloud.kv ORDER BY key",
 		"default lamp map[on:true] <nil> true <nil>", "default nothing <nil>  true <nil>", "default raw <nil> 00ff true <nil>")
+	check("SELECT app, kind, name, body->>'source', body->>'version' FROM picloud.definitions", "shop script door export default () => '\t' 1")
 	check("SELECT node, state, backlog, set_aside, apps FROM picloud.fleet", "pi in sync 0 0 2")
 	if got := n.Cursor(picloud.Central).LSN; got != n.LastLSN() {
 		t.Errorf("the cursor is at %d, the journal at %d", got, n.LastLSN())

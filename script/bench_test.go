@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"testing"
 
+	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/script"
 )
 
@@ -30,6 +31,6 @@ func BenchmarkRun(b *testing.B) {
 	}
 }
 
-func nothing(context.Context, script.Caller, string, string, []json.RawMessage) (json.RawMessage, error) {
+func nothing(context.Context, picloud.ScriptCall) (json.RawMessage, error) {
 	return json.RawMessage("1"), nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"modernc.org/quickjs"
@@ -21,6 +22,23 @@ const (
 	appScheme = "app:"
 )
 
+// compiledName is what the engine calls a module that it has compiled by itself.
+const compiledName = "<eval>"
+
+// sdkCode is the SDK as the engine executes it: reading its source would take as
+// long as everything else in a short run.
+var sdkCode = sync.OnceValues(func() ([]byte, error) {
+	vm, err := quickjs.NewVM()
+	if err != nil {
+		return nil, fmt.Errorf("make an engine: %w", err)
+	}
+	code, err := vm.Compile(sdkSource, quickjs.EvalModule)
+	if err = errors.Join(err, vm.Close()); err != nil {
+		return nil, fmt.Errorf("compile the SDK: %w", err)
+	}
+	return code, nil
+})
+
 // daemonSide is what an engine asks of the daemon while it has the floor.
 type daemonSide interface {
 	need(script string) (string, error) // the source of a script
@@ -32,12 +50,12 @@ type engine struct {
 	vm     *quickjs.VM
 	daemon daemonSide
 	job    *jobBody
-	settle quickjs.Value
-	left   time.Duration // how long the script itself may still run
-	calls  []callBody    // made since the floor was given up last
-	size   int           // bytes of their arguments
-	open   int           // calls without a reply
-	done   *doneBody     // not nil: the run has ended
+	settle *quickjs.Value // nil: the SDK was not loaded
+	left   time.Duration  // how long the script itself may still run
+	calls  []callBody     // made since the floor was given up last
+	size   int            // bytes of their arguments
+	open   int            // calls without a reply
+	done   *doneBody      // not nil: the run has ended
 }
 
 func newEngine(d daemonSide, j *jobBody) (*engine, error) {
@@ -55,7 +73,9 @@ func newEngine(d daemonSide, j *jobBody) (*engine, error) {
 }
 
 func (e *engine) close() error {
-	e.settle.Free()
+	if e.settle != nil {
+		e.settle.Free()
+	}
 	if err := e.vm.Close(); err != nil {
 		return fmt.Errorf("close the engine: %w", err)
 	}
@@ -64,14 +84,23 @@ func (e *engine) close() error {
 
 // start runs the job until it has ended or waits for replies.
 func (e *engine) start() {
+	if e.job.Check {
+		e.check()
+		return
+	}
 	e.segment(func() error {
-		if _, err := e.vm.Eval(`import "`+sdkName+`"`, quickjs.EvalModule); err != nil {
+		code, err := sdkCode()
+		if err != nil {
 			return err
 		}
-		var err error
-		if e.settle, err = e.vm.EvalValue("__settle", quickjs.EvalGlobal); err != nil {
+		if _, err := e.vm.EvalBytecode(code); err != nil {
 			return err
 		}
+		settle, err := e.vm.EvalValue("__settle", quickjs.EvalGlobal)
+		if err != nil {
+			return err
+		}
+		e.settle = &settle
 		start, err := e.vm.EvalValue("__start", quickjs.EvalGlobal)
 		if err != nil {
 			return err
@@ -84,6 +113,25 @@ func (e *engine) start() {
 		_, err = start.Call(quickjs.UndefinedValue, appScheme+j.Script, j.Export, string(j.Input), string(j.Ctx), j.Limits.Calls)
 		return err
 	})
+}
+
+// check only reads the script.
+func (e *engine) check() {
+	_ = e.vm.SetEvalTimeout(e.left) // never fails
+	_, err := e.vm.Compile(e.job.Source, quickjs.EvalModule)
+	if err == nil {
+		e.done = &doneBody{}
+		return
+	}
+	fault := classify(err, e.job.Limits)
+	if fault.Reason == ReasonThrown {
+		fault.Reason = ReasonSyntax
+	}
+	fault.Stack = strings.ReplaceAll(fault.Stack, sdkName+":", appScheme+e.job.Script+":")
+	if place, ok := strings.CutPrefix(strings.TrimSpace(fault.Stack), "at "); ok {
+		fault.Message += " (" + place + ")"
+	}
+	e.end(fault)
 }
 
 // reply goes on with the answers to calls.
@@ -187,15 +235,18 @@ func (e *engine) host(args []any) (any, error) {
 
 // normalize turns what an import says into the name of a module.
 func (e *engine) normalize(_ *quickjs.VM, _, name string) (string, error) {
-	if name == sdkName || strings.HasPrefix(name, appScheme) {
+	if name == sdkName {
+		return compiledName, nil
+	}
+	if strings.HasPrefix(name, appScheme) {
 		return name, nil
 	}
 	return "", fmt.Errorf("cannot import %q: import the SDK from %q, or a script of this app as %q", name, sdkName, appScheme+"NAME")
 }
 
 func (e *engine) load(_ *quickjs.VM, name string) (string, error) {
-	if name == sdkName {
-		return sdkSource, nil
+	if e.job.Check {
+		return "", nil // it need not be there yet
 	}
 	script := strings.TrimPrefix(name, appScheme)
 	if script == e.job.Script {
@@ -217,7 +268,7 @@ func classify(err error, l Limits) *Error {
 	if !errors.As(err, &js) {
 		return failf(ReasonThrown, "%v", err)
 	}
-	name, message := js.Name, js.Message
+	name, message, stack := js.Name, js.Message, strings.ReplaceAll(js.Stack, compiledName, sdkName)
 	if name == "" && message == "" {
 		message = js.Error()
 	}
@@ -229,10 +280,10 @@ func classify(err error, l Limits) *Error {
 	case name == "SyntaxError":
 		// Its place is a frame of its own, without a function; what JSON.parse or
 		// eval throws comes from within one.
-		first, _, _ := strings.Cut(strings.TrimSpace(js.Stack), "\n")
+		first, _, _ := strings.Cut(strings.TrimSpace(stack), "\n")
 		if place, ok := strings.CutPrefix(first, "at "); ok && strings.HasPrefix(place, appScheme) {
-			return &Error{Reason: ReasonSyntax, Name: name, Message: message + " (" + place + ")", Stack: js.Stack}
+			return &Error{Reason: ReasonSyntax, Name: name, Message: message + " (" + place + ")", Stack: stack}
 		}
 	}
-	return &Error{Reason: ReasonThrown, Name: name, Message: message, Stack: js.Stack}
+	return &Error{Reason: ReasonThrown, Name: name, Message: message, Stack: stack}
 }

@@ -33,6 +33,7 @@ type jobBody struct {
 	Export string          `json:"export"`
 	Input  json.RawMessage `json:"input"`
 	Ctx    json.RawMessage `json:"ctx"`
+	Check  bool            `json:"check,omitempty"` // only read the script
 	Source string          `json:"source"`
 	Limits Limits          `json:"limits"`
 }

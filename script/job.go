@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"time"
+
+	"github.com/picloud/picloud"
 )
 
 // Job is one run that is asked for.
@@ -19,12 +21,20 @@ type Job struct {
 	// nothing.
 	Context json.RawMessage
 
+	// What the record of the run says besides: who or what asked for it, and which
+	// delivery it is for, for which time.
+	Cause    string
+	Delivery string
+	Attempt  int
+
 	// Limits of this run; what is zero is taken from the Runner's.
 	Limits Limits
 
 	// Line, if not nil, is called with each line of the console as it comes, from
 	// one goroutine. It must not block.
-	Line func(Line)
+	Line func(picloud.RunLine)
+
+	check *string // the script is not run: this source is read
 }
 
 // Limits hold back a run. The zero value of each field means its default.
@@ -62,40 +72,24 @@ func (l Limits) or(d Limits) Limits {
 	return l
 }
 
-// Line is a line of a script's console.
-type Line struct {
-	At    time.Time `json:"at"`
-	Level string    `json:"level"` // debug, info, warn, error
-	Text  string    `json:"text"`
-}
-
 // Result is how a run went.
 type Result struct {
+	RunID     string          // of its record; empty: there is none
 	Version   uint64          // of the script that ran; 0: it was not found
 	Output    json.RawMessage // what the handler returned; null when that was nothing
-	Lines     []Line
+	Lines     []picloud.RunLine
 	Truncated bool // there were more lines than are kept
 	Started   time.Time
 	Duration  time.Duration
 	Calls     int // of the SDK
 }
 
-// Module is the source of a script.
-type Module struct {
-	Source  string
-	Version uint64
-}
-
 // Host is the node as scripts reach it. Its methods are called by many
 // goroutines, and have to bind everything they do to the app they are given.
 type Host interface {
 	// Module returns the newest version of a script of app, or a public error.
-	Module(app, name string) (Module, error)
-	// Call does what method of module of the SDK is for, on behalf of a script of
-	// app. Args is a JSON array, the answer a JSON value. Errors that are not
-	// public are shown to the script as internal ones.
-	Call(ctx context.Context, who Caller, module, method string, args []json.RawMessage) (json.RawMessage, error)
+	Module(app, name string) (picloud.Script, error)
+	// Call does what a call of the SDK asks for; the answer is a JSON value. Errors
+	// that are not public are shown to the script as internal ones.
+	Call(ctx context.Context, c picloud.ScriptCall) (json.RawMessage, error)
 }
-
-// Caller is on whose behalf the SDK is called.
-type Caller struct{ App, Script string }

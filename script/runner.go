@@ -8,11 +8,16 @@ import (
 	"log/slog"
 	"sync"
 	"time"
+
+	"github.com/picloud/picloud"
 )
 
 // Config says how scripts are run.
 type Config struct {
-	Host   Host
+	Host Host
+	// Record, if not nil, keeps the record of a run and returns its id. It is not
+	// called when the node could not run the script.
+	Record func(picloud.Run) (id string)
 	Limits Limits // of a run that names none; what is zero gets its default
 
 	// Workers is how many runs there may be at once, each in a process of its own;
@@ -41,7 +46,7 @@ type Runner struct {
 	closed bool
 	apps   map[string]*appSlots
 	runs   map[*Job]context.CancelCauseFunc // also those that wait for their turn
-	idle   []*process // longest idle first
+	idle   []*process                       // longest idle first
 }
 
 // appSlots are the runs of one app; it is forgotten when there are none.
@@ -127,7 +132,7 @@ func (r *Runner) stopIdle(which func(*process) bool) {
 var errStopping = &Error{Reason: ReasonUnavailable, Message: "the node is stopping"}
 
 // enter waits for the turn of a run of app. The caller calls leave.
-func (r *Runner) enter(ctx context.Context, app string) (leave func(), err error) {
+func (r *Runner) enter(ctx context.Context, app string) (leave func(), fault *Error) {
 	r.mu.Lock()
 	a := r.apps[app]
 	if a == nil {
@@ -226,13 +231,38 @@ func (r *Runner) Do(ctx context.Context, job Job) (Result, error) {
 		return Result{Started: time.Now()}, errStopping
 	}
 	defer r.forget(&job)
-	main, err := r.cfg.Host.Module(job.App, job.Script)
+	res, fault := r.do(ctx, &job)
+	res.RunID = r.record(&job, &res, fault)
+	if fault != nil {
+		return res, fault
+	}
+	return res, nil
+}
+
+// record keeps the record of a run that has ended; fault is nil when it ended
+// well.
+func (r *Runner) record(job *Job, res *Result, fault *Error) (id string) {
+	if r.cfg.Record == nil || job.check != nil || (fault != nil && fault.Unavailable()) {
+		return ""
+	}
+	run := picloud.Run{
+		App: job.App, Script: job.Script, Version: res.Version, Cause: job.Cause, Delivery: job.Delivery, Attempt: job.Attempt,
+		StartedAt: res.Started.UTC(), Duration: res.Duration, Outcome: picloud.RunOK, Lines: res.Lines, Truncated: res.Truncated,
+	}
+	if fault != nil {
+		run.Outcome, run.Error, run.Stack = string(fault.Reason), fault.Error(), fault.Stack
+	}
+	return r.cfg.Record(run)
+}
+
+func (r *Runner) do(ctx context.Context, job *Job) (Result, *Error) {
+	main, err := r.source(job)
 	if err != nil {
 		return Result{Started: time.Now()}, missing(job.Script, err)
 	}
-	leave, err := r.enter(ctx, job.App)
-	if err != nil {
-		return Result{Version: main.Version, Started: time.Now()}, err
+	leave, fault := r.enter(ctx, job.App)
+	if fault != nil {
+		return Result{Version: main.Version, Started: time.Now()}, fault
 	}
 	defer leave()
 	p, err := r.worker(job.App) //nolint:contextcheck // a worker outlives the run it was started for
@@ -244,7 +274,7 @@ func (r *Runner) Do(ctx context.Context, job Job) (Result, error) {
 		}
 		return Result{Version: main.Version, Started: time.Now()}, public
 	}
-	t := &talk{r: r, p: p, job: job, res: Result{Version: main.Version, Started: time.Now()}}
+	t := &talk{r: r, p: p, job: *job, res: Result{Version: main.Version, Started: time.Now()}}
 	healthy, fault := t.run(ctx, main)
 	t.res.Duration = time.Since(t.res.Started)
 	if healthy {
@@ -252,10 +282,7 @@ func (r *Runner) Do(ctx context.Context, job Job) (Result, error) {
 	} else {
 		p.kill()
 	}
-	if fault != nil {
-		return t.res, fault
-	}
-	return t.res, nil
+	return t.res, fault
 }
 
 // follow lets a run be cut off when the runner stops. It reports false when that
@@ -273,6 +300,20 @@ func (r *Runner) forget(job *Job) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.runs, job)
+}
+
+// Check returns nil when source can be read as a script, or an *Error.
+func (r *Runner) Check(ctx context.Context, app, name, source string) error {
+	_, err := r.Do(ctx, Job{App: app, Script: name, check: &source})
+	return err
+}
+
+// source returns the script that a job is about.
+func (r *Runner) source(job *Job) (picloud.Script, error) {
+	if job.check != nil {
+		return picloud.Script{Source: *job.check}, nil
+	}
+	return r.cfg.Host.Module(job.App, job.Script)
 }
 
 func missing(script string, err error) *Error {

@@ -33,24 +33,24 @@ func TestMain(m *testing.M) {
 type shelf struct {
 	mu      sync.Mutex
 	scripts map[string]string
-	call    func(ctx context.Context, who script.Caller, module, method string, args []json.RawMessage) (json.RawMessage, error)
+	call    func(ctx context.Context, c picloud.ScriptCall) (json.RawMessage, error)
 }
 
-func (s *shelf) Module(app, name string) (script.Module, error) {
+func (s *shelf) Module(app, name string) (picloud.Script, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	src, ok := s.scripts[app+"/"+name]
 	if !ok {
-		return script.Module{}, picloud.ErrKVNotFound
+		return picloud.Script{}, picloud.ErrScriptNotFound
 	}
-	return script.Module{Source: src, Version: 7}, nil
+	return picloud.Script{Source: src, Version: 7}, nil
 }
 
-func (s *shelf) Call(ctx context.Context, who script.Caller, module, method string, args []json.RawMessage) (json.RawMessage, error) {
+func (s *shelf) Call(ctx context.Context, c picloud.ScriptCall) (json.RawMessage, error) {
 	if s.call == nil {
 		return nil, picloud.ErrForbidden
 	}
-	return s.call(ctx, who, module, method, args)
+	return s.call(ctx, c)
 }
 
 func newRunner(tb testing.TB, cfg script.Config) *script.Runner {
@@ -103,14 +103,14 @@ export default async function (input, ctx) {
 
 func TestCallsReachTheHost(t *testing.T) {
 	t.Parallel()
-	h := &shelf{call: func(_ context.Context, who script.Caller, module, method string, args []json.RawMessage) (json.RawMessage, error) {
-		if who != (script.Caller{App: "a", Script: "main"}) {
-			return nil, fmt.Errorf("called by %+v", who)
+	h := &shelf{call: func(_ context.Context, c picloud.ScriptCall) (json.RawMessage, error) {
+		if c.App != "a" || c.Script != "main" {
+			return nil, fmt.Errorf("called by %+v", c)
 		}
-		if string(args[0]) == `"no"` {
+		if string(c.Args[0]) == `"no"` {
 			return nil, picloud.ErrKVNotFound
 		}
-		return json.RawMessage(fmt.Sprintf(`{"key":%s,"value":{"n":%d},"version":3,"updated_at":"2026-01-02T03:04:05Z"}`, args[0], len(args[0]))), nil
+		return json.RawMessage(fmt.Sprintf(`{"key":%s,"value":{"n":%d},"version":3,"updated_at":"2026-01-02T03:04:05Z"}`, c.Args[0], len(c.Args[0]))), nil
 	}}
 	res, err := once(t, h, `
 import { kv, NotFoundError } from "picloud";
@@ -190,7 +190,7 @@ func TestNothingIsLeftOfARun(t *testing.T) {
 func TestWaitingDoesNotCount(t *testing.T) {
 	t.Parallel()
 	h := &shelf{scripts: map[string]string{"a/main": `import { time } from "picloud"; export default async () => { await time.sleep(1); return 1 }`}}
-	h.call = func(ctx context.Context, _ script.Caller, _, _ string, _ []json.RawMessage) (json.RawMessage, error) {
+	h.call = func(ctx context.Context, _ picloud.ScriptCall) (json.RawMessage, error) {
 		<-time.After(time.Second)
 		return json.RawMessage("null"), nil
 	}
@@ -212,7 +212,7 @@ func TestStopEndsRuns(t *testing.T) {
 	t.Parallel()
 	called := make(chan struct{}, 1)
 	h := &shelf{scripts: map[string]string{"a/main": `import { time } from "picloud"; export default () => time.sleep(1)`}}
-	h.call = func(ctx context.Context, _ script.Caller, _, _ string, _ []json.RawMessage) (json.RawMessage, error) {
+	h.call = func(ctx context.Context, _ picloud.ScriptCall) (json.RawMessage, error) {
 		called <- struct{}{}
 		<-ctx.Done()
 		return nil, ctx.Err()
@@ -240,5 +240,23 @@ func TestStopEndsRuns(t *testing.T) {
 	}
 	if idle, running := r.Workers(); idle > 0 {
 		t.Errorf("%d idle workers and %d runs are left", idle, running)
+	}
+}
+
+// TestCheck reads scripts without running them: also one that imports what is not
+// there yet.
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	r := newRunner(t, script.Config{Host: &shelf{}, Record: func(picloud.Run) string {
+		t.Error("a check was recorded as a run")
+		return ""
+	}})
+	if err := r.Check(t.Context(), "a", "fine", `import { x } from "app:later"; throw new Error(x); export default () => 1`); err != nil {
+		t.Error(err)
+	}
+	err := r.Check(t.Context(), "a", "broken", "export default () => 1;\n\nexport function x( { }")
+	var e *script.Error
+	if !errors.As(err, &e) || e.Reason != script.ReasonSyntax || !strings.Contains(e.Message, "app:broken:3:") {
+		t.Errorf("a script that cannot be read: %v", err)
 	}
 }

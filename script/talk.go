@@ -36,7 +36,7 @@ type talk struct {
 
 // run talks to the worker until the job has ended. The worker can be used again
 // when it is healthy.
-func (t *talk) run(ctx context.Context, main Module) (healthy bool, fault *Error) {
+func (t *talk) run(ctx context.Context, main picloud.Script) (healthy bool, fault *Error) {
 	about, err := describe(t.job, main.Version)
 	if err != nil {
 		return true, failf(ReasonThrown, "%v", err)
@@ -45,12 +45,12 @@ func (t *talk) run(ctx context.Context, main Module) (healthy bool, fault *Error
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = t.p.cmd.Process.Kill() }) // it may be gone
 	defer stop()
-	calls := &calls{host: t.r.cfg.Host, who: Caller{App: t.job.App, Script: t.job.Script}, log: t.r.log, answers: make(chan replyBody, maxOpen), slots: make(chan struct{}, maxOpen)}
+	calls := &calls{host: t.r.cfg.Host, job: &t.job, log: t.r.log, answers: make(chan replyBody, maxOpen), slots: make(chan struct{}, maxOpen)}
 	defer calls.wait()
 	defer cancel() // what the run has left under way ends with it
 	t.left = t.job.Limits.Time + grace
 	err = t.floor(frameJob, jobBody{
-		App: t.job.App, Script: t.job.Script, Export: t.job.Export, Input: orNull(t.job.Input), Ctx: about, Source: main.Source, Limits: t.job.Limits,
+		App: t.job.App, Script: t.job.Script, Export: t.job.Export, Input: orNull(t.job.Input), Ctx: about, Check: t.job.check != nil, Source: main.Source, Limits: t.job.Limits,
 	})
 	for err == nil {
 		var kind frameKind
@@ -137,7 +137,7 @@ func (t *talk) line(body []byte) error {
 		t.res.Truncated = true
 		return nil
 	}
-	l := Line{At: time.Now().UTC(), Level: b.Level, Text: b.Text}
+	l := picloud.RunLine{At: time.Now().UTC(), Level: b.Level, Text: b.Text}
 	t.res.Lines = append(t.res.Lines, l)
 	if t.job.Line != nil {
 		t.job.Line(l)
@@ -200,7 +200,7 @@ func (t *talk) done(body []byte) (healthy bool, fault *Error) {
 // calls are the calls of one run that are under way.
 type calls struct {
 	host    Host
-	who     Caller
+	job     *Job
 	log     *slog.Logger
 	open    int
 	answers chan replyBody
@@ -214,7 +214,7 @@ func (c *calls) begin(ctx context.Context, b callBody) {
 		r := replyBody{ID: b.ID}
 		select {
 		case c.slots <- struct{}{}:
-			v, err := c.host.Call(ctx, c.who, b.Module, b.Method, b.Args)
+			v, err := c.host.Call(ctx, picloud.ScriptCall{App: c.job.App, Script: c.job.Script, Module: b.Module, Method: b.Method, Args: b.Args})
 			<-c.slots
 			switch {
 			case err != nil:

@@ -82,7 +82,7 @@ func (c *catalog) apply(ch change, seq func(app string) *sequence) error {
 		return applyRow(c.notes, key, ch.value)
 	case tableClock:
 		return applyRow(c.clocks, key, ch.value)
-	case tableSequence, tableIdem, tableAnchor, tableCursor, tableKV, tableExpiry:
+	case tableSequence, tableIdem, tableAnchor, tableCursor, tableKV, tableExpiry, tableScript, tableScriptVersion, tableRun:
 	}
 	return nil
 }

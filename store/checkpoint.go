@@ -25,7 +25,7 @@ func (s *Store) untilDue() time.Duration {
 	if !s.commit.dirtySince.IsZero() && s.commit.checkpointing == nil {
 		d = min(d, max(s.cfg.CheckpointAfter-time.Since(s.commit.dirtySince), time.Until(s.commit.retryAt)))
 	}
-	d = min(d, s.untilExpiry())
+	d = min(d, s.untilExpiry(), s.untilRuns())
 	if s.clockWaits() {
 		d = min(d, clockEvery-time.Since(s.commit.clock.checked))
 	}
@@ -43,6 +43,9 @@ func (s *Store) chores() error {
 		return err
 	}
 	if err := s.expire(); err != nil {
+		return err
+	}
+	if err := s.writeRuns(); err != nil {
 		return err
 	}
 	if s.checkpointDue() {
@@ -133,6 +136,11 @@ func (s *Store) checkpointDone(err error) error {
 func (s *Store) finish() error {
 	if s.readOnly || s.failed.Load() {
 		return nil // the disk must stay as it is
+	}
+	for s.runs.waiting() {
+		if err := s.writeSomeRuns(); err != nil {
+			return err
+		}
 	}
 	g := s.commit.group
 	g.begin(s.catalog.Load(), micros(s.cfg.Now()))

@@ -76,10 +76,7 @@ func (s *Store) MoveCursor(owner string, lsn uint64) {
 	}
 	c.move(lsn, now)
 	s.cursors.dirty = true
-	select {
-	case s.nudge <- struct{}{}: // what is owed no more may be dropped
-	default:
-	}
+	s.wake() // what is owed no more may be dropped
 }
 
 func (u *cursors) owner(name string) *cursor {

@@ -165,7 +165,10 @@ func changeOf(row change) (*picloud.Change, error) {
 			c.Value = e
 		}
 		return c, nil
-	case tableFloor, tableSequence, tableIdem, tableAnchor, tableCursor, tableNote, tableExpiry:
+	case tableScript:
+		c.Kind = picloud.ChangeScript
+		return decodeInto[picloud.Script](c, row.value)
+	case tableFloor, tableSequence, tableIdem, tableAnchor, tableCursor, tableNote, tableExpiry, tableScriptVersion, tableRun:
 	}
 	return nil, nil //nolint:nilnil // a row that concerns the node alone is no change, and no fault
 }

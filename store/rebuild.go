@@ -132,6 +132,9 @@ func (s *Store) refill(g *group, r *picloud.Record) error {
 			row.Expires = micros(v.ExpiresAt)
 		}
 		ch = change{table: tableKV, key: []byte(pair(v.App, v.Key)), value: row.encode()}
+	case picloud.Script:
+		s.record(g, []change{{table: tableScriptVersion, key: []byte(versionKey(v.App, v.Name, v.Version)), value: cborEncode(v)}})
+		ch = change{table: tableScript, key: []byte(pair(v.App, v.Name)), value: cborEncode(v)}
 	default:
 		return fmt.Errorf("a copy cannot hold %T", v)
 	}

@@ -57,6 +57,16 @@ func (t *tables) scan(tb table, prefix, from string, fn func(key string, value [
 	})
 }
 
+// count counts rows whose keys begin with prefix, up to a limit.
+func (t *tables) count(tb table, prefix string, limit int) int {
+	n := 0
+	t.scan(tb, prefix, "", func(string, []byte) bool {
+		n++
+		return n < limit
+	})
+	return n
+}
+
 // source is a sorted run of rows.
 type source interface {
 	ok() bool

@@ -121,6 +121,7 @@ type Store struct {
 	commit     committer
 	keyUse     keyUse
 	cursors    cursors
+	runs       runs
 	shared     shared
 	space      space
 	health     health

@@ -26,13 +26,18 @@ const (
 	tableClock    table = 11 // boot: a start of the board whose clock could not be believed at first
 	tableKV       table = 12 // app, zero byte, key
 	tableExpiry   table = 13 // time, key of a row of tableKV: when to look at it. Follows from tableKV
+	tableScript   table = 14 // app, zero byte, script name
+
+	tableScriptVersion table = 15 // app, zero byte, script name, zero byte, version: what it was
+	tableRun           table = 16 // app, zero byte, script name, zero byte, run id: how a run went
 )
 
 // tableNames lists the tables this version knows, for the check at start.
 var tableNames = map[table]string{
 	tableApp: "apps", tableTopic: "topics", tableKey: "API keys", tableSigning: "signing keys", tableFloor: "floors",
 	tableSequence: "sequences", tableIdem: "idempotency keys", tableAnchor: "anchor", tableCursor: "cursors", tableNote: "notes", tableClock: "clocks",
-	tableKV: "key-value pairs", tableExpiry: "ends of key-value pairs",
+	tableKV: "key-value pairs", tableExpiry: "ends of key-value pairs", tableScript: "scripts", tableScriptVersion: "versions of scripts",
+	tableRun: "runs",
 }
 
 // inCatalog reports whether the rows are held in memory as a whole.
@@ -40,14 +45,21 @@ func (t table) inCatalog() bool {
 	switch t {
 	case tableApp, tableTopic, tableKey, tableSigning, tableFloor, tableNote, tableClock:
 		return true
-	case tableSequence, tableIdem, tableAnchor, tableCursor, tableKV, tableExpiry:
+	case tableSequence, tableIdem, tableAnchor, tableCursor, tableKV, tableExpiry, tableScript, tableScriptVersion, tableRun:
 	}
 	return false
 }
 
 // isData reports whether the rows are what apps keep: too much to be repeated in
 // the journal.
-func (t table) isData() bool { return t == tableKV }
+func (t table) isData() bool {
+	switch t {
+	case tableKV, tableScript, tableScriptVersion, tableRun:
+		return true
+	case tableApp, tableTopic, tableKey, tableSigning, tableFloor, tableSequence, tableIdem, tableAnchor, tableCursor, tableNote, tableClock, tableExpiry:
+	}
+	return false
+}
 
 // rowKey is a key as the ordered tables hold it: the table's number first, so
 // that one bbolt bucket and one tree in memory serve all tables.

@@ -18,7 +18,7 @@ import (
 
 func (c *cli) backupCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "backup [FILE]", Short: "Write a consistent, checksummed backup of the node", Args: atMost(1),
+		Use: "backup [FILE]", Short: "Write a consistent, checksummed backup of the node", Args: atMostOne,
 		Long: "Writes everything the node knows into one archive, while it serves. Without FILE it is named\nafter the node and the time; '-' is standard output. The file appears under its name only when it is\nwhole and has been read back.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			res, err := c.client().send(cmd.Context(), http.MethodGet, "/v1/backup", nil)
@@ -98,7 +98,7 @@ func (c *cli) restoreCommand() *cobra.Command {
 	var fromPostgres bool
 	var name string
 	cmd := &cobra.Command{
-		Use: "restore [FILE]", Short: "Bring a node back from a backup, or from Postgres", Args: atMost(1),
+		Use: "restore [FILE]", Short: "Bring a node back from a backup, or from Postgres", Args: atMostOne,
 		Long: "Unpacks a backup into an empty data directory, or fills it from the copy in Postgres; the node must\nnot run. It keeps its identity, apps, keys and history, and begins a new epoch.\n\nFrom Postgres it asks for the recovery key of the node ('picloud recovery-key'), or takes it from\nPICLOUD_RECOVERY_KEY; the old card is fenced off.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := daemon.Load(c.source(cmd))

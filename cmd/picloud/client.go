@@ -163,8 +163,8 @@ func (cl *client) send(ctx context.Context, method, path string, body []byte, he
 	if cl.key != "" {
 		req.Header.Set("Authorization", "Bearer "+cl.key)
 	}
-	for i := 0; i < len(headers); i += 2 {
-		req.Header.Set(headers[i], headers[i+1])
+	for i := 1; i < len(headers); i += 2 {
+		req.Header.Set(headers[i-1], headers[i])
 	}
 	res, err := cl.http.Do(req)
 	if err != nil {

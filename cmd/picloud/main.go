@@ -15,12 +15,18 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/picloud/picloud/daemon"
+	"github.com/picloud/picloud/script"
 )
 
 // version is that of the product; releases set it with -ldflags.
 var version = "0.1.0-dev"
 
-func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == script.WorkerArg {
+		os.Exit(script.Work())
+	}
+	os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
 
 // Exit codes, for scripts.
 const (
@@ -105,6 +111,7 @@ func (c *cli) root() *cobra.Command {
 		c.serveCommand(), c.statusCommand(), c.doctorCommand(),
 		c.appsCommand(), c.topicsCommand(), c.keysCommand(), c.tokensCommand(),
 		c.publishCommand(), c.subscribeCommand(), c.eventsCommand(), c.kvCommand(),
+		c.scriptsCommand(), c.runsCommand(),
 		c.syncCommand(), c.migrateCommand(), c.recoveryKeyCommand(), c.nodeCommand(),
 		c.backupCommand(), c.restoreCommand(), c.configCommand(), c.demoCommand(),
 		c.manCommand(), c.versionCommand(),
@@ -124,7 +131,7 @@ func unlessInterrupted(ctx context.Context, err error) error {
 // exactly is cobra.ExactArgs with our exit code.
 func exactly(n int) cobra.PositionalArgs { return usage(cobra.ExactArgs(n)) }
 
-func atMost(n int) cobra.PositionalArgs { return usage(cobra.MaximumNArgs(n)) }
+var atMostOne = usage(cobra.MaximumNArgs(1))
 
 func usage(check cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {

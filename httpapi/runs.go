@@ -1,0 +1,86 @@
+package httpapi
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/picloud/picloud"
+)
+
+func runBody(r *picloud.Run) Run {
+	return Run{
+		ID: r.ID, Script: r.Script, Version: r.Version, Cause: r.Cause, Delivery: r.Delivery, Attempt: r.Attempt,
+		StartedAt: Time{r.StartedAt}, DurationMS: millis(r.Duration), Outcome: r.Outcome, Error: r.Error, Stack: r.Stack,
+		Lines: lineBodies(r.Lines), Truncated: r.Truncated,
+	}
+}
+
+func lineBodies(lines []picloud.RunLine) []RunLine {
+	out := make([]RunLine, len(lines))
+	for i, l := range lines {
+		out[i] = RunLine{At: Time{l.At}, Level: l.Level, Text: l.Text}
+	}
+	return out
+}
+
+// maxWait is how long a request may wait for something to happen.
+const maxWait = 30 * time.Second
+
+// listRuns answers with the newest runs, or waits until there is one.
+func (s *Server) listRuns(r *request) error {
+	limit, err := r.limit(20)
+	if err != nil {
+		return err
+	}
+	wait := time.Duration(0)
+	if text := r.query("wait_sec"); text != "" {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 0 || n > int(maxWait/time.Second) {
+			return errQuery.Detailf("wait_sec: use 0 to %d", int(maxWait/time.Second))
+		}
+		wait = time.Duration(n) * time.Second
+	}
+	ctx, cancel := context.WithTimeout(r.patience(), wait)
+	defer cancel()
+	for {
+		news := s.cfg.Store.RunRecorded()
+		list, err := s.cfg.Store.Runs(r.param("app"), r.query("script"), r.query("after"), limit)
+		if err != nil {
+			return err
+		}
+		if len(list) > 0 || wait == 0 {
+			return r.replyRuns(list)
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return r.replyRuns(nil)
+		case <-s.stopping:
+			return r.replyRuns(nil)
+		}
+	}
+}
+
+func (r *request) replyRuns(list []picloud.Run) error {
+	out := Runs{Runs: make([]Run, len(list))}
+	for i := range list {
+		out.Runs[i] = runBody(&list[i])
+	}
+	return r.reply(fasthttp.StatusOK, out)
+}
+
+func (s *Server) showRun(r *request) error {
+	list, err := s.cfg.Store.Runs(r.param("app"), "", "", picloud.MaxScripts*100)
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(list, func(one picloud.Run) bool { return one.ID == r.param("run") })
+	if i < 0 {
+		return picloud.ErrRunNotFound
+	}
+	return r.reply(fasthttp.StatusOK, runBody(&list[i]))
+}

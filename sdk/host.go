@@ -1,0 +1,136 @@
+package sdk
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/picloud/picloud"
+)
+
+// Store is what the SDK needs of the node's memory; *store.Store implements it.
+type Store interface {
+	Script(app, name string) (picloud.Script, error)
+	KV
+}
+
+// KV keeps key-value pairs.
+type KV interface {
+	Entry(app, key string) (picloud.Entry, error)
+	Entries(q picloud.EntryList) (picloud.EntryPage, error)
+	SetEntry(ctx context.Context, c picloud.EntryChange) (picloud.Entry, error)
+	IncrementEntry(ctx context.Context, c picloud.EntryIncrement) (picloud.Entry, error)
+	DeleteEntry(ctx context.Context, app, key string, cond picloud.Precondition) error
+}
+
+// Mint issues a subscriber token, as auth.Authority does.
+type Mint func(ctx context.Context, by picloud.Principal, app string, topics []string, ttl time.Duration) (token string, expires time.Time, err error)
+
+// Config configures a Host.
+type Config struct {
+	Store     Store
+	Publisher picloud.Publisher
+	Mint      Mint
+}
+
+// Host answers calls. Its methods may be called concurrently.
+type Host struct {
+	cfg     Config
+	methods map[string]method
+}
+
+// method answers one kind of call.
+type method func(ctx context.Context, c *call) (any, error)
+
+// New returns a Host over the parts in cfg.
+func New(cfg Config) *Host {
+	h := &Host{cfg: cfg}
+	h.methods = map[string]method{
+		"kv.get": h.kvGet, "kv.set": h.kvSet, "kv.delete": h.kvDelete, "kv.increment": h.kvIncrement, "kv.list": h.kvList,
+		"pubsub.publish": h.publish, "pubsub.subscriberToken": h.subscriberToken,
+		"time.sleep":    sleep,
+		"crypto.random": random, "crypto.uuid": uuid, "crypto.hash": digest, "crypto.hmac": sign,
+	}
+	return h
+}
+
+// Methods lists what can be called, for the test that holds it against the
+// JavaScript side.
+func (h *Host) Methods() []string {
+	var names []string
+	for name := range h.methods {
+		names = append(names, name)
+	}
+	return names
+}
+
+// Module returns the newest version of a script.
+func (h *Host) Module(app, name string) (picloud.Script, error) { return h.cfg.Store.Script(app, name) }
+
+// Call answers one call of a script. Errors that are not public are internal.
+func (h *Host) Call(ctx context.Context, c picloud.ScriptCall) (json.RawMessage, error) {
+	m := h.methods[c.Module+"."+c.Method]
+	if m == nil {
+		return nil, errArgument.Detailf("there is no %s.%s", c.Module, c.Method)
+	}
+	v, err := m(ctx, &call{app: c.App, by: principal(c.App, c.Script), args: c.Args})
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(v) //nolint:wrapcheck // values that were made here
+}
+
+// principal is who a script is.
+func principal(app, script string) picloud.Principal {
+	return picloud.Principal{
+		Kind: picloud.KindScript, Name: script, App: app,
+		Scopes: []picloud.Scope{picloud.ScopeAppWrite, picloud.ScopeAppRead, picloud.ScopeAppPublish, picloud.ScopeAppInvoke},
+	}
+}
+
+// call is one call of a script.
+type call struct {
+	app  string
+	by   picloud.Principal
+	args []json.RawMessage
+}
+
+var errArgument = &picloud.Error{Code: picloud.CodeInvalid, Type: "argument-invalid", Title: "An argument does not fit"}
+
+// read decodes the arguments, in order. Those that are missing leave what they
+// are read into as it is; so does null, except that it makes raw JSON null.
+func (c *call) read(into ...any) error {
+	for i, v := range into {
+		if i >= len(c.args) {
+			return nil
+		}
+		if err := json.Unmarshal(c.args[i], v); err != nil {
+			return errArgument.Detailf("argument %d: %s does not fit here", i+1, shorten(c.args[i]))
+		}
+	}
+	return nil
+}
+
+func shorten(b []byte) string {
+	const limit = 40
+	if len(b) > limit {
+		return string(b[:limit]) + "…"
+	}
+	return string(b)
+}
+
+// precondition asks for a version, or for nothing to be there.
+func precondition(version uint64, create bool) (picloud.Precondition, error) {
+	if create && version != 0 {
+		return picloud.Precondition{}, errArgument.Detailf("create and version exclude each other")
+	}
+	return picloud.Precondition{Version: version, Absent: create}, nil
+}
+
+// seconds is a time to live as scripts give it.
+func seconds(n float64) (time.Duration, error) {
+	if n < 0 || n > picloud.MaxTTL.Seconds() || (n > 0 && n < 1e-3) {
+		return 0, picloud.ErrTTLInvalid.Detailf("use 0.001 to %d seconds, or leave it out", int64(picloud.MaxTTL/time.Second))
+	}
+	return time.Duration(n * float64(time.Second)), nil
+}

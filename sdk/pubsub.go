@@ -1,0 +1,43 @@
+package sdk
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/picloud/picloud"
+)
+
+func (h *Host) publish(ctx context.Context, c *call) (any, error) {
+	var topic string
+	var data json.RawMessage
+	var o struct {
+		IdempotencyKey string `json:"idempotency_key"`
+	}
+	if err := c.read(&topic, &data, &o); err != nil {
+		return nil, err
+	}
+	events, err := h.cfg.Publisher.Publish(ctx, picloud.Publication{
+		App: c.app, By: c.by, IdempotencyKey: o.IdempotencyKey, Drafts: []picloud.Draft{{Topic: topic, Data: data}},
+	})
+	if err != nil {
+		return nil, err //nolint:wrapcheck // worded for whoever asked
+	}
+	return map[string]any{"id": events[0].Position.String()}, nil
+}
+
+func (h *Host) subscriberToken(ctx context.Context, c *call) (any, error) {
+	var topics []string
+	var ttl float64
+	if err := c.read(&topics, &ttl); err != nil {
+		return nil, err
+	}
+	d, err := seconds(ttl)
+	if err != nil {
+		return nil, err
+	}
+	token, expires, err := h.cfg.Mint(ctx, c.by, c.app, topics, d)
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"token": token, "expiresAt": expires.Format(picloud.TimeLayout)}, nil
+}

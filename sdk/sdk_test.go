@@ -1,0 +1,186 @@
+package sdk_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/publish"
+	"github.com/picloud/picloud/script"
+	"github.com/picloud/picloud/sdk"
+	"github.com/picloud/picloud/store"
+)
+
+var update = flag.Bool("update", false, "write the golden file anew")
+
+// TestMain lets the test's binary be the worker that runs scripts.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == script.WorkerArg {
+		os.Exit(script.Work())
+	}
+	os.Exit(m.Run())
+}
+
+// node is a store with scripts that can be run.
+type node struct {
+	*store.Store
+	runner *script.Runner
+}
+
+func newNode(t *testing.T) *node {
+	t.Helper()
+	st, err := store.Open(store.Config{Dir: t.TempDir(), ReserveBytes: -1, SegmentSize: 2 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	mint := func(_ context.Context, by picloud.Principal, app string, topics []string, ttl time.Duration) (string, time.Time, error) {
+		return by.Source() + " " + app + " " + strings.Join(topics, ",") + " " + ttl.String(), time.Unix(1e9, 0).UTC(), nil
+	}
+	n := &node{Store: st, runner: script.New(script.Config{
+		Host: sdk.New(sdk.Config{Store: st, Publisher: publish.New(publish.Config{Committer: st}), Mint: mint}),
+	})}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 2)
+	go func() { ended <- st.Run(ctx) }()
+	go func() { ended <- n.runner.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := errors.Join(<-ended, <-ended, st.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return n
+}
+
+// run runs the body of a handler and returns what it returns.
+func (n *node) run(t *testing.T, body string) string {
+	t.Helper()
+	source := "import * as sdk from 'picloud';\nimport { kv, pubsub, time, crypto, log, ctx } from 'picloud';\nexport default async function (input) {\n" + body + "\n}"
+	if _, err := n.SaveScript(t.Context(), picloud.Script{App: "default", Name: "test", Source: source}, picloud.Precondition{}); err != nil {
+		t.Fatal(err)
+	}
+	res, err := n.runner.Do(t.Context(), script.Job{App: "default", Script: "test"})
+	if err != nil {
+		t.Fatalf("%v\n%+v", err, res.Lines)
+	}
+	return string(res.Output)
+}
+
+// SC-4: what the SDK consists of is pinned. Whoever changes it decides about its
+// version.
+func TestSurface(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	out := n.run(t, `
+	const list = [];
+	for (const name of Object.keys(sdk)) {
+		const v = sdk[name];
+		if (typeof v === "object" && name !== "ctx") for (const k of Object.keys(v)) list.push(name + "." + k + ": " + typeof v[k] + (typeof v[k] === "function" ? "/" + v[k].length : ""));
+		else list.push(name + ": " + (name === "version" ? v : typeof v));
+	}
+	return list.sort();`)
+	var list []string
+	if err := json.Unmarshal([]byte(out), &list); err != nil {
+		t.Fatal(err)
+	}
+	got := strings.Join(list, "\n") + "\n"
+	const golden = "testdata/surface.golden"
+	if *update {
+		if err := os.WriteFile(golden, []byte(got), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("the SDK has changed: raise its version, and run this with -update\n%s", diff)
+	}
+}
+
+// Each call that the JavaScript side makes is answered, and nothing else can be
+// asked for.
+func TestBothSidesAgree(t *testing.T) {
+	t.Parallel()
+	source, err := os.ReadFile("../script/sdk.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var asked []string
+	for _, m := range regexp.MustCompile(`call\("(\w+)", "(\w+)"`).FindAllStringSubmatch(string(source), -1) {
+		asked = append(asked, m[1]+"."+m[2])
+	}
+	slices.Sort(asked)
+	answered := sdk.New(sdk.Config{}).Methods()
+	slices.Sort(answered)
+	if diff := cmp.Diff(answered, slices.Compact(asked)); diff != "" {
+		t.Errorf("answered (-) and asked for (+):\n%s", diff)
+	}
+}
+
+// SC-4: every method does what it says, from JavaScript to the store.
+func TestMethods(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct{ body, want string }{
+		"kv": {
+			`
+			const v = await kv.set("a", { n: 1 });
+			const e = await kv.entry("a");
+			await kv.set("b", new Uint8Array([0, 255]), { ttl: 60 });
+			const b = await kv.entry("b");
+			return [e.value, e.version === v, await kv.get("none") === undefined, [...b.value], b.expiresAt > b.updatedAt,
+				await kv.increment("n"), await kv.increment("n", 41), (await kv.list({ prefix: "a" })).entries.length,
+				await kv.delete("a"), await kv.delete("a")];`,
+			`[{"n":1},true,true,[0,255],true,1,42,1,true,false]`,
+		},
+		"kv conditions": {
+			`
+			const v = await kv.set("c", 1, { create: true });
+			let caught = [];
+			for (const o of [{ create: true }, { version: v - 1 }]) try { await kv.set("c", 2, o); } catch (e) { caught.push(e instanceof sdk.PreconditionError); }
+			try { await kv.set("", 2); } catch (e) { caught.push(e.name + " " + e.type); }
+			try { await kv.set("x", 2, { tll: 3 }); } catch (e) { caught.push(e.name); }
+			return [caught, await kv.set("c", 3, { version: v }) > v];`,
+			`[[true,true,"InvalidError kv-key-invalid","TypeError"],true]`,
+		},
+		"pubsub": {
+			`
+			const a = await pubsub.publish("t", { n: 1 }, { idempotencyKey: "k" });
+			const b = await pubsub.publish("t", { n: 1 }, { idempotencyKey: "k" });
+			let caught;
+			try { await pubsub.publish("$own", 1); } catch (e) { caught = e instanceof sdk.ForbiddenError; }
+			return [a.id === b.id, caught, await pubsub.subscriberToken("t", 60)];`,
+			`[true,true,{"expiresAt":"2001-09-09T01:46:40.000000Z","token":"script:test default t 1m0s"}]`,
+		},
+		"crypto": {
+			`
+			return [await crypto.hash("sha-256", "abc"), await crypto.hmac("sha-1", "key", new Uint8Array([1]), "base64"),
+				(await crypto.randomBytes(5)).length, /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/.test(await crypto.randomUUID())];`,
+			`["ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad","ZsBXUNpNbG6oWcy2zn6Zle6CLTY=",5,true]`,
+		},
+		"time": {
+			`
+			const at = time.now(); await time.sleep(20);
+			return [time.now() - at >= 20, ctx.script, ctx.app];`,
+			`[true,"test","default"]`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if got := newNode(t).run(t, test.body); got != test.want {
+				t.Errorf("got  %s\nwant %s", got, test.want)
+			}
+		})
+	}
+}

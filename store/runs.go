@@ -1,0 +1,228 @@
+package store
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/picloud/picloud"
+)
+
+// The records of runs are notes: they are shown at once, and reach the journal
+// together every few seconds, only those that would be kept. A node that loses
+// its power loses the notes of its last seconds.
+
+const (
+	keptRuns  = 50 // of each script
+	runsEvery = 5 * time.Second
+	runLines  = 16 << 10 // bytes of console lines that are kept of one run
+)
+
+// runs are the records that the journal does not have yet.
+type runs struct {
+	mu    sync.Mutex
+	fresh map[string][]picloud.Run // by app, zero byte, script; oldest first
+	since int64                    // when the oldest of them came, microseconds
+	last  int64                    // the newest id
+	news  chan struct{}            // closed when there is a new one
+}
+
+// RecordRun keeps the record of a run and returns it with its id. It never waits
+// for the disk.
+func (s *Store) RecordRun(r picloud.Run) picloud.Run {
+	size := 0
+	for i, l := range r.Lines {
+		if size += len(l.Text) + 32; size > runLines {
+			r.Lines, r.Truncated = r.Lines[:i], true
+			break
+		}
+	}
+	u := &s.runs
+	u.mu.Lock()
+	u.last = max(u.last+1, micros(s.cfg.Now()))
+	r.ID = runID(u.last)
+	key := pair(r.App, r.Script)
+	if u.fresh == nil {
+		u.fresh = map[string][]picloud.Run{}
+	}
+	first := len(u.fresh) == 0
+	if first {
+		u.since = u.last
+	}
+	list := append(u.fresh[key], r)
+	if len(list) > keptRuns {
+		list = slices.Delete(list, 0, len(list)-keptRuns)
+	}
+	u.fresh[key] = list
+	if u.news != nil {
+		close(u.news)
+		u.news = nil
+	}
+	u.mu.Unlock()
+	if first {
+		s.wake()
+	}
+	return r
+}
+
+// wake lets the committer look at what is due.
+func (s *Store) wake() {
+	select {
+	case s.nudge <- struct{}{}:
+	default:
+	}
+}
+
+// A run is called by when it ended, in hexadecimal digits that sort.
+func runID(at int64) string { return strconv.FormatUint(1<<52|uint64(at), 16) } // #nosec G115 -- positive
+
+// Runs returns the newest runs of an app, newest first: of one script, or of all
+// when its name is empty; those after an id, if one is given.
+func (s *Store) Runs(app, script, after string, limit int) ([]picloud.Run, error) {
+	if _, err := s.catalog.Load().app(app); err != nil {
+		return nil, err
+	}
+	prefix := pair(app, script)
+	if script != "" {
+		prefix += "\x00"
+	}
+	byID := map[string]picloud.Run{}
+	var fault error
+	s.tables.scan(tableRun, prefix, "", func(_ string, v []byte) bool {
+		var r picloud.Run
+		if fault = cborDecode(v, &r); r.ID > after {
+			byID[r.ID] = r
+		}
+		return fault == nil
+	})
+	s.runs.mu.Lock()
+	for key, list := range s.runs.fresh {
+		for _, r := range list {
+			if strings.HasPrefix(key+"\x00", prefix) && r.ID > after {
+				byID[r.ID] = r
+			}
+		}
+	}
+	s.runs.mu.Unlock()
+	list := slices.SortedFunc(maps.Values(byID), func(a, b picloud.Run) int { return strings.Compare(b.ID, a.ID) })
+	kept := map[string]int{}
+	list = slices.DeleteFunc(list, func(r picloud.Run) bool {
+		kept[r.Script]++
+		return kept[r.Script] > keptRuns // its place is taken, though not in the journal yet
+	})
+	return list[:min(len(list), limit)], fault
+}
+
+// RunRecorded returns a channel that is closed when the next run is recorded.
+func (s *Store) RunRecorded() <-chan struct{} {
+	s.runs.mu.Lock()
+	defer s.runs.mu.Unlock()
+	if s.runs.news == nil {
+		s.runs.news = make(chan struct{})
+	}
+	return s.runs.news
+}
+
+// untilRuns is how long the records of runs may still wait.
+func (s *Store) untilRuns() time.Duration {
+	s.runs.mu.Lock()
+	defer s.runs.mu.Unlock()
+	if len(s.runs.fresh) == 0 {
+		return time.Hour
+	}
+	return max(0, runsEvery-time.Duration(micros(s.cfg.Now())-s.runs.since)*time.Microsecond)
+}
+
+// writeRuns commits the records of runs when they have waited long enough.
+func (s *Store) writeRuns() error {
+	if s.untilRuns() > 0 {
+		return nil
+	}
+	if s.readOnly || s.space.full.Load() || s.space.state.Load() {
+		s.runs.wait(micros(s.cfg.Now()))
+		return nil
+	}
+	return s.writeSomeRuns()
+}
+
+// wait puts off what is due.
+func (u *runs) wait(now int64) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.since = now
+}
+
+// writeSomeRuns commits as many records of runs as fit into a group.
+func (s *Store) writeSomeRuns() error {
+	g := s.commit.group
+	s.beginGroup(g)
+	limit := min(rowsChunk, int(s.journal.GroupLimit()/4))
+	if err := s.stageChanges(g, func(tx *tx) error {
+		for size := 0; size < limit; {
+			key, list := s.runs.take()
+			if list == nil {
+				break
+			}
+			size += tx.putRuns(key, list)
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	return s.commitGroup(g)
+}
+
+func (u *runs) waiting() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return len(u.fresh) > 0
+}
+
+// take takes out the records of one script.
+func (u *runs) take() (key string, list []picloud.Run) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for key, list := range u.fresh {
+		delete(u.fresh, key)
+		return key, list
+	}
+	return "", nil
+}
+
+// putRuns stages records of a script, removes those whose place they take, and
+// returns about how many bytes that are.
+func (t *tx) putRuns(key string, list []picloud.Run) (size int) {
+	app, _, _ := strings.Cut(key, "\x00")
+	if _, err := t.catalog.app(app); err != nil {
+		return 0
+	}
+	var old []string
+	t.s.tables.scan(tableRun, key+"\x00", "", func(k string, _ []byte) bool {
+		old = append(old, k)
+		return true
+	})
+	for _, k := range old[:max(0, min(len(old), len(old)+len(list)-keptRuns))] {
+		t.remove(tableRun, k)
+	}
+	for _, r := range list {
+		b := cborEncode(r)
+		t.change(change{table: tableRun, key: []byte(key + "\x00" + r.ID), value: b})
+		size += recordCost + len(b)
+	}
+	return size
+}
+
+// forgetRuns stages the end of the records of a script.
+func (t *tx) forgetRuns(app, script string) {
+	key := pair(app, script)
+	t.s.runs.mu.Lock()
+	delete(t.s.runs.fresh, key)
+	t.s.runs.mu.Unlock()
+	t.s.tables.scan(tableRun, key+"\x00", "", func(k string, _ []byte) bool {
+		t.remove(tableRun, k)
+		return true
+	})
+}

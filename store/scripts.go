@@ -1,0 +1,131 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+
+	"github.com/picloud/picloud"
+)
+
+// Script returns the newest version of a script, or picloud.ErrScriptNotFound.
+func (s *Store) Script(app, name string) (picloud.Script, error) {
+	if _, err := s.catalog.Load().app(app); err != nil {
+		return picloud.Script{}, err
+	}
+	return decodeScript(s.tables.get(tableScript, []byte(pair(app, name))))
+}
+
+// ScriptVersion returns one of the versions of a script that are kept, or
+// picloud.ErrScriptNotFound.
+func (s *Store) ScriptVersion(app, name string, version uint64) (picloud.Script, error) {
+	if _, err := s.catalog.Load().app(app); err != nil {
+		return picloud.Script{}, err
+	}
+	return decodeScript(s.tables.get(tableScriptVersion, []byte(versionKey(app, name, version))))
+}
+
+// Scripts returns the scripts of an app, sorted by name, with their sources.
+func (s *Store) Scripts(app string) ([]picloud.Script, error) {
+	return s.scanScripts(app, tableScript, pair(app, ""))
+}
+
+// ScriptVersions returns the versions of a script that are kept, oldest first.
+func (s *Store) ScriptVersions(app, name string) ([]picloud.Script, error) {
+	list, err := s.scanScripts(app, tableScriptVersion, pair(app, name)+"\x00")
+	if err == nil && len(list) == 0 {
+		err = picloud.ErrScriptNotFound
+	}
+	return list, err
+}
+
+func (s *Store) scanScripts(app string, tb table, prefix string) ([]picloud.Script, error) {
+	if _, err := s.catalog.Load().app(app); err != nil {
+		return nil, err
+	}
+	var list []picloud.Script
+	var fault error
+	s.tables.scan(tb, prefix, "", func(_ string, v []byte) bool {
+		var one picloud.Script
+		one, fault = decodeScript(v)
+		list = append(list, one)
+		return fault == nil
+	})
+	return list, fault
+}
+
+// SaveScript makes a new version of a script, unless its source is what it was.
+func (s *Store) SaveScript(ctx context.Context, sc picloud.Script, cond picloud.Precondition) (picloud.Script, error) {
+	if err := picloud.CheckScript(sc.Name, sc.Source); err != nil {
+		return picloud.Script{}, err
+	}
+	err := s.doSized(ctx, 2*(recordCost+len(sc.App)+len(sc.Name)+len(sc.Source)), func(tx *tx) error {
+		old, err := tx.script(sc.App, sc.Name)
+		if err != nil {
+			return err
+		}
+		if err := cond.Check(old.Version); err != nil {
+			return err
+		}
+		if old.Version != 0 && old.Source == sc.Source {
+			sc = old
+			return nil
+		}
+		if old.Version == 0 && tx.s.tables.count(tableScript, pair(sc.App, ""), picloud.MaxScripts) >= picloud.MaxScripts {
+			return picloud.ErrScriptInvalid.Detailf("the app has %d scripts, which is the limit; delete some first", picloud.MaxScripts)
+		}
+		sc.Version, sc.UpdatedAt = old.Version+1, fromMicros(tx.at)
+		tx.put(tableScript, pair(sc.App, sc.Name), sc)
+		tx.put(tableScriptVersion, versionKey(sc.App, sc.Name, sc.Version), sc)
+		if sc.Version > picloud.MaxScriptVersions {
+			tx.remove(tableScriptVersion, versionKey(sc.App, sc.Name, sc.Version-picloud.MaxScriptVersions))
+		}
+		return nil
+	})
+	return sc, err
+}
+
+// DeleteScript removes a script with all its versions.
+func (s *Store) DeleteScript(ctx context.Context, app, name string, cond picloud.Precondition) error {
+	return s.do(ctx, func(tx *tx) error {
+		old, err := tx.script(app, name)
+		if err != nil {
+			return err
+		}
+		if old.Version == 0 {
+			return picloud.ErrScriptNotFound
+		}
+		if err := cond.Check(old.Version); err != nil {
+			return err
+		}
+		for v := old.Version; v > 0 && v+picloud.MaxScriptVersions > old.Version; v-- {
+			tx.remove(tableScriptVersion, versionKey(app, name, v))
+		}
+		tx.remove(tableScript, pair(app, name))
+		tx.forgetRuns(app, name)
+		return nil
+	})
+}
+
+// script returns a script, all zero when there is none.
+func (t *tx) script(app, name string) (picloud.Script, error) {
+	if _, err := t.catalog.app(app); err != nil {
+		return picloud.Script{}, err
+	}
+	b := t.get(tableScript, []byte(pair(app, name)))
+	if b == nil {
+		return picloud.Script{}, nil
+	}
+	return decodeScript(b)
+}
+
+func decodeScript(b []byte) (sc picloud.Script, err error) {
+	if b == nil {
+		return sc, picloud.ErrScriptNotFound
+	}
+	return sc, cborDecode(b, &sc)
+}
+
+// versionKey orders the versions of a thing by their number.
+func versionKey(app, name string, version uint64) string {
+	return pair(app, name) + "\x00" + string(binary.BigEndian.AppendUint64(nil, version))
+}

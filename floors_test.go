@@ -54,6 +54,7 @@ var thirdParty = map[string][]string{
 	"golang.org/x/term":                  {"cmd/picloud"},
 	"modernc.org/quickjs":                {"script"},
 	"github.com/elastic/go-seccomp-bpf":  {"script"},
+	"github.com/netresearch/go-cron":     {"dispatch"},
 	"github.com/VictoriaMetrics/metrics": {"store", "realtime", "spool", "httpapi", "daemon"},
 	"golang.org/x/sys":                   {"journal", "store", "realtime", "spool", "auth", "httpapi", "pgsync", "script", "daemon", "cmd/picloud"},
 }

@@ -19,7 +19,7 @@ type Change struct {
 	Kind  ChangeKind
 	App   string // empty for things of the whole instance
 	Name  string // of the thing, within its app and kind
-	Value any    // App, Topic, APIKey, SigningKey, Entry, Script, for a clock time.Time, for dropped records uint64; nil: it is gone
+	Value any    // App, Topic, APIKey, SigningKey, Entry, Script, Trigger, DeadLetter, for a clock time.Time, for dropped records uint64; nil: it is gone
 }
 
 // ChangeKind is the kind of thing a Change is about.
@@ -33,6 +33,8 @@ const (
 	ChangeSigningKey ChangeKind = "signing-key"
 	ChangeKV         ChangeKind = "kv"
 	ChangeScript     ChangeKind = "script"
+	ChangeTrigger    ChangeKind = "trigger"
+	ChangeDeadLetter ChangeKind = "dead-letter"
 	ChangeDropped    ChangeKind = "dropped" // so many records were given up here to make room
 	ChangeClock      ChangeKind = "clock"   // Name names a start of the board, Value is when it truly was
 )

@@ -50,6 +50,7 @@ type Config struct {
 	Cluster         string // "off" or "postgres"
 	Clock           string // "auto", "kernel" or "trusted"
 
+	CronTick      time.Duration
 	ScriptWorkers int
 	ScriptSandbox bool
 
@@ -153,6 +154,7 @@ var Settings = []Setting{
 	{"clock", "PICLOUD_CLOCK", "", clockAuto, "Whether events published before the board knows the time are marked: auto, when it is a board without a battery for its clock and until the kernel says that it is synchronised; kernel, whatever it is; trusted, never.", false, oneOf(func(c *Config) *string { return &c.Clock }, clockAuto, clockKernel, clockTrusted)},
 	{"cluster", "PICLOUD_CLUSTER", "", "off", "postgres: subscribers here hear, live, what other nodes of the same database publish to the same app and topic; off: only this node.", false, oneOf(func(c *Config) *string { return &c.Cluster }, "off", "postgres")},
 
+	{"cron.tick_interval_ms", "PICLOUD_CRON_TICK_INTERVAL_MS", "", "1000", "Milliseconds between looks at the clock for triggers of kind cron.", false, millis(func(c *Config) *time.Duration { return &c.CronTick }, 60_000)},
 	{"scripts.workers", "PICLOUD_SCRIPTS_WORKERS", "", "4", "Scripts that run at the same time, each in a process of its own; one app gets all but one of them at most.", false, number(func(c *Config) *int { return &c.ScriptWorkers }, 2, 64)},
 	{"scripts.sandbox", "PICLOUD_SCRIPTS_SANDBOX", "", "true", "Whether the kernel denies those processes files, sockets and programs; false only where its filters cannot be loaded.", false, yesNo(func(c *Config) *bool { return &c.ScriptSandbox })},
 
@@ -247,6 +249,20 @@ func seconds(at func(*Config) *time.Duration, hi int) field {
 			return nil
 		},
 		get: func(c *Config) string { return strconv.FormatInt(int64(*at(c)/time.Second), 10) },
+	}
+}
+
+func millis(at func(*Config) *time.Duration, hi int) field {
+	return field{
+		set: func(c *Config, v string) error {
+			n, err := strconv.Atoi(v)
+			if err != nil || n < 10 || n > hi {
+				return fmt.Errorf("%q: use a whole number of milliseconds from 10 to %d", v, hi)
+			}
+			*at(c) = time.Duration(n) * time.Millisecond
+			return nil
+		},
+		get: func(c *Config) string { return strconv.FormatInt(at(c).Milliseconds(), 10) },
 	}
 }
 

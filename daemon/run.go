@@ -80,7 +80,11 @@ func Run(ctx context.Context, cfg Config, opt Options) error {
 	defer cancel(nil)
 	storePart := start(ctx, cancel, "store", m.store.Run)
 	hubPart := start(ctx, cancel, "realtime", m.hub.Run)
-	parts := []*part{start(ctx, cancel, "script", m.scripts.Run)}
+	parts := []*part{}
+	if !m.store.Health().ReadOnly {
+		parts = append(parts, start(ctx, cancel, "dispatch", m.owed.Run))
+	}
+	parts = append(parts, start(ctx, cancel, "script", m.scripts.Run))
 	if m.spool != nil {
 		parts = append(parts, start(ctx, cancel, "spool", m.spool.Run))
 	}

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"time"
 
@@ -24,4 +25,25 @@ func newScripts(cfg Config, st *store.Store, publisher picloud.Publisher, author
 		Record:  func(r picloud.Run) string { return st.RecordRun(r).ID },
 		Workers: cfg.ScriptWorkers, NoSandbox: !cfg.ScriptSandbox, Logger: log,
 	})
+}
+
+// handler runs the scripts of triggers.
+type handler struct{ scripts *script.Runner }
+
+// Handle runs the script that a trigger names for a delivery.
+func (h handler) Handle(ctx context.Context, t picloud.Trigger, d picloud.Delivery) error {
+	input, about := sdk.Input(&d), sdk.Context(&t, &d)
+	in, err := json.Marshal(input)
+	if err != nil {
+		return err
+	}
+	also, err := json.Marshal(about)
+	if err != nil {
+		return err
+	}
+	_, err = h.scripts.Do(ctx, script.Job{
+		App: t.App, Script: t.Script, Export: t.Export, Input: in, Context: also,
+		Cause: "trigger:" + t.Name, Delivery: d.ID, Attempt: d.Attempts + 1, Limits: script.Limits{Total: t.Timeout},
+	})
+	return err
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/auth"
+	"github.com/picloud/picloud/dispatch"
 	"github.com/picloud/picloud/httpapi"
 	"github.com/picloud/picloud/publish"
 	"github.com/picloud/picloud/realtime"
@@ -26,6 +27,7 @@ type machine struct {
 	spool   *spool.Spool // nil: none
 	central *central     // nil: no copy in Postgres
 	scripts *script.Runner
+	owed    *dispatch.Dispatcher
 	api     *httpapi.Server
 	tcp     net.Listener
 	unix    net.Listener
@@ -59,8 +61,10 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 		m.central = newCentral(cfg, build, st, publisher, hub, life, set, log)
 	}
 	m.scripts = newScripts(cfg, st, publisher, authority, log)
+	m.owed = dispatch.NewDispatcher(dispatch.DispatcherConfig{Outbox: st, Handler: handler{m.scripts}, Tick: cfg.CronTick, Logger: log})
+	st.SetDeliverer(m.owed)
 	m.api, err = httpapi.New(httpapi.Config{
-		Store: st, Publisher: publisher, Hub: hub, Authority: authority, Sync: m.central.lane(), Scripts: m.scripts, Version: build.Version, Commit: build.Commit, Started: time.Now(),
+		Store: st, Publisher: publisher, Hub: hub, Authority: authority, Sync: m.central.lane(), Scripts: m.scripts, Dispatcher: m.owed, Version: build.Version, Commit: build.Commit, Started: time.Now(),
 		MaxData: cfg.PublishMaxBytes, OperatorGroup: cfg.OperatorGroup, Ready: life.ready, Alive: m.alive,
 		TrustedProxies: cfg.TrustedProxies, Metrics: set, Logger: log,
 	})
@@ -96,6 +100,9 @@ const stuck = 20 * time.Second
 func (m *machine) alive() error {
 	if d := time.Since(m.store.LastMove()); d > stuck {
 		return fmt.Errorf("the committer has not moved for %v", d.Round(time.Second))
+	}
+	if d := time.Since(m.owed.LastMove()); d > stuck && !m.store.Health().ReadOnly {
+		return fmt.Errorf("the dispatcher has not moved for %v", d.Round(time.Second))
 	}
 	if d := time.Since(m.hub.LastMove()); d > stuck {
 		return fmt.Errorf("the hub has not moved for %v", d.Round(time.Second))

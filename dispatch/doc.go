@@ -16,6 +16,17 @@
 // growing and jittered, uses up no attempt, and begins again for as long as the
 // node lives. Nothing that is owed is ever lost because a remote was away.
 //
+// A Dispatcher has a queue for each trigger, which does what that owes its script:
+//
+//	owed ─▶ ready ─▶ running ─▶ settled
+//	          ▲         │ error
+//	          │         ├─ last attempt, or permanent ─▶ buried: a dead letter
+//	          ├─ waits ◀┤ (backoff)
+//	          └─────────┘ unavailable: the trigger pauses, and no attempt is used
+//
+// Triggers of the clock owe what their times ask for; a clock looks for those that
+// have come.
+//
 // The package does not know Postgres, scripts or HTTP, and keeps nothing: a
-// cursor is all a lane owns.
+// cursor is all a lane owns, and what a queue holds it can read again.
 package dispatch

@@ -16,6 +16,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/auth"
+	"github.com/picloud/picloud/dispatch"
 	"github.com/picloud/picloud/httpapi"
 	"github.com/picloud/picloud/publish"
 	"github.com/picloud/picloud/realtime"
@@ -58,6 +59,7 @@ func newNode(tb testing.TB, change ...func(*httpapi.Config)) *node {
 	cfg.Scripts = script.New(script.Config{
 		Host: sdk.New(sdk.Config{Store: st, Publisher: cfg.Publisher}), Record: func(r picloud.Run) string { return st.RecordRun(r).ID },
 	})
+	cfg.Dispatcher = dispatch.NewDispatcher(dispatch.DispatcherConfig{Outbox: st})
 	for _, c := range change {
 		c(&cfg)
 	}

@@ -9,7 +9,8 @@ func (s *Server) table() []route {
 		topic = app + "/topics/{topic}"
 		key   = app + "/kv/{key}"
 
-		script = app + "/scripts/{script}"
+		script  = app + "/scripts/{script}"
+		trigger = app + "/triggers/{trigger}"
 	)
 	return []route{
 		{method: "GET", pattern: "/v1/apps", handler: s.listApps, docs: docs{summary: "List the apps the caller may see", answer: Apps{}}},
@@ -51,6 +52,16 @@ func (s *Server) table() []route {
 		{method: "POST", pattern: script + "/run", needs: picloud.AppInvoke, handler: s.runScript, docs: docs{summary: "Run a script once and answer how that went", body: NewRun{}, answer: RunResult{}}},
 		{method: "GET", pattern: app + "/runs", needs: picloud.AppScriptRead, handler: s.listRuns, docs: docs{summary: "List the latest runs, newest first", answer: Runs{}, query: runsQuery}},
 		{method: "GET", pattern: app + "/runs/{run}", needs: picloud.AppScriptRead, handler: s.showRun, docs: docs{summary: "Show a run", answer: Run{}}},
+
+		{method: "GET", pattern: app + "/triggers", needs: picloud.AppScriptRead, handler: s.listTriggers, docs: docs{summary: "List the triggers and how their deliveries are doing", answer: Triggers{}}},
+		{method: "GET", pattern: trigger, needs: picloud.AppScriptRead, handler: s.showTrigger, docs: docs{summary: "Show a trigger", answer: Trigger{}}},
+		{method: "PUT", pattern: trigger, needs: picloud.AppScriptManage, handler: s.saveTrigger, docs: docs{summary: "Make or change a trigger", body: TriggerSpec{}, answer: Trigger{}}},
+		{method: "DELETE", pattern: trigger, needs: picloud.AppScriptManage, handler: s.deleteTrigger, docs: docs{summary: "Delete a trigger with what it still owes", status: 204}},
+		{method: "POST", pattern: trigger + "/backfill", needs: picloud.AppScriptManage, handler: s.backfillTrigger, docs: docs{summary: "Make a dead_letter trigger owe the dead letters that were there before it", answer: Counted{}}},
+		{method: "GET", pattern: app + "/dead-letters", needs: picloud.AppScriptRead, handler: s.listLetters, docs: docs{summary: "List dead letters, oldest first", answer: DeadLetters{}, query: append([]queryParam{{"trigger", "Only of this trigger"}}, listQuery[1:]...)}},
+		{method: "POST", pattern: app + "/dead-letters/redrive", needs: picloud.AppScriptManage, handler: s.redriveLetters, docs: docs{summary: "Owe dead letters again, as the deliveries they were", body: LetterSelection{}, answer: Counted{}}},
+		{method: "POST", pattern: app + "/dead-letters/purge", needs: picloud.AppScriptManage, handler: s.purgeLetters, docs: docs{summary: "Remove dead letters for good", body: LetterSelection{}, answer: Counted{}}},
+		{method: "GET", pattern: app + "/dead-letters/{letter}", needs: picloud.AppScriptRead, handler: s.showLetter, docs: docs{summary: "Show a dead letter", answer: DeadLetter{}}},
 
 		{method: "GET", pattern: "/v1/keys", handler: s.listKeys, docs: docs{summary: "List the API keys within the caller's reach", answer: Keys{}}},
 		{method: "POST", pattern: "/v1/keys", handler: s.createKey, docs: docs{summary: "Create an API key; its text is shown this once", body: NewKey{}, status: 201, answer: CreatedKey{}}},

@@ -31,6 +31,8 @@ type Config struct {
 	Sync      *dispatch.Lane // nil: no copy in Postgres
 	Scripts   *script.Runner
 
+	Dispatcher *dispatch.Dispatcher
+
 	Version, Commit string
 	Started         time.Time
 

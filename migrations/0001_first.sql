@@ -162,10 +162,10 @@ CREATE TABLE definitions (
 	body    jsonb NOT NULL,
 	PRIMARY KEY (node_id, app, kind, name)
 );
-COMMENT ON TABLE definitions IS 'What the apps of each node are made of: scripts and the like';
+COMMENT ON TABLE definitions IS 'What the apps of each node are made of, and the deliveries that were given up';
 COMMENT ON COLUMN definitions.node_id IS 'The node';
 COMMENT ON COLUMN definitions.app IS 'The app';
-COMMENT ON COLUMN definitions.kind IS 'What it is: script';
+COMMENT ON COLUMN definitions.kind IS 'What it is: script, trigger or dead-letter';
 COMMENT ON COLUMN definitions.name IS 'Its name within the app and kind';
 COMMENT ON COLUMN definitions.body IS 'What it says';
 

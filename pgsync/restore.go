@@ -265,8 +265,14 @@ func (src *Source) definitions(ctx context.Context, put func(any) error) error {
 
 // definition reads what queueDefinition wrote.
 func definition(kind picloud.ChangeKind, body []byte) (any, error) {
-	if kind == picloud.ChangeScript {
+	switch kind {
+	case picloud.ChangeScript:
 		return read[picloud.Script](body)
+	case picloud.ChangeTrigger:
+		return read[picloud.Trigger](body)
+	case picloud.ChangeDeadLetter:
+		return read[picloud.DeadLetter](body)
+	default:
 	}
 	return nil, errors.New("a newer picloud wrote it; install that version")
 }

@@ -90,7 +90,7 @@ func (s *Sync) queueDelete(b *pgx.Batch, node string, t thing) {
 		b.Queue(s.q("DELETE FROM @api_keys WHERE node_id = $1 AND id = $2"), node, t.name)
 	case picloud.ChangeKV:
 		b.Queue(s.q("DELETE FROM @kv WHERE node_id = $1 AND app = $2 AND key = $3"), node, t.app, t.name)
-	case picloud.ChangeScript:
+	case picloud.ChangeScript, picloud.ChangeTrigger, picloud.ChangeDeadLetter:
 		b.Queue(s.q("DELETE FROM @definitions WHERE node_id = $1 AND app = $2 AND kind = $3 AND name = $4"), node, t.app, string(t.kind), t.name)
 	case picloud.ChangeDropped: // never gone
 	case picloud.ChangeClock: // nobody will ever know: the events stay as they are
@@ -135,7 +135,7 @@ func (s *Sync) queuePut(b *pgx.Batch, node string, r *picloud.Record) {
 		s.queueSigningKey(b, node, &v)
 	case picloud.Entry:
 		s.queueEntry(b, node, &v)
-	case picloud.Script:
+	case picloud.Script, picloud.Trigger, picloud.DeadLetter:
 		s.queueDefinition(b, node, r.Change)
 	case time.Time:
 		b.Queue(s.q(`UPDATE @events SET published_at = published_at + ($3 - board_started_at), clock = 'corrected'

@@ -127,9 +127,10 @@ func (e *engine) check() {
 	if fault.Reason == ReasonThrown {
 		fault.Reason = ReasonSyntax
 	}
-	fault.Stack = strings.ReplaceAll(fault.Stack, sdkName+":", appScheme+e.job.Script+":")
-	if place, ok := strings.CutPrefix(strings.TrimSpace(fault.Stack), "at "); ok {
-		fault.Message += " (" + place + ")"
+	if js, ok := errors.AsType[*quickjs.Error](err); ok {
+		if place, ok := strings.CutPrefix(strings.TrimSpace(js.Stack), "at "); ok {
+			fault.Message += " (" + strings.ReplaceAll(place, compiledName, appScheme+e.job.Script) + ")"
+		}
 	}
 	e.end(fault)
 }
@@ -255,6 +256,18 @@ func (e *engine) load(_ *quickjs.VM, name string) (string, error) {
 	return e.daemon.need(script)
 }
 
+// own is a stack without the frames of the SDK, which nobody can do anything
+// about.
+func own(stack string) string {
+	var b strings.Builder
+	for line := range strings.Lines(stack) {
+		if !strings.Contains(line, compiledName) {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}
+
 // Words by which the engine names what it cannot give.
 const (
 	wordMemory    = "out of memory"
@@ -268,7 +281,7 @@ func classify(err error, l Limits) *Error {
 	if !errors.As(err, &js) {
 		return failf(ReasonThrown, "%v", err)
 	}
-	name, message, stack := js.Name, js.Message, strings.ReplaceAll(js.Stack, compiledName, sdkName)
+	name, message, stack := js.Name, js.Message, own(js.Stack)
 	if name == "" && message == "" {
 		message = js.Error()
 	}

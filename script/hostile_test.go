@@ -6,9 +6,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -266,6 +268,14 @@ func probe() int {
 		return 1
 	}
 	try := func(what string, no syscall.Errno) { fmt.Fprintf(os.Stdout, "%s: %v\n", what, error(no)) }
+	var group sync.WaitGroup
+	for range 4 { // each needs a thread of its own
+		group.Go(func() {
+			runtime.LockOSThread()
+			time.Sleep(time.Millisecond) //nolint:forbidigo // until the others have theirs
+		})
+	}
+	group.Wait()
 	path, _ := syscall.BytePtrFromString("/etc/hostname")
 	at := uintptr(unsafe.Pointer(path))
 	here := ^uintptr(99) // AT_FDCWD

@@ -37,11 +37,14 @@ func (s *Store) writeAnchor() error {
 // rowsChunk is how many bytes of rows go in one commit.
 const rowsChunk = journal.MaxGroup / 4
 
+// chunk is rowsChunk, or what fits into the files of this journal.
+func (s *Store) chunk() int { return min(rowsChunk, int(s.journal.GroupLimit()/4)) }
+
 // writeRows commits rows, a part at a time; new ones become part of the tables
 // and the catalog. picloud.ErrNoSpace when not all of them could be written.
 // Called by the committer.
 func (s *Store) writeRows(changes []change, fresh bool) error {
-	chunk := min(rowsChunk, int(s.journal.GroupLimit()/4))
+	chunk := s.chunk()
 	for len(changes) > 0 {
 		n, size := 0, 0
 		for n < len(changes) && size < chunk {
@@ -96,6 +99,7 @@ func (c *catalog) changes() []change {
 	out = appendRows(out, tableKey, c.keys, same)
 	out = appendRows(out, tableSigning, c.signing, same)
 	out = appendRows(out, tableClock, c.clocks, same)
+	out = appendRows(out, tableTrigger, c.triggers, same)
 	out = appendRows(out, tableNote, c.notes, func(b []byte) any { return b })
 	return appendRows(out, tableFloor, c.floors, same)
 }

@@ -94,13 +94,17 @@ func (t *tx) deleteApp(name string) (more bool, err error) {
 		return false, err
 	}
 	rows := t.rowsOf(name)
-	for _, r := range rows[:min(len(rows), deleteChunk)] {
+	size := 0
+	for n := 0; len(rows) > 0 && n < deleteChunk && size < t.s.chunk(); n++ {
+		r := rows[0]
+		rows = rows[1:]
+		size += recordCost + len(r.key)
 		t.remove(r.table, string(r.key))
 		if r.table == tableKey {
 			t.revoke(picloud.Revocation{App: name, APIKey: string(r.key)})
 		}
 	}
-	if len(rows) > deleteChunk || t.g.holdsData(name) {
+	if len(rows) > 0 || t.g.holdsData(name) {
 		return true, nil
 	}
 	t.remove(tableApp, name)
@@ -113,6 +117,9 @@ func (t *tx) rowsOf(app string) []change {
 	prefix := pair(app, "")
 	var rows []change
 	add := func(tb table, key string) { rows = append(rows, change{table: tb, key: []byte(key)}) }
+	for _, tr := range under(t.catalog.triggers, prefix) { // first: nothing more is owed
+		add(tableTrigger, pair(app, tr.Name))
+	}
 	for _, topic := range under(t.catalog.topics, prefix) {
 		add(tableTopic, pair(app, topic.Name))
 	}

@@ -19,7 +19,10 @@ type catalog struct {
 	signing *btree.Map[string, picloud.SigningKey] // by app, zero byte, key id
 	notes   *btree.Map[string, []byte]
 	clocks  *btree.Map[string, clockRow]
-	floors  *btree.Map[string, uint64] // by eventKey; of topics that were deleted, or part of whose history was dropped
+
+	triggers *btree.Map[string, picloud.Trigger] // by app, zero byte, name
+
+	floors *btree.Map[string, uint64] // by eventKey; of topics that were deleted, or part of whose history was dropped
 }
 
 func newCatalog() *catalog {
@@ -31,11 +34,13 @@ func newCatalog() *catalog {
 		notes:   new(btree.Map[string, []byte]),
 		clocks:  new(btree.Map[string, clockRow]),
 		floors:  new(btree.Map[string, uint64]),
+
+		triggers: new(btree.Map[string, picloud.Trigger]),
 	}
 }
 
 func (c *catalog) copy() *catalog {
-	return &catalog{apps: c.apps.Copy(), topics: c.topics.Copy(), keys: c.keys.Copy(), signing: c.signing.Copy(), notes: c.notes.Copy(), clocks: c.clocks.Copy(), floors: c.floors.Copy()}
+	return &catalog{apps: c.apps.Copy(), topics: c.topics.Copy(), keys: c.keys.Copy(), signing: c.signing.Copy(), notes: c.notes.Copy(), clocks: c.clocks.Copy(), floors: c.floors.Copy(), triggers: c.triggers.Copy()}
 }
 
 // appRow is an app as it is kept. Born is the sequence of the name's history at
@@ -82,7 +87,9 @@ func (c *catalog) apply(ch change, seq func(app string) *sequence) error {
 		return applyRow(c.notes, key, ch.value)
 	case tableClock:
 		return applyRow(c.clocks, key, ch.value)
-	case tableSequence, tableIdem, tableAnchor, tableCursor, tableKV, tableExpiry, tableScript, tableScriptVersion, tableRun:
+	case tableTrigger:
+		return applyRow(c.triggers, key, ch.value)
+	case tableSequence, tableIdem, tableAnchor, tableCursor, tableKV, tableExpiry, tableScript, tableScriptVersion, tableRun, tableDelivery, tableAttempt, tableTick, tableLetter:
 	}
 	return nil
 }

@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"sync"
 
 	"github.com/picloud/picloud"
 )
@@ -14,27 +13,25 @@ type command struct {
 	print       fingerprint
 	fn          func(tx *tx) error // nil: a publication
 	size        int64              // bytes of data it holds in the intake
+	soft        bool               // what fn stages need not be fsynced before it is answered
 
 	events []picloud.Event // the answer to a publication
 	err    error
 	done   chan struct{} // receives once when answered
 }
 
-var commands = sync.Pool{New: func() any { return &command{done: make(chan struct{}, 1)} }}
-
-func newCommand() *command {
-	c, ok := commands.Get().(*command)
-	if !ok {
-		panic("store: foreign value in the pool of commands")
+func (s *Store) newCommand() *command {
+	if c, ok := s.commands.Get().(*command); ok {
+		return c
 	}
-	return c
+	return &command{done: make(chan struct{}, 1)}
 }
 
 // release gives c back. Only for whoever has received from done: otherwise the
 // committer may still hold it.
-func (c *command) release() {
+func (s *Store) release(c *command) {
 	*c = command{done: c.done}
-	commands.Put(c)
+	s.commands.Put(c)
 }
 
 // submit hands c to the committer and waits for the answer. When ctx ends

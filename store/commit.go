@@ -177,7 +177,7 @@ func (s *Store) linger() time.Duration {
 // group has staged. A refusal is answered at once.
 func (s *Store) prepare(g *group, c *command) {
 	s.queued.Add(-c.size)
-	hard := true
+	hard := !c.soft
 	var err error
 	switch {
 	case c.fn != nil && c.size == 0: // may be what makes room
@@ -270,6 +270,7 @@ func (s *Store) publishGroup(g *group) {
 		q.visible.Store(q.last)
 	}
 	s.announce(g.notices)
+	s.tellOwed(g)
 	for _, c := range g.commands {
 		s.answer(c, nil)
 	}

@@ -37,6 +37,20 @@ func TestEncodingsAreThoseOnTheDisk(t *testing.T) {
 		{"idempotency key", idemRow{Print: fingerprint{1}, First: 9, Count: 2, At: at.UnixMicro(), Source: "key:k"}},
 		{"cursor", cursorRow{LSN: 70, Marks: []mark{{LSN: 60, At: 5}, {LSN: 70, At: at.UnixMicro()}}}},
 		{"clock", clockRow{Started: at}},
+		{"script", picloud.Script{App: "shop", Name: "door", Source: "export default () => 1", Version: 3, UpdatedAt: at}},
+		{"run", picloud.Run{
+			ID: "10", App: "shop", Script: "door", Version: 3, Cause: "trigger:t", Delivery: "d", Attempt: 2, StartedAt: at, Duration: time.Second, Outcome: "error",
+			Error: "e", Stack: "s", Lines: []picloud.RunLine{{At: at, Level: "info", Text: "x"}}, Truncated: true,
+		}},
+		{"trigger", picloud.Trigger{
+			App: "shop", Name: "t", ID: "i", Kind: picloud.TriggerCron, Script: "door", Export: "x", Enabled: true, Topic: "a", Prefix: "b", Collection: "c",
+			Schedule: "@daily", TimeZone: "UTC", CatchUp: picloud.CatchUpOne, Source: "s", Retry: picloud.Retry{Attempts: 1, First: 2, Max: 3}, Timeout: 4,
+			Concurrency: 5, Ordered: true, CreatedAt: at, UpdatedAt: at,
+		}},
+		{"delivery", letterOf(at).What},
+		{"attempt", attemptRow{Attempts: 2, NotUntil: at.UnixMicro(), Err: "e"}},
+		{"tick", tickRow{Last: at.UnixMicro(), Run: true}},
+		{"dead letter", letterRow{Letter: letterOf(at), Version: 2}},
 		{"checkpoint", checkpointMeta{Version: stateVersion}},
 	}
 	var out strings.Builder
@@ -82,6 +96,16 @@ func TestEncodingsAreThoseOnTheDisk(t *testing.T) {
 	}
 }
 
+func letterOf(at time.Time) picloud.DeadLetter {
+	return picloud.DeadLetter{
+		ID: "l", App: "shop", Trigger: "t", TriggerID: "i", Delivery: "d", LSN: 7, Attempts: 8, Reason: "r", CreatedAt: at, HandledBy: []string{"j"},
+		Notes: []picloud.LetterNote{{At: at, Trigger: "u", Text: "n"}},
+		What: picloud.Happening{
+			Kind: picloud.TriggerDocs, At: at, Name: "n", Container: "c", Position: "p", Source: "s", Data: []byte("1"), Binary: true, Deleted: true, Version: 9,
+		},
+	}
+}
+
 // Whatever lies in a record's body: it is refused, or it is what is written for
 // what was read.
 func FuzzRecordBodies(f *testing.F) {
@@ -111,6 +135,9 @@ func FuzzRecordBodies(f *testing.F) {
 				_ = newCatalog().apply(c, func(string) *sequence { return &sequence{} }) // must not panic
 				_, _ = derive(c)
 				_, _ = changeOf(c)
+				catalog := newCatalog()
+				catalog.triggers.Set("a\x00t", picloud.Trigger{App: "a", Kind: picloud.TriggerKV, Enabled: true})
+				_, _ = oweChange(catalog, c, 7, 8)
 			}
 		}
 		_, _ = parseEvent(1, &journal.Record{Key: key, Body: body}) // must not panic

@@ -324,7 +324,7 @@ func TestLostStateTellsOfLostEntries(t *testing.T) {
 				t.Fatal(err)
 			}
 			s = start(t, cfg)
-			if told := strings.Contains(fmt.Sprint(s.Health().Notes), "key-value pairs"); told != data {
+			if told := strings.Contains(fmt.Sprint(s.Health().Notes), "what apps kept"); told != data {
 				t.Errorf("health: %v", s.Health().Notes)
 			}
 		})

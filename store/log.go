@@ -168,7 +168,20 @@ func changeOf(row change) (*picloud.Change, error) {
 	case tableScript:
 		c.Kind = picloud.ChangeScript
 		return decodeInto[picloud.Script](c, row.value)
-	case tableFloor, tableSequence, tableIdem, tableAnchor, tableCursor, tableNote, tableExpiry, tableScriptVersion, tableRun:
+	case tableTrigger:
+		c.Kind = picloud.ChangeTrigger
+		return decodeInto[picloud.Trigger](c, row.value)
+	case tableLetter:
+		c.Kind = picloud.ChangeDeadLetter
+		if row.value != nil {
+			var l letterRow
+			if err := cborDecode(row.value, &l); err != nil {
+				return nil, err
+			}
+			c.Value = l.Letter
+		}
+		return c, nil
+	case tableFloor, tableSequence, tableIdem, tableAnchor, tableCursor, tableNote, tableExpiry, tableScriptVersion, tableRun, tableDelivery, tableAttempt, tableTick:
 	}
 	return nil, nil //nolint:nilnil // a row that concerns the node alone is no change, and no fault
 }

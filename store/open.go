@@ -326,6 +326,13 @@ func (s *Store) replayRecord(r *recovery, c *catalog, rec *journal.Record) error
 		if body.idem != "" {
 			s.tables.put([]change{idemChange(app, rec.Seq, rec.At, &body)})
 		}
+		if c.triggers.Len() > 0 {
+			ev, err := parseEvent(s.ident.epoch, rec)
+			if err != nil {
+				return err
+			}
+			s.tables.put(oweEvent(c, &ev, uint64(rec.LSN)))
+		}
 	case kindChange:
 		ch, err := parseChange(rec.Body)
 		if err != nil {
@@ -353,7 +360,11 @@ func (s *Store) replayRecord(r *recovery, c *catalog, rec *journal.Record) error
 		if err != nil {
 			return err
 		}
-		s.tables.put(append(more, ch))
+		owed, err := oweChange(c, ch, uint64(rec.LSN), rec.At)
+		if err != nil {
+			return err
+		}
+		s.tables.put(append(append(more, ch), owed...))
 	case kindStop:
 		r.clean = true
 	case journal.KindThinned: // on purpose, and told then
@@ -372,7 +383,7 @@ func (s *Store) settle(r *recovery, known bool) error {
 		r.lost = append(r.lost, fmt.Sprintf("state.db was lost and the journal begins at record %d: apps, topics and keys made before are lost.", r.journal.First))
 	}
 	if r.unbased && r.based && r.data {
-		r.lost = append(r.lost, fmt.Sprintf("state.db was lost and the journal begins at record %d: key-value pairs that were written before are lost.", r.journal.First))
+		r.lost = append(r.lost, fmt.Sprintf("state.db was lost and the journal begins at record %d: what apps kept before (keys, scripts, what triggers owe) is lost.", r.journal.First))
 	}
 	if r.lostLSN > journal.LSN(s.ident.LostLSN) && len(r.lost) == 0 {
 		r.lost = append(r.lost, "The journal tells of lost records.")

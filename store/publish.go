@@ -14,7 +14,7 @@ import (
 // An idempotency key that was used within 24 hours answers the first events
 // again, or picloud.ErrIdempotencyReused when it stood for another request.
 func (s *Store) Publish(ctx context.Context, p picloud.Publication) ([]picloud.Event, error) {
-	c := newCommand()
+	c := s.newCommand()
 	c.publication = p
 	c.size = int64(groupCost(p))
 	if p.IdempotencyKey != "" {
@@ -24,7 +24,7 @@ func (s *Store) Publish(ctx context.Context, p picloud.Publication) ([]picloud.E
 		return nil, err
 	}
 	events := c.events
-	c.release()
+	s.release(c)
 	return events, nil
 }
 
@@ -62,6 +62,9 @@ func (s *Store) stagePublication(g *group, c *command) (hard bool, err error) {
 			return true, nil
 		}
 	}
+	if s.space.state.Load() && g.catalog.owesEvents(p.App) {
+		return false, picloud.ErrStateFull
+	}
 	source := p.By.Source()
 	at := fromMicros(g.at)
 	c.events = make([]picloud.Event, len(p.Drafts))
@@ -76,6 +79,7 @@ func (s *Store) stagePublication(g *group, c *command) (hard bool, err error) {
 			body.idem, body.print, body.count = p.IdempotencyKey, c.print, len(p.Drafts)
 			g.changes = append(g.changes, idemChange(p.App, row.sequence.last, g.at, &body))
 		}
+		lsn := s.nextLSN(g)
 		g.records = append(g.records, journal.Record{
 			Kind: kindEvent, More: i < len(p.Drafts)-1, Seq: row.sequence.last, At: g.at,
 			Key: g.hold(func(b []byte) []byte { return eventKey(b, p.App, d.Topic) }), Body: g.hold(body.append),
@@ -84,6 +88,7 @@ func (s *Store) stagePublication(g *group, c *command) (hard bool, err error) {
 			Position: picloud.Position{Epoch: s.ident.epoch, Seq: row.sequence.last},
 			App:      p.App, Topic: d.Topic, Data: d.Data, PublishedAt: at, Source: source, Durability: durability, Stamp: g.stamp,
 		}
+		g.changes = append(g.changes, oweEvent(g.catalog, &c.events[i], lsn)...)
 	}
 	g.touch(row.sequence)
 	g.notices = append(g.notices, notice{events: c.events})

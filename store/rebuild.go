@@ -132,6 +132,10 @@ func (s *Store) refill(g *group, r *picloud.Record) error {
 			row.Expires = micros(v.ExpiresAt)
 		}
 		ch = change{table: tableKV, key: []byte(pair(v.App, v.Key)), value: row.encode()}
+	case picloud.Trigger:
+		ch = change{table: tableTrigger, key: []byte(pair(v.App, v.Name)), value: cborEncode(v)}
+	case picloud.DeadLetter:
+		ch = change{table: tableLetter, key: []byte(pair(v.App, v.ID)), value: cborEncode(letterRow{Letter: v, Version: 2})}
 	case picloud.Script:
 		s.record(g, []change{{table: tableScriptVersion, key: []byte(versionKey(v.App, v.Name, v.Version)), value: cborEncode(v)}})
 		ch = change{table: tableScript, key: []byte(pair(v.App, v.Name)), value: cborEncode(v)}

@@ -159,7 +159,7 @@ func (u *runs) wait(now int64) {
 func (s *Store) writeSomeRuns() error {
 	g := s.commit.group
 	s.beginGroup(g)
-	limit := min(rowsChunk, int(s.journal.GroupLimit()/4))
+	limit := s.chunk()
 	if err := s.stageChanges(g, func(tx *tx) error {
 		for size := 0; size < limit; {
 			key, list := s.runs.take()

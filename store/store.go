@@ -30,6 +30,7 @@ type Config struct {
 	Dir          string      // data directory; made when missing
 	NodeName     string      // for people; default: the host name
 	Broadcaster  Broadcaster // may be set later with SetBroadcaster; nil: nobody listens
+	Deliverer    Deliverer   // may be set later with SetDeliverer; nil: nobody delivers
 	Now          func() time.Time
 	Clock        func() Clock      // what is known of the clock; nil: it is right
 	Logger       *slog.Logger      // nil: discard
@@ -111,6 +112,7 @@ type Store struct {
 	catalog   atomic.Pointer[catalog] // what is committed; never changed in place
 
 	intake     chan *command
+	commands   sync.Pool     // of commands that were answered
 	nudge      chan struct{} // has room for one: something that was owed is not any more
 	queued     atomic.Int64  // bytes of data in the intake
 	stopping   atomic.Bool
@@ -219,10 +221,18 @@ func fromMicros(us int64) time.Time { return time.UnixMicro(us).UTC() }
 // do runs fn in the committer and waits until what it staged is durable.
 func (s *Store) do(ctx context.Context, fn func(tx *tx) error) error { return s.doSized(ctx, 0, fn) }
 
+// doSoft runs fn in the committer and waits until what it staged is visible. It is
+// durable soon after, without a commit of its own.
+func (s *Store) doSoft(ctx context.Context, fn func(tx *tx) error) error {
+	c := s.newCommand()
+	c.fn, c.soft = fn, true
+	return s.submit(ctx, c)
+}
+
 // doSized is do for what stages about so many bytes: it counts against what may
 // wait, and more than fits into the group at hand goes into the next.
 func (s *Store) doSized(ctx context.Context, size int, fn func(tx *tx) error) error {
-	c := newCommand()
+	c := s.newCommand()
 	c.fn, c.size = fn, int64(size)
 	return s.submit(ctx, c)
 }

@@ -30,6 +30,11 @@ const (
 
 	tableScriptVersion table = 15 // app, zero byte, script name, zero byte, version: what it was
 	tableRun           table = 16 // app, zero byte, script name, zero byte, run id: how a run went
+	tableTrigger       table = 17 // app, zero byte, trigger name
+	tableDelivery      table = 18 // app, zero byte, trigger id, zero byte, LSN: what is owed. Follows from the journal
+	tableAttempt       table = 19 // the key of a delivery: how often it was tried in vain
+	tableTick          table = 20 // app, zero byte, trigger id, zero byte: the last time that came
+	tableLetter        table = 21 // app, zero byte, dead letter id
 )
 
 // tableNames lists the tables this version knows, for the check at start.
@@ -37,15 +42,15 @@ var tableNames = map[table]string{
 	tableApp: "apps", tableTopic: "topics", tableKey: "API keys", tableSigning: "signing keys", tableFloor: "floors",
 	tableSequence: "sequences", tableIdem: "idempotency keys", tableAnchor: "anchor", tableCursor: "cursors", tableNote: "notes", tableClock: "clocks",
 	tableKV: "key-value pairs", tableExpiry: "ends of key-value pairs", tableScript: "scripts", tableScriptVersion: "versions of scripts",
-	tableRun: "runs",
+	tableRun: "runs", tableTrigger: "triggers", tableDelivery: "deliveries", tableAttempt: "attempts", tableTick: "ticks", tableLetter: "dead letters",
 }
 
 // inCatalog reports whether the rows are held in memory as a whole.
 func (t table) inCatalog() bool {
 	switch t {
-	case tableApp, tableTopic, tableKey, tableSigning, tableFloor, tableNote, tableClock:
+	case tableApp, tableTopic, tableKey, tableSigning, tableFloor, tableNote, tableClock, tableTrigger:
 		return true
-	case tableSequence, tableIdem, tableAnchor, tableCursor, tableKV, tableExpiry, tableScript, tableScriptVersion, tableRun:
+	case tableSequence, tableIdem, tableAnchor, tableCursor, tableKV, tableExpiry, tableScript, tableScriptVersion, tableRun, tableDelivery, tableAttempt, tableTick, tableLetter:
 	}
 	return false
 }
@@ -54,9 +59,9 @@ func (t table) inCatalog() bool {
 // the journal.
 func (t table) isData() bool {
 	switch t {
-	case tableKV, tableScript, tableScriptVersion, tableRun:
+	case tableKV, tableScript, tableScriptVersion, tableRun, tableDelivery, tableAttempt, tableTick, tableLetter:
 		return true
-	case tableApp, tableTopic, tableKey, tableSigning, tableFloor, tableSequence, tableIdem, tableAnchor, tableCursor, tableNote, tableClock, tableExpiry:
+	case tableApp, tableTopic, tableKey, tableSigning, tableFloor, tableSequence, tableIdem, tableAnchor, tableCursor, tableNote, tableClock, tableExpiry, tableTrigger:
 	}
 	return false
 }

@@ -69,9 +69,13 @@ func (t *tx) change(c change) {
 		t.catalog, t.copied = t.catalog.copy(), true
 	}
 	err := t.catalog.apply(c, t.s.sequenceOf)
+	var more []change
 	if err == nil {
-		var more []change
 		more, err = derive(c)
+		t.derived = append(t.derived, more...)
+	}
+	if err == nil {
+		more, err = oweChange(t.catalog, c, t.lsn(), t.at)
 		t.derived = append(t.derived, more...)
 	}
 	if err != nil && t.err == nil {
@@ -79,6 +83,9 @@ func (t *tx) change(c change) {
 	}
 	t.changes = append(t.changes, c)
 }
+
+// lsn is what the next change gets.
+func (t *tx) lsn() uint64 { return t.s.nextLSN(t.g) + uint64(len(t.changes)) }
 
 // get returns a row as it is with all that was staged before; nil: there is none.
 func (t *tx) get(tb table, key []byte) []byte {
@@ -95,6 +102,11 @@ func (t *tx) get(tb table, key []byte) []byte {
 
 // revoke tells the broadcaster, after the commit, that a right has ended.
 func (t *tx) revoke(r picloud.Revocation) { t.revoked = append(t.revoked, r) }
+
+// nextLSN is what the next record gets that a group takes in.
+func (s *Store) nextLSN(g *group) uint64 {
+	return uint64(s.journal.Written()) + 1 + uint64(len(g.records))
+}
 
 // sequenceOf returns the counter of an app name, which is made when missing.
 func (s *Store) sequenceOf(app string) *sequence {

@@ -1,0 +1,76 @@
+package dispatch
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/picloud/picloud"
+)
+
+// clock makes triggers owe what their times ask for. It is for one goroutine.
+//
+// What time came last is kept by the outbox, so nothing is forgotten over a
+// restart. Times that were missed, because the node was off or its clock jumped,
+// are caught up by one run at most. A clock that is put back makes the times
+// between come again only when it was wrong by more than a few minutes.
+type clock struct {
+	cfg       DispatcherConfig
+	log       *slog.Logger
+	schedules []*schedule
+}
+
+func newClock(cfg DispatcherConfig, log *slog.Logger) *clock { return &clock{cfg: cfg, log: log} }
+
+// set takes the triggers that are of the clock.
+func (c *clock) set(triggers []picloud.Trigger) {
+	c.schedules = c.schedules[:0]
+	for _, t := range triggers {
+		if t.Kind != picloud.TriggerCron || !t.Enabled {
+			continue
+		}
+		s, err := scheduleOf(t)
+		if err != nil { // it was checked when it was made, maybe by another version
+			c.log.Error("schedule cannot be read", slog.String("app", t.App), slog.String("trigger", t.Name), slog.Any("err", err))
+			continue
+		}
+		c.schedules = append(c.schedules, s)
+	}
+}
+
+// putBack is by how much a clock has to be put back for the last time to count no
+// more.
+const putBack = 5 * time.Minute
+
+// look notes the times that have come.
+func (c *clock) look(ctx context.Context) {
+	now := c.cfg.Now()
+	for _, s := range c.schedules {
+		if err := c.lookAt(ctx, s, now); err != nil && ctx.Err() == nil {
+			c.log.Warn("time that came could not be noted; it will be tried again", slog.String("app", s.trigger.App), slog.String("trigger", s.trigger.Name), slog.Any("err", err))
+		}
+	}
+}
+
+func (c *clock) lookAt(ctx context.Context, s *schedule, now time.Time) error {
+	last, err := c.cfg.Outbox.LastTick(s.trigger)
+	if err != nil {
+		return fmt.Errorf("read the last time: %w", err)
+	}
+	if last.Sub(now) > putBack {
+		return c.cfg.Outbox.Tick(ctx, s.trigger, now, false) //nolint:wrapcheck // logged by the caller
+	}
+	if changed := s.trigger.UpdatedAt; last.IsZero() || (changed.After(last) && !changed.After(now)) {
+		last = changed // what would have been before does not matter
+		if last.After(now) {
+			last = now
+		}
+	}
+	due := s.due(last, now)
+	if due.IsZero() {
+		return nil
+	}
+	late := now.Sub(due) > max(10*c.cfg.Tick, 10*time.Second)
+	return c.cfg.Outbox.Tick(ctx, s.trigger, due, !late || s.trigger.CatchUp != picloud.CatchUpNone) //nolint:wrapcheck // as above
+}

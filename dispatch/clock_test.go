@@ -1,0 +1,180 @@
+package dispatch_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/dispatch"
+)
+
+// TR-7: times come once each, and the last one is remembered over a restart; after
+// a downtime there is one run or none, as the trigger says, and never a burst.
+func TestTimesComeOnce(t *testing.T) {
+	t.Parallel()
+	for _, catchUp := range []picloud.CatchUp{picloud.CatchUpOne, picloud.CatchUpNone} {
+		t.Run(string(catchUp), func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				o := open(t, dir, nil)
+				o.trigger(t, picloud.Trigger{Name: "hourly", Kind: picloud.TriggerCron, Schedule: "0 * * * *", CatchUp: catchUp})
+				time.Sleep(5*time.Hour + time.Minute)
+				if n := len(o.told("hourly")); n != 5 {
+					t.Errorf("%d runs in five hours", n)
+				}
+				o.stop()
+				time.Sleep(70 * 24 * time.Hour)
+				o = open(t, dir, nil)
+				defer o.stop()
+				time.Sleep(time.Minute)
+				missed := o.told("hourly")
+				if want := map[picloud.CatchUp]int{picloud.CatchUpOne: 1, picloud.CatchUpNone: 0}[catchUp]; len(missed) != want {
+					t.Errorf("%d runs after a downtime, want %d", len(missed), want)
+				}
+				if len(missed) == 1 && !missed[0].d.What.At.Equal(began.Add((70*24+5)*time.Hour)) {
+					t.Errorf("it was caught up for %v", missed[0].d.What.At)
+				}
+				time.Sleep(3 * time.Hour)
+				if n := len(o.told("hourly")) - len(missed); n != 3 {
+					t.Errorf("%d runs in the next three hours", n)
+				}
+			})
+		})
+	}
+}
+
+// TR-7: while a run of an earlier time is not done, later times are passed over.
+func TestTimesCoalesce(t *testing.T) {
+	inBubble(t, func(ctx context.Context, _ picloud.Trigger, _ picloud.Delivery) error {
+		select {
+		case <-time.After(10*time.Minute + time.Second):
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}, func(t *testing.T, o *outbox) {
+		o.trigger(t, picloud.Trigger{Name: "often", Kind: picloud.TriggerCron, Schedule: "* * * * *", Timeout: 10 * time.Minute})
+		time.Sleep(time.Hour)
+		if n := len(o.told("often")); n != 6 {
+			t.Errorf("%d runs of ten minutes in an hour, want 6", n)
+		}
+	})
+}
+
+// TR-7: whatever the clock does, a time that it shows again or leaps over makes no
+// burst and no silence.
+func TestClockThatJumps(t *testing.T) {
+	t.Parallel()
+	var shift atomic.Int64 // by how much the clock is wrong
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		o := openAt(t, dir, func() time.Time { return time.Now().Add(time.Duration(shift.Load())) })
+		defer o.stop()
+		o.trigger(t, picloud.Trigger{Name: "hourly", Kind: picloud.TriggerCron, Schedule: "0 * * * *"})
+		runs := func(d time.Duration) int {
+			before := len(o.told("hourly"))
+			time.Sleep(d)
+			return len(o.told("hourly")) - before
+		}
+		if n := runs(2*time.Hour + 30*time.Second); n != 2 {
+			t.Fatalf("%d runs at first", n)
+		}
+		shift.Store(int64(-time.Minute)) // the time that has just come is shown again
+		if n := runs(30 * time.Minute); n != 0 {
+			t.Errorf("%d runs after the clock was put back a little", n)
+		}
+		shift.Store(int64(400 * 24 * time.Hour))
+		if n := runs(10 * time.Second); n != 1 {
+			t.Errorf("%d runs after a leap of more than a year", n)
+		}
+		shift.Store(0)
+		if n := runs(3 * time.Hour); n < 2 || n > 3 {
+			t.Errorf("%d runs in three hours after the clock was put back by a year", n)
+		}
+	})
+}
+
+// TR-7: daylight saving by brute force, against a calendar that is walked minute by
+// minute: a fixed time comes once on each day, also where the clock leaps over it
+// or shows it twice; what is every so often comes at every such moment.
+func TestDaylightSaving(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "America/St_Johns", "Asia/Kathmandu", "UTC"} {
+		zone, err := time.LoadLocation(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		begin, end := time.Date(2026, 1, 1, 0, 0, 0, 0, zone), time.Date(2027, 1, 1, 0, 0, 0, 0, zone)
+		for _, clock := range []string{"0:30", "1:30", "2:00", "2:15", "2:30", "3:00", "12:00"} {
+			hour, minute, _ := strings.Cut(clock, ":")
+			days := map[string]int{}
+			for _, at := range times(t, fmt.Sprintf("%s %s * * *", strings.TrimPrefix(minute, "0"), hour), begin, end) {
+				days[at.Format(time.DateOnly)]++
+			}
+			for d := begin; d.Before(end); d = d.AddDate(0, 0, 1) {
+				if n := days[d.Format(time.DateOnly)]; n != 1 {
+					t.Errorf("%s: %s comes %d times on %s", name, clock, n, d.Format(time.DateOnly))
+				}
+			}
+		}
+		want := 0
+		for at := begin; at.Before(end); at = at.Add(time.Minute) {
+			if at.Minute()%20 == 0 {
+				want++
+			}
+		}
+		if got := len(times(t, "*/20 * * * *", begin, end)); got != want {
+			t.Errorf("%s: every twenty minutes comes %d times in the year, want %d", name, got, want)
+		}
+	}
+}
+
+// times are the moments of a schedule between two.
+func times(t *testing.T, schedule string, begin, end time.Time) []time.Time {
+	t.Helper()
+	tr := picloud.Trigger{Kind: picloud.TriggerCron, Schedule: schedule, TimeZone: begin.Location().String()}
+	var list []time.Time
+	for at := begin.Add(-time.Second); ; {
+		next, err := dispatch.Next(tr, at)
+		if err != nil || !next.After(at) {
+			t.Fatalf("%s: after %v comes %v, %v", schedule, at, next, err)
+		}
+		if !next.Before(end) {
+			return list
+		}
+		list, at = append(list, next.In(begin.Location())), next
+	}
+}
+
+func TestCheckSchedule(t *testing.T) {
+	t.Parallel()
+	for schedule, zone := range map[string]string{"0 8 * * mon-fri": "Europe/Berlin", "@daily": "", "*/5 0-6 1,15 * *": "UTC", "@every 90s": ""} {
+		if err := dispatch.CheckSchedule(picloud.Trigger{Kind: picloud.TriggerCron, Schedule: schedule, TimeZone: zone}); err != nil {
+			t.Errorf("%q: %v", schedule, err)
+		}
+	}
+	for schedule, zone := range map[string]string{"0 8 * *": "", "0 8 * * 8 9": "", "x": "", "TZ=UTC 0 8 * * *": "", "0 9 * * *": "Mars/Olympus", "0 10 * * *": "Local", "": ""} {
+		err := dispatch.CheckSchedule(picloud.Trigger{Kind: picloud.TriggerCron, Schedule: schedule, TimeZone: zone})
+		if e := picloud.AsError(err); e == nil || e.Type != "trigger-invalid" {
+			t.Errorf("%q in %q: %v", schedule, zone, err)
+		}
+	}
+}
+
+// FuzzSchedule: whatever a schedule says, it is refused, or its next time can be
+// told.
+func FuzzSchedule(f *testing.F) {
+	for _, s := range []string{"0 8 * * *", "@every 1s", "*/61 * * * *", "1-5/2 ? * JAN-MAR SUN", "@every 9999999h", "0 0 31 2 *"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(_ *testing.T, s string) {
+		_ = dispatch.CheckSchedule(picloud.Trigger{Kind: picloud.TriggerCron, Schedule: s}) // must not panic or hang
+	})
+}

@@ -1,0 +1,151 @@
+package dispatch
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/picloud/picloud"
+)
+
+// DispatcherConfig configures a Dispatcher. Zero values mean the defaults.
+type DispatcherConfig struct {
+	Outbox  Outbox
+	Handler Handler
+	Tick    time.Duration // how often the clock is looked at; default 1 s
+	Logger  *slog.Logger  // nil: discard
+	Now     func() time.Time
+}
+
+// Dispatcher sees to it that what triggers owe is done. Its methods may be called
+// by anybody.
+type Dispatcher struct {
+	cfg     DispatcherConfig
+	log     *slog.Logger
+	changed chan struct{} // has room for one
+	moved   atomic.Int64  // when the loop last went round, nanoseconds
+
+	mu     sync.Mutex // guards what follows
+	queues map[string]*queue
+	ending map[string]<-chan struct{} // of triggers whose queue was stopped: closed when it has ended
+}
+
+// NewDispatcher returns a Dispatcher.
+func NewDispatcher(cfg DispatcherConfig) *Dispatcher {
+	cfg.Tick = or(cfg.Tick, time.Second)
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	d := &Dispatcher{cfg: cfg, log: cfg.Logger.With(slog.String("component", "dispatch")), changed: make(chan struct{}, 1), queues: map[string]*queue{}, ending: map[string]<-chan struct{}{}}
+	d.moved.Store(time.Now().UnixNano())
+	return d
+}
+
+// Owed wakes the queue of a trigger. It never blocks.
+func (d *Dispatcher) Owed(trigger string, lsn uint64) {
+	d.mu.Lock()
+	q := d.queues[trigger]
+	d.mu.Unlock()
+	if q != nil {
+		q.owe(lsn)
+	}
+}
+
+// TriggersChanged lets the dispatcher look at the triggers again. It never blocks.
+func (d *Dispatcher) TriggersChanged() {
+	select {
+	case d.changed <- struct{}{}:
+	default:
+	}
+}
+
+// LastMove returns when the dispatcher last showed life.
+func (d *Dispatcher) LastMove() time.Time { return time.Unix(0, d.moved.Load()) }
+
+// Run delivers until ctx ends, and returns when all runs have ended. What was
+// under way then is given back, and uses no attempt.
+func (d *Dispatcher) Run(ctx context.Context) error {
+	var group sync.WaitGroup
+	defer group.Wait()
+	clock := newClock(d.cfg, d.log)
+	tick := time.NewTicker(d.cfg.Tick)
+	defer tick.Stop()
+	for {
+		triggers := d.cfg.Outbox.AllTriggers()
+		d.settle(ctx, &group, triggers)
+		clock.set(triggers)
+		clock.look(ctx)
+		for again := false; !again; {
+			d.moved.Store(time.Now().UnixNano())
+			select {
+			case <-tick.C:
+				clock.look(ctx)
+			case <-d.changed:
+				again = true
+			case <-ctx.Done():
+				d.settle(ctx, &group, nil)
+				return nil
+			}
+		}
+	}
+}
+
+// settle starts, changes and stops queues, so that there is one for each trigger
+// that is enabled.
+func (d *Dispatcher) settle(ctx context.Context, group *sync.WaitGroup, triggers []picloud.Trigger) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	wanted := map[string]bool{}
+	for _, t := range triggers {
+		if !t.Enabled {
+			continue
+		}
+		wanted[t.ID] = true
+		q := d.queues[t.ID]
+		if q == nil {
+			q = newQueue(d.cfg, t, d.log)
+			q.last = d.ending[t.ID]
+			d.queues[t.ID] = q
+			runCtx, stop := context.WithCancel(ctx)
+			q.stop = stop
+			group.Go(func() { q.run(runCtx) })
+			continue
+		}
+		q.change(t)
+	}
+	for id, q := range d.queues {
+		if !wanted[id] {
+			q.stop()
+			delete(d.queues, id)
+			d.ending[id] = q.gone
+		}
+	}
+}
+
+// QueueStatus says how the deliveries of a trigger are doing.
+type QueueStatus struct {
+	Running  int       // at this moment
+	Waiting  int       // known to wait, for their turn or for another attempt
+	Paused   time.Time // until then, because the handler could not be reached; zero: not
+	Error    string    // of the pause
+	Done     uint64    // since the start
+	Failed   uint64    // attempts since the start
+	LastDone time.Time
+}
+
+// Status returns how the deliveries of a trigger are doing, by its id; false: it
+// is not enabled.
+func (d *Dispatcher) Status(trigger string) (QueueStatus, bool) {
+	d.mu.Lock()
+	q := d.queues[trigger]
+	d.mu.Unlock()
+	if q == nil {
+		return QueueStatus{}, false
+	}
+	return q.told(), true
+}

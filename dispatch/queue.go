@@ -1,0 +1,432 @@
+package dispatch
+
+import (
+	"container/heap"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/picloud/picloud"
+)
+
+// queue delivers what one trigger owes: up to so many at once, in order as far as
+// they are not tried again, and with one at a time for a thing where the trigger
+// wants that.
+//
+// The outbox has it all; a queue holds a part of it in memory. A delivery that
+// fails waits for its next attempt beside the others, so it holds up none of them
+// but, in an ordered queue, those about the same thing.
+type queue struct {
+	cfg  DispatcherConfig
+	log  *slog.Logger
+	stop context.CancelFunc
+	last <-chan struct{} // closed when an earlier queue of the trigger has ended
+	gone chan struct{}   // closed when this one has
+	wake chan struct{}   // has room for one
+	ends chan outcome
+
+	// What only the queue's goroutine touches.
+	read     uint64          // up to here it was read from the outbox
+	more     bool            // there may be more behind that
+	held     map[uint64]bool // what is ready, waits or runs, by LSN
+	ready    []entry
+	waits    waiting
+	busy     map[string]bool    // in an ordered queue: what something runs or waits for
+	blocked  map[string][]entry // in an ordered queue: what comes after that
+	running  int
+	outcomes []outcome // that the outbox does not know yet
+	pause    backoff
+
+	mu     sync.Mutex // guards what follows
+	t      picloud.Trigger
+	back   uint64 // the oldest LSN that was owed since it was last looked at; 0: none
+	status QueueStatus
+}
+
+// entry is a delivery that a queue holds.
+type entry struct {
+	lsn      uint64
+	key      string // what it is about
+	notUntil time.Time
+}
+
+func entryOf(d *picloud.Delivery) entry {
+	return entry{lsn: d.LSN, key: d.What.Container + "\x00" + d.What.Name, notUntil: d.NotUntil}
+}
+
+// outcome is how a delivery went.
+type outcome struct {
+	d   picloud.Delivery
+	err error
+}
+
+// maxHeld bounds what a queue holds in memory of what is owed.
+const maxHeld = 10_000
+
+// readAhead is how many deliveries are read at once.
+const readAhead = 128
+
+func newQueue(cfg DispatcherConfig, t picloud.Trigger, log *slog.Logger) *queue {
+	return &queue{
+		cfg: cfg, log: log.With(slog.String("app", t.App), slog.String("trigger", t.Name)), t: t, wake: make(chan struct{}, 1),
+		ends: make(chan outcome, picloud.MaxConcurrency), more: true, held: map[uint64]bool{}, busy: map[string]bool{}, blocked: map[string][]entry{}, gone: make(chan struct{}),
+		pause: backoff{min: time.Second, max: time.Minute},
+	}
+}
+
+func (q *queue) nudge() {
+	select {
+	case q.wake <- struct{}{}:
+	default:
+	}
+}
+
+// owe says that something is owed at an LSN.
+func (q *queue) owe(lsn uint64) {
+	q.mu.Lock()
+	if q.back == 0 || lsn < q.back {
+		q.back = lsn
+	}
+	q.mu.Unlock()
+	q.nudge()
+}
+
+// change gives the queue what its trigger now says.
+func (q *queue) change(t picloud.Trigger) {
+	q.mu.Lock()
+	changed := q.t != t
+	q.t = t
+	q.mu.Unlock()
+	if changed {
+		q.nudge()
+	}
+}
+
+func (q *queue) trigger() picloud.Trigger {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.t
+}
+
+func (q *queue) told() QueueStatus {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.status
+}
+
+// run delivers until ctx ends and everything that was under way has ended.
+func (q *queue) run(ctx context.Context) {
+	defer close(q.gone)
+	if q.last != nil {
+		<-q.last
+	}
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for ctx.Err() == nil {
+		t := q.trigger()
+		q.conclude(ctx, t)
+		if q.paused() == 0 {
+			q.fill(t)
+			q.begin(ctx, t)
+		}
+		q.tell()
+		timer.Reset(q.untilDue())
+		select {
+		case <-q.wake:
+		case <-timer.C:
+		case o := <-q.ends:
+			q.took(o)
+		case <-ctx.Done():
+		}
+	}
+	for q.running > 0 {
+		q.took(<-q.ends)
+	}
+	// What went well is noted although the queue stops: it need not happen again.
+	q.conclude(context.WithoutCancel(ctx), q.trigger())
+}
+
+// took takes an end in, and all others that are there.
+func (q *queue) took(o outcome) {
+	for {
+		q.running--
+		q.outcomes = append(q.outcomes, o)
+		select {
+		case o = <-q.ends:
+		default:
+			return
+		}
+	}
+}
+
+// fill reads what is owed, as long as there is room for it.
+func (q *queue) fill(t picloud.Trigger) {
+	q.mu.Lock()
+	if q.back != 0 {
+		q.more = true
+		q.read = min(q.read, q.back-1)
+		q.back = 0
+	}
+	q.mu.Unlock()
+	for q.more && len(q.ready) < readAhead && len(q.held) < maxHeld {
+		list, err := q.cfg.Outbox.Owed(t, q.read, readAhead)
+		if err != nil {
+			q.halt(fmt.Errorf("read what is owed: %w", err))
+			return
+		}
+		for i := range list {
+			d := &list[i]
+			q.read = d.LSN
+			if !q.held[d.LSN] {
+				q.held[d.LSN] = true
+				q.put(t, entryOf(d))
+			}
+		}
+		q.more = len(list) > 0
+	}
+}
+
+// put takes an entry to those that wait for their time, or are ready.
+func (q *queue) put(t picloud.Trigger, e entry) {
+	if e.notUntil.After(q.cfg.Now()) {
+		if t.Ordered {
+			q.busy[e.key] = true
+		}
+		heap.Push(&q.waits, e)
+		return
+	}
+	q.ready = append(q.ready, e)
+}
+
+// begin starts what is ready, as far as the trigger lets it.
+func (q *queue) begin(ctx context.Context, t picloud.Trigger) {
+	now := q.cfg.Now()
+	var again []entry
+	for len(q.waits) > 0 && !q.waits[0].notUntil.After(now) {
+		e, _ := heap.Pop(&q.waits).(entry)
+		delete(q.busy, e.key)
+		again = append(again, e)
+	}
+	q.ready = append(again, q.ready...)
+	rest := q.ready[:0]
+	for i, e := range q.ready {
+		if q.running == t.Concurrency || q.paused() > 0 {
+			rest = append(rest, q.ready[i:]...)
+			break
+		}
+		if t.Ordered && q.busy[e.key] {
+			q.blocked[e.key] = append(q.blocked[e.key], e)
+			continue
+		}
+		if !q.start(ctx, t, e) {
+			rest = append(rest, e)
+		}
+	}
+	clear(q.ready[len(rest):])
+	q.ready = rest
+}
+
+// start begins one delivery. It reports false when it is still to be done.
+func (q *queue) start(ctx context.Context, t picloud.Trigger, e entry) bool {
+	d, ok, err := q.cfg.Outbox.OwedAt(t, e.lsn)
+	if err != nil {
+		q.halt(fmt.Errorf("read what is owed: %w", err))
+		return false
+	}
+	if !ok { // purged, or done by somebody else
+		q.release(e)
+		return true
+	}
+	if t.Ordered {
+		q.busy[e.key] = true
+	}
+	q.running++
+	go func() { q.ends <- outcome{d: d, err: q.handle(ctx, t, d)} }()
+	return true
+}
+
+// handle calls the handler. One that panics has failed.
+func (q *queue) handle(ctx context.Context, t picloud.Trigger, d picloud.Delivery) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			q.log.Error("handler panicked", slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
+			err = errors.New("the node failed; its log has the cause")
+		}
+	}()
+	return q.cfg.Handler.Handle(ctx, t, d)
+}
+
+// conclude lets the outbox know how deliveries went. What cannot be noted now is
+// noted later: nothing of it is begun again in between.
+func (q *queue) conclude(ctx context.Context, t picloud.Trigger) {
+	var done []uint64
+	var failed []outcome
+	for _, o := range q.outcomes {
+		if o.err == nil {
+			done = append(done, o.d.LSN)
+		} else {
+			failed = append(failed, o)
+		}
+	}
+	if len(done) > 0 {
+		if err := q.cfg.Outbox.Settle(ctx, t, done); err != nil {
+			q.halt(fmt.Errorf("note what is done: %w", err))
+			return
+		}
+		for _, o := range q.outcomes {
+			if o.err == nil {
+				q.release(entryOf(&o.d))
+			}
+		}
+		q.succeeded(len(done))
+	}
+	q.outcomes = failed
+	for len(q.outcomes) > 0 {
+		if err := q.fail(ctx, t, q.outcomes[0]); err != nil {
+			q.halt(fmt.Errorf("note what failed: %w", err))
+			return
+		}
+		q.outcomes = q.outcomes[1:]
+	}
+}
+
+// release forgets a delivery that is settled. The next one about the same thing
+// gets its turn.
+func (q *queue) release(e entry) {
+	delete(q.held, e.lsn)
+	delete(q.busy, e.key)
+	if next := q.blocked[e.key]; len(next) > 1 {
+		q.ready, q.blocked[e.key] = append(q.ready, next[0]), next[1:]
+	} else if len(next) == 1 {
+		q.ready = append(q.ready, next[0])
+		delete(q.blocked, e.key)
+	}
+}
+
+// fail decides what becomes of a delivery that failed.
+func (q *queue) fail(ctx context.Context, t picloud.Trigger, o outcome) error {
+	d := o.d
+	e := entryOf(&d)
+	if unavailable(o.err) {
+		if ctx.Err() == nil {
+			q.halt(o.err)
+		}
+		delete(q.busy, e.key)
+		q.ready = append([]entry{e}, q.ready...)
+		return nil
+	}
+	d.Attempts++
+	d.LastErr = o.err.Error()
+	q.failed()
+	if permanent(o.err) || d.Attempts >= t.Retry.Attempts {
+		if err := q.cfg.Outbox.Bury(ctx, t, d, d.LastErr); err != nil {
+			return err
+		}
+		q.log.Warn("delivery was given up", slog.String("delivery", d.ID), slog.Int("attempt", d.Attempts), slog.String("err", d.LastErr))
+		q.release(e)
+		return nil
+	}
+	d.NotUntil = q.cfg.Now().Add(pauseAfter(t.Retry, d.Attempts)).UTC().Truncate(time.Microsecond)
+	if err := q.cfg.Outbox.Postpone(ctx, t, d); err != nil {
+		return err
+	}
+	q.put(t, entryOf(&d))
+	return nil
+}
+
+// pauseAfter is how long a delivery waits after so many failures: twice as long
+// each time, up to a limit, and jittered by a half.
+func pauseAfter(r picloud.Retry, failures int) time.Duration {
+	d := r.First
+	for i := 1; i < failures && d < r.Max; i++ {
+		d *= 2
+	}
+	d = min(d, r.Max)
+	return d/2 + rand.N(d/2+1) // #nosec G404 -- spreads load, keeps no secret
+}
+
+// unavailable reports whether an error says that the delivery was not tried.
+func unavailable(err error) bool {
+	var u interface{ Unavailable() bool }
+	return errors.Is(err, context.Canceled) || errors.As(err, &u) && u.Unavailable()
+}
+
+// halt pauses the queue because of an error.
+func (q *queue) halt(err error) {
+	now := q.cfg.Now()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.status.Paused.After(now) {
+		return // several were under way
+	}
+	if q.status.Error == "" {
+		q.log.Warn("trigger pauses", slog.Any("err", err))
+	}
+	q.status.Error, q.status.Paused = err.Error(), now.Add(q.pause.next())
+}
+
+// paused is how long the queue still pauses.
+func (q *queue) paused() time.Duration {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return max(0, q.status.Paused.Sub(q.cfg.Now()))
+}
+
+func (q *queue) succeeded(n int) {
+	q.pause.reset()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.status.Done += uint64(n) // #nosec G115 -- a length
+	q.status.LastDone, q.status.Error, q.status.Paused = q.cfg.Now(), "", time.Time{}
+}
+
+func (q *queue) failed() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.status.Failed++
+}
+
+func (q *queue) tell() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.status.Running, q.status.Waiting = q.running, len(q.ready)+len(q.waits)
+}
+
+// untilDue is how long there is nothing to do but wait for others.
+func (q *queue) untilDue() time.Duration {
+	if d := q.paused(); d > 0 {
+		return d
+	}
+	d := time.Hour
+	if len(q.waits) > 0 {
+		d = q.waits[0].notUntil.Sub(q.cfg.Now())
+	}
+	return max(d, time.Millisecond)
+}
+
+// waiting is a heap of entries by when they are due.
+type waiting []entry
+
+func (w waiting) Len() int           { return len(w) }
+func (w waiting) Less(i, j int) bool { return w[i].notUntil.Before(w[j].notUntil) }
+func (w waiting) Swap(i, j int)      { w[i], w[j] = w[j], w[i] }
+
+// Push implements heap.Interface.
+func (w *waiting) Push(x any) {
+	if e, ok := x.(entry); ok {
+		*w = append(*w, e)
+	}
+}
+
+// Pop implements heap.Interface.
+func (w *waiting) Pop() any {
+	old := *w
+	e := old[len(old)-1]
+	*w = old[:len(old)-1]
+	return e
+}

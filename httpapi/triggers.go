@@ -1,0 +1,110 @@
+package httpapi
+
+import (
+	"math"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/dispatch"
+)
+
+func (s *Server) triggerBody(t *picloud.Trigger) Trigger {
+	enabled := t.Enabled
+	b := Trigger{
+		Name: t.Name, CreatedAt: Time{t.CreatedAt}, UpdatedAt: Time{t.UpdatedAt},
+		TriggerSpec: TriggerSpec{
+			Kind: string(t.Kind), Script: t.Script, Export: t.Export, Enabled: &enabled, Topic: t.Topic, Prefix: t.Prefix, Collection: t.Collection,
+			Schedule: t.Schedule, TimeZone: t.TimeZone, CatchUp: string(t.CatchUp), Source: t.Source,
+			Retry:      &Retry{Attempts: t.Retry.Attempts, FirstSec: t.Retry.First.Seconds(), MaxSec: t.Retry.Max.Seconds()},
+			TimeoutSec: t.Timeout.Seconds(), Concurrency: t.Concurrency, Ordered: t.Ordered,
+		},
+	}
+	if st, ok := s.cfg.Dispatcher.Status(t.ID); ok {
+		b.Status = &TriggerStatus{
+			Running: st.Running, Waiting: st.Waiting, Done: st.Done, Failed: st.Failed,
+			LastDoneAt: Time{st.LastDone}, PausedUntil: Time{st.Paused}, Error: st.Error,
+		}
+	}
+	return b
+}
+
+// Trigger returns what the body says, for a trigger of a name.
+func (b *TriggerSpec) Trigger(app, name string) (picloud.Trigger, error) {
+	t := picloud.Trigger{
+		App: app, Name: name, Kind: picloud.TriggerKind(b.Kind), Script: b.Script, Export: b.Export, Enabled: b.Enabled == nil || *b.Enabled,
+		Topic: b.Topic, Prefix: b.Prefix, Collection: b.Collection, Schedule: b.Schedule, TimeZone: b.TimeZone, CatchUp: picloud.CatchUp(b.CatchUp),
+		Source: b.Source, Concurrency: b.Concurrency, Ordered: b.Ordered,
+	}
+	retry := b.Retry
+	if retry == nil {
+		retry = &Retry{}
+	}
+	t.Retry.Attempts = retry.Attempts
+	for _, d := range []struct {
+		name    string
+		seconds float64
+		into    *time.Duration
+	}{{"retry.first_sec", retry.FirstSec, &t.Retry.First}, {"retry.max_sec", retry.MaxSec, &t.Retry.Max}, {"timeout_sec", b.TimeoutSec, &t.Timeout}} {
+		if d.seconds < 0 || d.seconds > 1e6 || math.IsNaN(d.seconds) {
+			return t, picloud.ErrTriggerInvalid.Detailf("%s: use a positive number of seconds, or leave it out", d.name)
+		}
+		*d.into = time.Duration(d.seconds * float64(time.Second))
+	}
+	t = t.WithDefaults()
+	if err := t.Validate(); err != nil {
+		return t, err
+	}
+	return t, dispatch.CheckSchedule(t)
+}
+
+func (s *Server) listTriggers(r *request) error {
+	list, err := s.cfg.Store.Triggers(r.param("app"))
+	if err != nil {
+		return err
+	}
+	out := Triggers{Triggers: make([]Trigger, len(list))}
+	for i := range list {
+		out.Triggers[i] = s.triggerBody(&list[i])
+	}
+	return r.reply(fasthttp.StatusOK, out)
+}
+
+func (s *Server) showTrigger(r *request) error {
+	t, err := s.cfg.Store.Trigger(r.param("app"), r.param("trigger"))
+	if err != nil {
+		return err
+	}
+	return r.reply(fasthttp.StatusOK, s.triggerBody(&t))
+}
+
+func (s *Server) saveTrigger(r *request) error {
+	var b TriggerSpec
+	if err := r.decode(&b, false); err != nil {
+		return err
+	}
+	t, err := b.Trigger(r.param("app"), r.param("trigger"))
+	if err != nil {
+		return err
+	}
+	if t, err = s.cfg.Store.SaveTrigger(r.patience(), t); err != nil {
+		return err
+	}
+	return r.reply(fasthttp.StatusOK, s.triggerBody(&t))
+}
+
+func (s *Server) deleteTrigger(r *request) error {
+	if err := s.cfg.Store.DeleteTrigger(r.patience(), r.param("app"), r.param("trigger")); err != nil {
+		return err
+	}
+	return r.done()
+}
+
+func (s *Server) backfillTrigger(r *request) error {
+	n, err := s.cfg.Store.Backfill(r.patience(), r.param("app"), r.param("trigger"))
+	if err != nil {
+		return err
+	}
+	return r.reply(fasthttp.StatusOK, Counted{Count: n})
+}

@@ -1,0 +1,191 @@
+package store
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/picloud/picloud"
+)
+
+// Deliverer is told what triggers owe. Its methods never block, never fail, and
+// are called in order by one goroutine.
+type Deliverer interface {
+	// Owed says that a trigger, by its id, owes what a record brought.
+	Owed(trigger string, lsn uint64)
+	// TriggersChanged says that triggers were made, changed or deleted.
+	TriggersChanged()
+}
+
+// SetDeliverer sets who is told what is owed. Call it before Run.
+func (s *Store) SetDeliverer(d Deliverer) { s.cfg.Deliverer = d }
+
+// tellOwed tells the deliverer what a committed group owes.
+func (s *Store) tellOwed(g *group) {
+	d := s.cfg.Deliverer
+	if d == nil {
+		return
+	}
+	changed := false
+	for _, c := range g.changes {
+		switch {
+		case c.table == tableTrigger:
+			changed = true
+		case c.table == tableDelivery && c.value != nil:
+			if id, lsn, ok := splitOweKey(string(c.key)); ok {
+				d.Owed(id, lsn)
+			}
+		}
+	}
+	if changed {
+		d.TriggersChanged()
+	}
+}
+
+// attemptRow says how often a delivery was tried in vain. Times are microseconds.
+type attemptRow struct {
+	Attempts int
+	NotUntil int64
+	Err      string
+}
+
+// tickRow is the last time that came for a trigger of the clock.
+type tickRow struct {
+	Last int64 // microseconds
+	Run  bool  // a run is owed for it; otherwise it was passed over
+}
+
+// Owed returns what a trigger owes, in the order of the records it is about,
+// those after an LSN.
+func (s *Store) Owed(t picloud.Trigger, after uint64, limit int) ([]picloud.Delivery, error) {
+	var list []picloud.Delivery
+	var fault error
+	size, from := 0, after+1
+	s.tables.scan(tableDelivery, oweKey(t.App, t.ID, nil), oweKey(t.App, t.ID, &from), func(k string, v []byte) bool {
+		var d picloud.Delivery
+		if d, fault = decodeDelivery(t, k, v); fault != nil {
+			return false
+		}
+		list = append(list, d)
+		size += len(v)
+		return len(list) < limit && size < pageBytes/4
+	})
+	if fault != nil {
+		return nil, fault
+	}
+	for i := range list {
+		if fault = s.addAttempts(t, &list[i]); fault != nil {
+			return nil, fault
+		}
+	}
+	return list, nil
+}
+
+// OwedAt returns the delivery of a trigger at an LSN; false: it is owed no more.
+func (s *Store) OwedAt(t picloud.Trigger, lsn uint64) (picloud.Delivery, bool, error) {
+	key := oweKey(t.App, t.ID, &lsn)
+	b := s.tables.get(tableDelivery, []byte(key))
+	if b == nil {
+		return picloud.Delivery{}, false, nil
+	}
+	d, err := decodeDelivery(t, key, b)
+	if err == nil {
+		err = s.addAttempts(t, &d)
+	}
+	return d, err == nil, err
+}
+
+func decodeDelivery(t picloud.Trigger, key string, value []byte) (picloud.Delivery, error) {
+	_, lsn, ok := splitOweKey(key)
+	if !ok {
+		return picloud.Delivery{}, errRecord
+	}
+	d := picloud.Delivery{App: t.App, Trigger: t.Name, LSN: lsn}
+	if err := cborDecode(value, &d.What); err != nil {
+		return picloud.Delivery{}, err
+	}
+	d.ID = picloud.DeliveryID(t.ID, lsn, d.What.At)
+	return d, nil
+}
+
+func (s *Store) addAttempts(t picloud.Trigger, d *picloud.Delivery) error {
+	b := s.tables.get(tableAttempt, []byte(oweKey(t.App, t.ID, &d.LSN)))
+	if b == nil {
+		return nil
+	}
+	var r attemptRow
+	if err := cborDecode(b, &r); err != nil {
+		return err
+	}
+	d.Attempts, d.NotUntil, d.LastErr = r.Attempts, fromMicros(r.NotUntil), r.Err
+	return nil
+}
+
+// Settle notes that deliveries of a trigger are done. Losing the note in a crash
+// makes them happen again.
+func (s *Store) Settle(ctx context.Context, t picloud.Trigger, lsns []uint64) error {
+	return s.doSoft(ctx, func(tx *tx) error {
+		for _, lsn := range lsns {
+			tx.settle(oweKey(t.App, t.ID, &lsn))
+		}
+		return nil
+	})
+}
+
+// settle removes a delivery, and reports whether it was there.
+func (t *tx) settle(key string) bool {
+	if t.get(tableDelivery, []byte(key)) == nil {
+		return false
+	}
+	t.remove(tableDelivery, key)
+	if t.get(tableAttempt, []byte(key)) != nil {
+		t.remove(tableAttempt, key)
+	}
+	return true
+}
+
+// Postpone notes that a delivery failed and is to be tried again. Losing the note
+// in a crash makes that happen sooner.
+func (s *Store) Postpone(ctx context.Context, t picloud.Trigger, d picloud.Delivery) error {
+	return s.doSoft(ctx, func(tx *tx) error {
+		key := oweKey(t.App, t.ID, &d.LSN)
+		if tx.get(tableDelivery, []byte(key)) != nil {
+			tx.put(tableAttempt, key, attemptRow{Attempts: d.Attempts, NotUntil: micros(d.NotUntil), Err: clip(d.LastErr)})
+		}
+		return nil
+	})
+}
+
+// maxReason bounds what is kept of an error.
+const maxReason = 2048
+
+func clip(text string) string { return strings.ToValidUTF8(text[:min(len(text), maxReason)], "") }
+
+// LastTick returns the last time that came for a trigger of the clock; zero: none
+// has.
+func (s *Store) LastTick(t picloud.Trigger) (time.Time, error) {
+	b := s.tables.get(tableTick, []byte(oweKey(t.App, t.ID, nil)))
+	if b == nil {
+		return time.Time{}, nil
+	}
+	var r tickRow
+	if err := cborDecode(b, &r); err != nil {
+		return time.Time{}, err
+	}
+	return fromMicros(r.Last), nil
+}
+
+// Tick notes that a time has come for a trigger of the clock, and owes it a run
+// if run says so, unless it still owes one.
+func (s *Store) Tick(ctx context.Context, t picloud.Trigger, due time.Time, run bool) error {
+	return s.do(ctx, func(tx *tx) error {
+		now, err := tx.catalog.trigger(t.App, t.Name)
+		if err != nil || now.ID != t.ID || !now.Enabled {
+			return nil //nolint:nilerr // it is not there any more, and nothing is owed
+		}
+		prefix := oweKey(t.App, t.ID, nil)
+		owes := tx.g.holdsOwed(t.App, t.ID) || tx.s.tables.count(tableDelivery, prefix, 1) > 0
+		tx.put(tableTick, prefix, tickRow{Last: micros(due), Run: run && !owes})
+		return nil
+	})
+}

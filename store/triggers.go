@@ -1,0 +1,149 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"slices"
+	"strings"
+
+	"github.com/picloud/picloud"
+)
+
+// Triggers returns the triggers of an app, sorted by name.
+func (s *Store) Triggers(app string) ([]picloud.Trigger, error) {
+	c := s.catalog.Load()
+	if _, err := c.app(app); err != nil {
+		return nil, err
+	}
+	return under(c.triggers, pair(app, "")), nil
+}
+
+// AllTriggers returns the triggers of all apps.
+func (s *Store) AllTriggers() []picloud.Trigger { return under(s.catalog.Load().triggers, "") }
+
+// Trigger returns a trigger, or picloud.ErrTriggerNotFound.
+func (s *Store) Trigger(app, name string) (picloud.Trigger, error) {
+	c := s.catalog.Load()
+	if _, err := c.app(app); err != nil {
+		return picloud.Trigger{}, err
+	}
+	return c.trigger(app, name)
+}
+
+func (c *catalog) trigger(app, name string) (picloud.Trigger, error) {
+	t, ok := c.triggers.Get(pair(app, name))
+	if !ok {
+		return picloud.Trigger{}, picloud.ErrTriggerNotFound
+	}
+	return t, nil
+}
+
+// SaveTrigger makes a trigger, or changes the one of that name; its kind stays
+// what it was. It concerns what is committed from then on.
+func (s *Store) SaveTrigger(ctx context.Context, t picloud.Trigger) (picloud.Trigger, error) {
+	t = t.WithDefaults()
+	if err := t.Validate(); err != nil {
+		return picloud.Trigger{}, err
+	}
+	err := s.do(ctx, func(tx *tx) error {
+		if sc, err := tx.script(t.App, t.Script); err != nil || sc.Version == 0 {
+			if err == nil {
+				err = picloud.ErrTriggerInvalid.Detailf("script: there is no script %q; push it first", t.Script)
+			}
+			return err
+		}
+		old, err := tx.catalog.trigger(t.App, t.Name)
+		t.ID, t.CreatedAt, t.UpdatedAt = old.ID, old.CreatedAt, fromMicros(tx.at)
+		switch {
+		case err != nil:
+			if len(under(tx.catalog.triggers, pair(t.App, ""))) >= picloud.MaxTriggers {
+				return picloud.ErrTriggerInvalid.Detailf("the app has %d triggers, which is the limit; delete some first", picloud.MaxTriggers)
+			}
+			t.ID, t.CreatedAt = strings.ToLower(rand.Text()[:16]), t.UpdatedAt
+		case old.Kind != t.Kind:
+			return picloud.ErrTriggerInvalid.Detailf("kind: the trigger is of kind %s; delete it first, with what it still owes", old.Kind)
+		case sameTrigger(old, t):
+			t = old
+			return nil
+		}
+		tx.put(tableTrigger, pair(t.App, t.Name), t)
+		return nil
+	})
+	return t, err
+}
+
+// sameTrigger reports whether two say the same, whenever that was.
+func sameTrigger(a, b picloud.Trigger) bool {
+	b.UpdatedAt = a.UpdatedAt
+	return a == b
+}
+
+// DeleteTrigger removes a trigger and what it still owes. Its dead letters stay.
+func (s *Store) DeleteTrigger(ctx context.Context, app, name string) error {
+	for more := true; more; {
+		err := s.do(ctx, func(tx *tx) error {
+			var err error
+			more, err = tx.deleteTrigger(app, name)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// deleteTrigger removes the rows of a trigger, its own last; while that is there
+// it is disabled.
+func (t *tx) deleteTrigger(app, name string) (more bool, err error) {
+	if _, err := t.catalog.app(app); err != nil {
+		return false, err
+	}
+	tr, err := t.catalog.trigger(app, name)
+	if err != nil {
+		return false, err
+	}
+	size, limit := 0, t.s.chunk()
+	for _, tb := range []table{tableDelivery, tableAttempt, tableTick} {
+		t.s.tables.scan(tb, oweKey(app, tr.ID, nil), "", func(k string, _ []byte) bool {
+			t.remove(tb, k)
+			size += recordCost + len(k)
+			return size < limit
+		})
+	}
+	if size >= limit || t.g.holdsOwed(app, tr.ID) {
+		tr.Enabled = false
+		t.put(tableTrigger, pair(app, name), tr)
+		return true, nil
+	}
+	t.remove(tableTrigger, pair(app, name))
+	return false, nil
+}
+
+// holdsOwed reports whether the group makes deliveries of a trigger, which no
+// scan finds before it is committed.
+func (g *group) holdsOwed(app, id string) bool {
+	prefix := []byte(oweKey(app, id, nil))
+	for _, c := range g.changes {
+		if c.table == tableDelivery && c.value != nil && bytes.HasPrefix(c.key, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// owesEvents reports whether events of an app may make triggers owe something.
+func (c *catalog) owesEvents(app string) bool {
+	return slices.ContainsFunc(under(c.triggers, pair(app, "")), func(t picloud.Trigger) bool { return t.Enabled && t.Kind == picloud.TriggerPubSub })
+}
+
+// usesScript returns the name of a trigger that runs a script; empty: none does.
+func (c *catalog) usesScript(app, script string) string {
+	for _, t := range under(c.triggers, pair(app, "")) {
+		if t.Script == script {
+			return t.Name
+		}
+	}
+	return ""
+}

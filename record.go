@@ -19,7 +19,7 @@ type Change struct {
 	Kind  ChangeKind
 	App   string // empty for things of the whole instance
 	Name  string // of the thing, within its app and kind
-	Value any    // App, Topic, APIKey, SigningKey, Entry, Script, Trigger, DeadLetter, for a clock time.Time, for dropped records uint64; nil: it is gone
+	Value any    // App, Topic, APIKey, SigningKey, Entry, Script, Trigger, DeadLetter, Collection, Document, for a clock time.Time, for dropped records uint64; nil: it is gone
 }
 
 // ChangeKind is the kind of thing a Change is about.
@@ -34,6 +34,8 @@ const (
 	ChangeKV         ChangeKind = "kv"
 	ChangeScript     ChangeKind = "script"
 	ChangeTrigger    ChangeKind = "trigger"
+	ChangeCollection ChangeKind = "collection"
+	ChangeDocument   ChangeKind = "document" // Name is that of the collection, a zero byte, and the id
 	ChangeDeadLetter ChangeKind = "dead-letter"
 	ChangeDropped    ChangeKind = "dropped" // so many records were given up here to make room
 	ChangeClock      ChangeKind = "clock"   // Name names a start of the board, Value is when it truly was

@@ -11,6 +11,9 @@ func (s *Server) table() []route {
 
 		script  = app + "/scripts/{script}"
 		trigger = app + "/triggers/{trigger}"
+
+		collection = app + "/docs/{collection}"
+		document   = collection + "/documents/{id}"
 	)
 	return []route{
 		{method: "GET", pattern: "/v1/apps", handler: s.listApps, docs: docs{summary: "List the apps the caller may see", answer: Apps{}}},
@@ -42,6 +45,17 @@ func (s *Server) table() []route {
 		{method: "PUT", pattern: key, needs: picloud.AppDataWrite, handler: s.setEntry, docs: docs{summary: "Set a key to the body: JSON, or bytes as application/octet-stream; If-Match and If-None-Match: * compare and set", body: anyJSON{}, answer: Changed{}, query: []queryParam{{"ttl_sec", "Seconds after which the key ends; for ever if not given"}}}},
 		{method: "DELETE", pattern: key, needs: picloud.AppDataWrite, handler: s.deleteEntry, docs: docs{summary: "Remove a key", status: 204}},
 		{method: "POST", pattern: key + "/increment", needs: picloud.AppDataWrite, handler: s.incrementEntry, docs: docs{summary: "Add to the number that a key holds", body: Increment{}, answer: Entry{}}},
+
+		{method: "GET", pattern: app + "/docs", needs: picloud.AppDataRead, handler: s.listCollections, docs: docs{summary: "List the collections", answer: Collections{}}},
+		{method: "PUT", pattern: collection, needs: picloud.AppManage, handler: s.saveCollection, docs: docs{summary: "Declare a collection and its indexes; answers when they are built", body: CollectionSpec{}, answer: Collection{}}},
+		{method: "DELETE", pattern: collection, needs: picloud.AppManage, handler: s.deleteCollection, docs: docs{summary: "Delete a collection with its documents", status: 204}},
+		{method: "POST", pattern: collection + "/find", needs: picloud.AppDataRead, handler: s.findDocuments, docs: docs{summary: "Find documents by the values of their fields", body: Find{}, answer: Found{}}},
+		{method: "GET", pattern: collection + "/documents", needs: picloud.AppDataRead, handler: s.listDocuments, docs: docs{summary: "List documents by id, in order", answer: Documents{}, query: listQuery[1:]}},
+		{method: "POST", pattern: collection + "/documents", needs: picloud.AppDataWrite, handler: s.createDocument, docs: docs{summary: "Keep the body, a JSON object, as a new document", body: anyJSON{}, status: 201, answer: Document{}}},
+		{method: "GET", pattern: document, needs: picloud.AppDataRead, handler: s.showDocument, docs: docs{summary: "Read a document; its version is the ETag", answer: Document{}}},
+		{method: "PUT", pattern: document, needs: picloud.AppDataWrite, handler: s.putDocument, docs: docs{summary: "Set a document to the body; If-Match and If-None-Match: * compare and set", body: anyJSON{}, answer: Document{}}},
+		{method: "PATCH", pattern: document, needs: picloud.AppDataWrite, handler: s.mergeDocument, docs: docs{summary: "Merge the body into a document (RFC 7396)", body: anyJSON{}, answer: Document{}}},
+		{method: "DELETE", pattern: document, needs: picloud.AppDataWrite, handler: s.deleteDocument, docs: docs{summary: "Delete a document", status: 204}},
 
 		{method: "GET", pattern: app + "/scripts", needs: picloud.AppScriptRead, handler: s.listScripts, docs: docs{summary: "List the scripts", answer: Scripts{}}},
 		{method: "GET", pattern: script, needs: picloud.AppScriptRead, handler: s.showScript, docs: docs{summary: "Read the source of a script; its version is the ETag", binary: scriptType}},

@@ -154,6 +154,27 @@ COMMENT ON COLUMN kv.version IS 'Rises with every change';
 COMMENT ON COLUMN kv.updated_at IS 'When it was last changed, by the clock of the node';
 COMMENT ON COLUMN kv.expires_at IS 'When it comes to its end, by the clock of the node; null: never';
 
+CREATE TABLE documents (
+	node_id    text NOT NULL REFERENCES nodes,
+	app        text NOT NULL,
+	collection text NOT NULL,
+	id         text NOT NULL,
+	body       jsonb NOT NULL,
+	version    bigint NOT NULL,
+	created_at timestamptz NOT NULL,
+	updated_at timestamptz NOT NULL,
+	PRIMARY KEY (node_id, app, collection, id)
+);
+COMMENT ON TABLE documents IS 'The documents that the apps of each node keep';
+COMMENT ON COLUMN documents.node_id IS 'The node';
+COMMENT ON COLUMN documents.app IS 'The app';
+COMMENT ON COLUMN documents.collection IS 'The collection';
+COMMENT ON COLUMN documents.id IS 'Its id within the collection';
+COMMENT ON COLUMN documents.body IS 'The document';
+COMMENT ON COLUMN documents.version IS 'Rises with every change';
+COMMENT ON COLUMN documents.created_at IS 'When it was made, by the clock of the node';
+COMMENT ON COLUMN documents.updated_at IS 'When it was last changed, by the clock of the node';
+
 CREATE TABLE definitions (
 	node_id text NOT NULL REFERENCES nodes,
 	app     text NOT NULL,
@@ -165,7 +186,7 @@ CREATE TABLE definitions (
 COMMENT ON TABLE definitions IS 'What the apps of each node are made of, and the deliveries that were given up';
 COMMENT ON COLUMN definitions.node_id IS 'The node';
 COMMENT ON COLUMN definitions.app IS 'The app';
-COMMENT ON COLUMN definitions.kind IS 'What it is: script, trigger or dead-letter';
+COMMENT ON COLUMN definitions.kind IS 'What it is: script, trigger, collection or dead-letter';
 COMMENT ON COLUMN definitions.name IS 'Its name within the app and kind';
 COMMENT ON COLUMN definitions.body IS 'What it says';
 
@@ -239,7 +260,7 @@ COMMENT ON TABLE set_aside IS 'What the tables would not take, with the reason; 
 COMMENT ON COLUMN set_aside.node_id IS 'The node';
 COMMENT ON COLUMN set_aside.epoch IS 'The history of that node it belongs to';
 COMMENT ON COLUMN set_aside.lsn IS 'Its place in the journal of the node';
-COMMENT ON COLUMN set_aside.kind IS 'event, app, topic, api-key, signing-key, kv, or a kind of definition';
+COMMENT ON COLUMN set_aside.kind IS 'event, app, topic, api-key, signing-key, kv, document, or a kind of definition';
 COMMENT ON COLUMN set_aside.app IS 'The app';
 COMMENT ON COLUMN set_aside.name IS 'The topic of an event, else the name of the thing';
 COMMENT ON COLUMN set_aside.reason IS 'What the database said';

@@ -147,7 +147,7 @@ func (src *Source) historyArgs() []any {
 // Records puts everything there is of the node: things first, then events of
 // each app in order.
 func (src *Source) Records(ctx context.Context, put func(picloud.Record) error) error {
-	for _, read := range []func(context.Context, func(any) error) error{src.apps, src.topics, src.apiKeys, src.signingKeys, src.entries, src.definitions} {
+	for _, read := range []func(context.Context, func(any) error) error{src.apps, src.topics, src.apiKeys, src.signingKeys, src.definitions, src.entries, src.documents} {
 		if err := read(ctx, func(v any) error { return put(picloud.Record{Change: &picloud.Change{Value: v}}) }); err != nil {
 			return err
 		}
@@ -250,6 +250,23 @@ func (src *Source) entries(ctx context.Context, put func(any) error) error {
 		})
 }
 
+func (src *Source) documents(ctx context.Context, put func(any) error) error {
+	var d picloud.Document
+	var body string
+	var version int64
+	return src.each(ctx, `SELECT d.app, d.collection, d.id, d.body::text, d.version, d.created_at, d.updated_at FROM @documents d
+		JOIN @apps a ON (a.node_id, a.name) = (d.node_id, d.app) WHERE d.node_id = $1 ORDER BY 1, 2, 3`,
+		[]any{&d.App, &d.Collection, &d.ID, &body, &version, &d.CreatedAt, &d.UpdatedAt}, func() error {
+			v := d
+			v.Version, v.CreatedAt, v.UpdatedAt = uint64(version), d.CreatedAt.UTC(), d.UpdatedAt.UTC() // #nosec G115 -- as it was written
+			var err error
+			if v.Body, err = compact([]byte(body)); err != nil {
+				return err
+			}
+			return put(v)
+		})
+}
+
 func (src *Source) definitions(ctx context.Context, put func(any) error) error {
 	var kind, body string
 	return src.each(ctx, `SELECT d.kind, d.body::text FROM @definitions d
@@ -270,6 +287,8 @@ func definition(kind picloud.ChangeKind, body []byte) (any, error) {
 		return read[picloud.Script](body)
 	case picloud.ChangeTrigger:
 		return read[picloud.Trigger](body)
+	case picloud.ChangeCollection:
+		return read[picloud.Collection](body)
 	case picloud.ChangeDeadLetter:
 		return read[picloud.DeadLetter](body)
 	default:

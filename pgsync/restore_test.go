@@ -75,6 +75,19 @@ func TestDeadCardIsRestored(t *testing.T) {
 	}
 	script, err := n.SaveScript(t.Context(), picloud.Script{App: "shop", Name: "door", Source: "export default () => 1"}, picloud.Precondition{})
 	must(err)
+	trigger, err := n.SaveTrigger(t.Context(), picloud.Trigger{App: "shop", Name: "bell", Kind: picloud.TriggerKV, Script: "door", Enabled: true})
+	must(err)
+	_, err = n.SetEntry(t.Context(), picloud.EntryChange{App: "shop", Key: "k", Value: []byte("1")})
+	must(err)
+	owed, err := n.Owed(trigger, 0, 10)
+	must(err)
+	must(n.Bury(t.Context(), trigger, owed[0], "broken"))
+	letters, _, err := n.DeadLetters("shop", picloud.LetterFilter{})
+	must(err)
+	_, err = n.SaveCollection(t.Context(), picloud.Collection{App: "shop", Name: "orders", Indexes: []string{"who"}})
+	must(err)
+	doc, err := n.PutDocument(t.Context(), picloud.DocumentChange{App: "shop", Collection: "orders", Body: []byte(`{"who":"ada"}`)})
+	must(err)
 	entries, err := n.Entries(picloud.EntryList{App: "default"})
 	must(err)
 	n.drained(t)
@@ -104,6 +117,19 @@ func TestDeadCardIsRestored(t *testing.T) {
 	}
 	if page, err := n.Entries(picloud.EntryList{App: "default"}); err != nil || fmt.Sprint(page) != fmt.Sprint(entries) {
 		t.Errorf("entries %+v, %v, want %+v", page, err, entries)
+	}
+	if tr, err := n.Trigger("shop", "bell"); err != nil || tr != trigger {
+		t.Errorf("trigger %+v, %v, want %+v", tr, err, trigger)
+	}
+	if got, _, err := n.DeadLetters("shop", picloud.LetterFilter{}); err != nil || fmt.Sprint(got) != fmt.Sprint(letters) {
+		t.Errorf("dead letters %+v, %v, want %+v", got, err, letters)
+	}
+	if owed, err := n.Owed(trigger, 0, 10); err != nil || len(owed) != 0 {
+		t.Errorf("being restored made the trigger owe %+v, %v", owed, err)
+	}
+	found, err := n.FindDocuments(picloud.DocumentQuery{App: "shop", Collection: "orders", Where: []picloud.Condition{{Field: "who", Op: picloud.OpEqual, Value: "ada"}}})
+	if err != nil || fmt.Sprint(found.Documents) != fmt.Sprint([]picloud.Document{doc}) {
+		t.Errorf("documents %+v, %v, want %+v", found.Documents, err, doc)
 	}
 	if sc, err := n.Script("shop", "door"); err != nil || sc != script {
 		t.Errorf("script %+v, %v, want %+v", sc, err, script)

@@ -3,6 +3,7 @@ package pgsync
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -90,7 +91,10 @@ func (s *Sync) queueDelete(b *pgx.Batch, node string, t thing) {
 		b.Queue(s.q("DELETE FROM @api_keys WHERE node_id = $1 AND id = $2"), node, t.name)
 	case picloud.ChangeKV:
 		b.Queue(s.q("DELETE FROM @kv WHERE node_id = $1 AND app = $2 AND key = $3"), node, t.app, t.name)
-	case picloud.ChangeScript, picloud.ChangeTrigger, picloud.ChangeDeadLetter:
+	case picloud.ChangeDocument:
+		collection, id, _ := strings.Cut(t.name, "\x00")
+		b.Queue(s.q("DELETE FROM @documents WHERE node_id = $1 AND app = $2 AND collection = $3 AND id = $4"), node, t.app, collection, id)
+	case picloud.ChangeScript, picloud.ChangeTrigger, picloud.ChangeCollection, picloud.ChangeDeadLetter:
 		b.Queue(s.q("DELETE FROM @definitions WHERE node_id = $1 AND app = $2 AND kind = $3 AND name = $4"), node, t.app, string(t.kind), t.name)
 	case picloud.ChangeDropped: // never gone
 	case picloud.ChangeClock: // nobody will ever know: the events stay as they are
@@ -135,7 +139,12 @@ func (s *Sync) queuePut(b *pgx.Batch, node string, r *picloud.Record) {
 		s.queueSigningKey(b, node, &v)
 	case picloud.Entry:
 		s.queueEntry(b, node, &v)
-	case picloud.Script, picloud.Trigger, picloud.DeadLetter:
+	case picloud.Document:
+		b.Queue(s.q(`INSERT INTO @documents (node_id, app, collection, id, body, version, created_at, updated_at) VALUES ($1, $2, $3, $4, $5::text::jsonb, $6, $7, $8)
+			ON CONFLICT (node_id, app, collection, id) DO UPDATE SET body = excluded.body, version = excluded.version,
+			created_at = excluded.created_at, updated_at = excluded.updated_at`),
+			node, v.App, v.Collection, v.ID, string(v.Body), int64(v.Version), v.CreatedAt, v.UpdatedAt) // #nosec G115 -- microseconds since 1970
+	case picloud.Script, picloud.Trigger, picloud.Collection, picloud.DeadLetter:
 		s.queueDefinition(b, node, r.Change)
 	case time.Time:
 		b.Queue(s.q(`UPDATE @events SET published_at = published_at + ($3 - board_started_at), clock = 'corrected'

@@ -200,6 +200,15 @@ func TestEverythingIsCopied(t *testing.T) {
 		_, err = n.SaveScript(t.Context(), picloud.Script{App: "shop", Name: name, Source: "export default () => '\t'"}, picloud.Precondition{})
 		must(err)
 	}
+	_, err = n.SaveTrigger(t.Context(), picloud.Trigger{App: "shop", Name: "bell", Kind: picloud.TriggerKV, Script: "door", Enabled: true})
+	must(err)
+	_, err = n.SaveCollection(t.Context(), picloud.Collection{App: "shop", Name: "orders", Indexes: []string{"who"}})
+	must(err)
+	for _, id := range []string{"1", "gone"} {
+		_, err = n.PutDocument(t.Context(), picloud.DocumentChange{App: "shop", Collection: "orders", ID: id, Body: []byte(`{"who": "ada"}`)})
+		must(err)
+	}
+	must(n.DeleteDocument(t.Context(), "shop", "orders", "gone", picloud.Precondition{}))
 	must(n.DeleteScript(t.Context(), "shop", "gone", picloud.Precondition{}))
 	must(n.RevokeAPIKey(t.Context(), "k2"))
 	external := true
@@ -220,7 +229,9 @@ func TestEverythingIsCopied(t *testing.T) {
 	check("SELECT app, key_id, encode(secret, 'hex') FROM picloud.app_secrets", fmt.Sprintf("shop %s %x", key.ID, key.Secret))
 	check("SELECT app, key, value, encode(bytes, 'hex'), version > 0, expires_at FROM picloud.kv ORDER BY key",
 		"default lamp map[on:true] <nil> true <nil>", "default nothing <nil>  true <nil>", "default raw <nil> 00ff true <nil>")
-	check("SELECT app, kind, name, body->>'source', body->>'version' FROM picloud.definitions", "shop script door export default () => '\t' 1")
+	check("SELECT app, kind, name, body->>'source', body->>'version' FROM picloud.definitions ORDER BY kind", "shop collection orders <nil> <nil>",
+		"shop script door export default () => '\t' 1", "shop trigger bell <nil> <nil>")
+	check("SELECT app, collection, id, body, version > 0 FROM picloud.documents", "shop orders 1 map[who:ada] true")
 	check("SELECT node, state, backlog, set_aside, apps FROM picloud.fleet", "pi in sync 0 0 2")
 	if got := n.Cursor(picloud.Central).LSN; got != n.LastLSN() {
 		t.Errorf("the cursor is at %d, the journal at %d", got, n.LastLSN())

@@ -151,6 +151,7 @@ func (s *Sync) copyData(ctx context.Context) error {
 		err = s.write(ctx, "copy the data of apps", s.lsn, func(b *pgx.Batch) {
 			if first {
 				b.Queue(s.q("DELETE FROM @kv WHERE node_id = $1"), node)
+				b.Queue(s.q("DELETE FROM @documents WHERE node_id = $1"), node)
 				b.Queue(s.q("DELETE FROM @definitions WHERE node_id = $1"), node)
 			}
 			for i := range page {

@@ -157,6 +157,39 @@ export const kv = freeze({
   },
 });
 
+function docOf(d) {
+  if (!d) return undefined;
+  return freeze({ id: d.id, body: d.body, version: d.version, createdAt: new DateOf(d.created_at), updatedAt: new DateOf(d.updated_at) });
+}
+
+/** Documents of the app, in collections. */
+export const docs = freeze({
+  async get(collection, id) { return docOf(await call("docs", "get", [collection, id])); },
+  async create(collection, body) { return docOf(await call("docs", "put", [collection, "", body, {}])); },
+  async put(collection, id, body, opts) {
+    const { version, create } = options(opts, ["version", "create"], "docs.put");
+    return docOf(await call("docs", "put", [collection, named(id, "docs.put"), body, { version, create }]));
+  },
+  async merge(collection, id, patch, opts) {
+    const { version } = options(opts, ["version"], "docs.merge");
+    return docOf(await call("docs", "put", [collection, named(id, "docs.merge"), patch, { version, merge: true }]));
+  },
+  async delete(collection, id, opts) {
+    const { version } = options(opts, ["version"], "docs.delete");
+    return call("docs", "delete", [collection, id, { version }]);
+  },
+  async find(collection, query) {
+    const { where, sort, descending, after, limit } = options(query, ["where", "sort", "descending", "after", "limit"], "docs.find");
+    const page = await call("docs", "find", [collection, { where, sort, descending, after, limit }]);
+    return freeze({ documents: page.documents.map(docOf), next: page.next });
+  },
+});
+
+function named(id, name) {
+  if (typeof id !== "string" || id === "") throw new TypeError(name + ": the id has to be a text; docs.create makes one up");
+  return id;
+}
+
 /** Events. */
 export const pubsub = freeze({
   async publish(topic, data, opts) {

@@ -12,6 +12,7 @@ import (
 type Store interface {
 	Script(app, name string) (picloud.Script, error)
 	KV
+	Documents
 }
 
 // KV keeps key-value pairs.
@@ -47,6 +48,7 @@ func New(cfg Config) *Host {
 	h := &Host{cfg: cfg}
 	h.methods = map[string]method{
 		"kv.get": h.kvGet, "kv.set": h.kvSet, "kv.delete": h.kvDelete, "kv.increment": h.kvIncrement, "kv.list": h.kvList,
+		"docs.get": h.docsGet, "docs.put": h.docsPut, "docs.delete": h.docsDelete, "docs.find": h.docsFind,
 		"pubsub.publish": h.publish, "pubsub.subscriberToken": h.subscriberToken,
 		"time.sleep":    sleep,
 		"crypto.random": random, "crypto.uuid": uuid, "crypto.hash": digest, "crypto.hmac": sign,

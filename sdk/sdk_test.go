@@ -65,7 +65,7 @@ func newNode(t *testing.T) *node {
 // run runs the body of a handler and returns what it returns.
 func (n *node) run(t *testing.T, body string) string {
 	t.Helper()
-	source := "import * as sdk from 'picloud';\nimport { kv, pubsub, time, crypto, log, ctx } from 'picloud';\nexport default async function (input) {\n" + body + "\n}"
+	source := "import * as sdk from 'picloud';\nimport { kv, docs, pubsub, time, crypto, log, ctx } from 'picloud';\nexport default async function (input) {\n" + body + "\n}"
 	if _, err := n.SaveScript(t.Context(), picloud.Script{App: "default", Name: "test", Source: source}, picloud.Precondition{}); err != nil {
 		t.Fatal(err)
 	}

@@ -147,6 +147,11 @@ func (t *tx) rowsOf(app string) []change {
 			})
 		}
 	}
+	if len(rows) <= deleteChunk { // last: what they say about indexes goes with the documents
+		for _, r := range under(t.catalog.collections, prefix) {
+			add(tableCollection, pair(app, r.Collection.Name))
+		}
+	}
 	return rows
 }
 

@@ -20,7 +20,8 @@ type catalog struct {
 	notes   *btree.Map[string, []byte]
 	clocks  *btree.Map[string, clockRow]
 
-	triggers *btree.Map[string, picloud.Trigger] // by app, zero byte, name
+	triggers    *btree.Map[string, picloud.Trigger] // by app, zero byte, name
+	collections *btree.Map[string, collectionRow]   // by app, zero byte, name
 
 	floors *btree.Map[string, uint64] // by eventKey; of topics that were deleted, or part of whose history was dropped
 }
@@ -35,12 +36,13 @@ func newCatalog() *catalog {
 		clocks:  new(btree.Map[string, clockRow]),
 		floors:  new(btree.Map[string, uint64]),
 
-		triggers: new(btree.Map[string, picloud.Trigger]),
+		triggers:    new(btree.Map[string, picloud.Trigger]),
+		collections: new(btree.Map[string, collectionRow]),
 	}
 }
 
 func (c *catalog) copy() *catalog {
-	return &catalog{apps: c.apps.Copy(), topics: c.topics.Copy(), keys: c.keys.Copy(), signing: c.signing.Copy(), notes: c.notes.Copy(), clocks: c.clocks.Copy(), floors: c.floors.Copy(), triggers: c.triggers.Copy()}
+	return &catalog{apps: c.apps.Copy(), topics: c.topics.Copy(), keys: c.keys.Copy(), signing: c.signing.Copy(), notes: c.notes.Copy(), clocks: c.clocks.Copy(), floors: c.floors.Copy(), triggers: c.triggers.Copy(), collections: c.collections.Copy()}
 }
 
 // appRow is an app as it is kept. Born is the sequence of the name's history at
@@ -89,7 +91,9 @@ func (c *catalog) apply(ch change, seq func(app string) *sequence) error {
 		return applyRow(c.clocks, key, ch.value)
 	case tableTrigger:
 		return applyRow(c.triggers, key, ch.value)
-	case tableSequence, tableIdem, tableAnchor, tableCursor, tableKV, tableExpiry, tableScript, tableScriptVersion, tableRun, tableDelivery, tableAttempt, tableTick, tableLetter:
+	case tableCollection:
+		return applyRow(c.collections, key, ch.value)
+	case tableSequence, tableIdem, tableAnchor, tableCursor, tableKV, tableExpiry, tableScript, tableScriptVersion, tableRun, tableDelivery, tableAttempt, tableTick, tableLetter, tableDoc, tableDocIndex:
 	}
 	return nil
 }

@@ -26,6 +26,9 @@ func (s *Store) untilDue() time.Duration {
 		d = min(d, max(s.cfg.CheckpointAfter-time.Since(s.commit.dirtySince), time.Until(s.commit.retryAt)))
 	}
 	d = min(d, s.untilExpiry(), s.untilRuns())
+	if s.commit.building {
+		return time.Millisecond
+	}
 	if s.clockWaits() {
 		d = min(d, clockEvery-time.Since(s.commit.clock.checked))
 	}
@@ -47,6 +50,12 @@ func (s *Store) chores() error {
 	}
 	if err := s.writeRuns(); err != nil {
 		return err
+	}
+	if s.commit.building {
+		var err error
+		if s.commit.building, err = s.buildIndexes(); err != nil {
+			return err
+		}
 	}
 	if s.checkpointDue() {
 		return s.beginCheckpoint()

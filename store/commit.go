@@ -33,6 +33,7 @@ type committer struct {
 	writtenBytes  int64       // to the journal since the last checkpoint began
 	clock         clockWatch
 	thinned       map[journal.LSN]bool // segments that telemetry was taken out of
+	building      bool                 // there may be an index to build or to take down
 	stopLSN       journal.LSN          // of the record that says the node stopped in good order; 0: none
 }
 
@@ -265,6 +266,7 @@ func (s *Store) publishGroup(g *group) {
 	s.tables.put(g.changes)
 	if g.changed {
 		s.catalog.Store(g.catalog)
+		s.commit.building = true // maybe
 	}
 	for _, q := range g.touched {
 		q.visible.Store(q.last)

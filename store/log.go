@@ -168,6 +168,26 @@ func changeOf(row change) (*picloud.Change, error) {
 	case tableScript:
 		c.Kind = picloud.ChangeScript
 		return decodeInto[picloud.Script](c, row.value)
+	case tableDoc:
+		c.Kind = picloud.ChangeDocument
+		if row.value != nil {
+			d, err := decodeDocument(key, row.value)
+			if err != nil {
+				return nil, err
+			}
+			c.Value = d
+		}
+		return c, nil
+	case tableCollection:
+		c.Kind = picloud.ChangeCollection
+		if row.value != nil {
+			var r collectionRow
+			if err := cborDecode(row.value, &r); err != nil {
+				return nil, err
+			}
+			c.Value = r.Collection
+		}
+		return c, nil
 	case tableTrigger:
 		c.Kind = picloud.ChangeTrigger
 		return decodeInto[picloud.Trigger](c, row.value)
@@ -181,7 +201,7 @@ func changeOf(row change) (*picloud.Change, error) {
 			c.Value = l.Letter
 		}
 		return c, nil
-	case tableFloor, tableSequence, tableIdem, tableAnchor, tableCursor, tableNote, tableExpiry, tableScriptVersion, tableRun, tableDelivery, tableAttempt, tableTick:
+	case tableFloor, tableSequence, tableIdem, tableAnchor, tableCursor, tableNote, tableExpiry, tableScriptVersion, tableRun, tableDelivery, tableAttempt, tableTick, tableDocIndex:
 	}
 	return nil, nil //nolint:nilnil // a row that concerns the node alone is no change, and no fault
 }

@@ -352,12 +352,12 @@ func (s *Store) replayRecord(r *recovery, c *catalog, rec *journal.Record) error
 			}
 		default:
 		}
-		if err := c.apply(ch, s.sequenceOf); err != nil {
+		ch = cloneChange(ch)
+		more, err := derive(ch, before{catalog: c, get: s.tables.get, tables: s.tables})
+		if err != nil {
 			return err
 		}
-		ch = cloneChange(ch)
-		more, err := derive(ch)
-		if err != nil {
+		if err := c.apply(ch, s.sequenceOf); err != nil {
 			return err
 		}
 		owed, err := oweChange(c, ch, uint64(rec.LSN), rec.At)
@@ -416,6 +416,7 @@ func (s *Store) settle(r *recovery, known bool) error {
 		s.commit.stopLSN = r.journal.Last
 	}
 	s.commit.reached = r.state.LSN
+	s.commit.building = true // maybe
 	if err := s.openCommit(r); err != nil {
 		return err
 	}

@@ -82,12 +82,14 @@ func oweChange(c *catalog, ch change, lsn uint64, at int64) ([]change, error) {
 	switch ch.table {
 	case tableKV:
 		return oweEntry(c, ch, lsn, at)
+	case tableDoc:
+		return oweDocument(c, ch, lsn, at)
 	case tableLetter:
 		return oweLetter(c, ch, lsn, at)
 	case tableTick:
 		return oweTick(ch, lsn)
 	case tableApp, tableTopic, tableKey, tableSigning, tableFloor, tableSequence, tableIdem, tableAnchor, tableCursor, tableNote, tableClock,
-		tableExpiry, tableScript, tableScriptVersion, tableRun, tableTrigger, tableDelivery, tableAttempt:
+		tableExpiry, tableScript, tableScriptVersion, tableRun, tableTrigger, tableDelivery, tableAttempt, tableCollection, tableDocIndex:
 	}
 	return nil, nil
 }
@@ -103,6 +105,19 @@ func oweEntry(c *catalog, ch change, lsn uint64, at int64) ([]change, error) {
 		what.Data, what.Binary, what.Version = r.Value, r.Binary, r.Version
 	}
 	return owe(owing{catalog: c, app: app, match: key, lsn: lsn, what: what}), nil
+}
+
+func oweDocument(c *catalog, ch change, lsn uint64, at int64) ([]change, error) {
+	app, collection, id := splitDocKey(string(ch.key))
+	what := picloud.Happening{Kind: picloud.TriggerDocs, At: fromMicros(at), Container: collection, Name: id, Deleted: ch.value == nil}
+	if ch.value != nil {
+		r, err := decodeDocRow(ch.value)
+		if err != nil {
+			return nil, err
+		}
+		what.Data, what.Version = r.Body, r.Version
+	}
+	return owe(owing{catalog: c, app: app, match: collection, lsn: lsn, what: what}), nil
 }
 
 // oweLetter owes a dead letter to the triggers that its row names. Only its first

@@ -132,6 +132,15 @@ func (s *Store) refill(g *group, r *picloud.Record) error {
 			row.Expires = micros(v.ExpiresAt)
 		}
 		ch = change{table: tableKV, key: []byte(pair(v.App, v.Key)), value: row.encode()}
+	case picloud.Collection:
+		r := collectionRow{Collection: v}
+		for i, f := range v.Indexes {
+			r.Indexes = append(r.Indexes, indexRow{ID: s.nextLSN(g)<<8 | uint64(i), Field: f}) // #nosec G115 -- at most MaxIndexes
+		}
+		ch = change{table: tableCollection, key: []byte(pair(v.App, v.Name)), value: cborEncode(r)}
+	case picloud.Document:
+		row := docRow{Body: v.Body, Version: v.Version, Created: micros(v.CreatedAt), Updated: micros(v.UpdatedAt)}
+		ch = change{table: tableDoc, key: []byte(docKey(v.App, v.Collection, v.ID)), value: row.encode()}
 	case picloud.Trigger:
 		ch = change{table: tableTrigger, key: []byte(pair(v.App, v.Name)), value: cborEncode(v)}
 	case picloud.DeadLetter:
@@ -143,7 +152,7 @@ func (s *Store) refill(g *group, r *picloud.Record) error {
 		return fmt.Errorf("a copy cannot hold %T", v)
 	}
 	s.record(g, []change{ch})
-	more, err := derive(ch)
+	more, err := derive(ch, before{catalog: g.catalog, get: s.tables.get, tables: s.tables})
 	if err != nil {
 		return err
 	}

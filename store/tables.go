@@ -35,6 +35,9 @@ const (
 	tableAttempt       table = 19 // the key of a delivery: how often it was tried in vain
 	tableTick          table = 20 // app, zero byte, trigger id, zero byte: the last time that came
 	tableLetter        table = 21 // app, zero byte, dead letter id
+	tableCollection    table = 22 // app, zero byte, collection name
+	tableDoc           table = 23 // app, zero byte, collection name, zero byte, document id
+	tableDocIndex      table = 24 // see docindex.go. Follows from the two before
 )
 
 // tableNames lists the tables this version knows, for the check at start.
@@ -43,14 +46,15 @@ var tableNames = map[table]string{
 	tableSequence: "sequences", tableIdem: "idempotency keys", tableAnchor: "anchor", tableCursor: "cursors", tableNote: "notes", tableClock: "clocks",
 	tableKV: "key-value pairs", tableExpiry: "ends of key-value pairs", tableScript: "scripts", tableScriptVersion: "versions of scripts",
 	tableRun: "runs", tableTrigger: "triggers", tableDelivery: "deliveries", tableAttempt: "attempts", tableTick: "ticks", tableLetter: "dead letters",
+	tableCollection: "collections", tableDoc: "documents", tableDocIndex: "indexes of documents",
 }
 
 // inCatalog reports whether the rows are held in memory as a whole.
 func (t table) inCatalog() bool {
 	switch t {
-	case tableApp, tableTopic, tableKey, tableSigning, tableFloor, tableNote, tableClock, tableTrigger:
+	case tableApp, tableTopic, tableKey, tableSigning, tableFloor, tableNote, tableClock, tableTrigger, tableCollection:
 		return true
-	case tableSequence, tableIdem, tableAnchor, tableCursor, tableKV, tableExpiry, tableScript, tableScriptVersion, tableRun, tableDelivery, tableAttempt, tableTick, tableLetter:
+	case tableSequence, tableIdem, tableAnchor, tableCursor, tableKV, tableExpiry, tableScript, tableScriptVersion, tableRun, tableDelivery, tableAttempt, tableTick, tableLetter, tableDoc, tableDocIndex:
 	}
 	return false
 }
@@ -59,9 +63,10 @@ func (t table) inCatalog() bool {
 // the journal.
 func (t table) isData() bool {
 	switch t {
-	case tableKV, tableScript, tableScriptVersion, tableRun, tableDelivery, tableAttempt, tableTick, tableLetter:
+	case tableKV, tableScript, tableScriptVersion, tableRun, tableDelivery, tableAttempt, tableTick, tableLetter, tableDoc:
 		return true
-	case tableApp, tableTopic, tableKey, tableSigning, tableFloor, tableSequence, tableIdem, tableAnchor, tableCursor, tableNote, tableClock, tableExpiry, tableTrigger:
+	case tableApp, tableTopic, tableKey, tableSigning, tableFloor, tableSequence, tableIdem, tableAnchor, tableCursor, tableNote, tableClock, tableExpiry, tableTrigger,
+		tableCollection, tableDocIndex:
 	}
 	return false
 }

@@ -68,11 +68,10 @@ func (t *tx) change(c change) {
 	if c.table.inCatalog() && !t.copied {
 		t.catalog, t.copied = t.catalog.copy(), true
 	}
-	err := t.catalog.apply(c, t.s.sequenceOf)
-	var more []change
+	more, err := derive(c, before{catalog: t.catalog, get: t.get, tables: t.s.tables})
+	t.derived = append(t.derived, more...)
 	if err == nil {
-		more, err = derive(c)
-		t.derived = append(t.derived, more...)
+		err = t.catalog.apply(c, t.s.sequenceOf)
 	}
 	if err == nil {
 		more, err = oweChange(t.catalog, c, t.lsn(), t.at)

@@ -1,0 +1,114 @@
+package sdk
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"github.com/picloud/picloud"
+)
+
+// Documents keeps documents.
+type Documents interface {
+	Document(app, collection, id string) (picloud.Document, error)
+	FindDocuments(q picloud.DocumentQuery) (picloud.DocumentPage, error)
+	PutDocument(ctx context.Context, c picloud.DocumentChange) (picloud.Document, error)
+	DeleteDocument(ctx context.Context, app, collection, id string, cond picloud.Precondition) error
+}
+
+// document is a document as the JavaScript side reads it.
+type document struct {
+	ID        string          `json:"id"`
+	Body      json.RawMessage `json:"body"`
+	Version   uint64          `json:"version"`
+	CreatedAt string          `json:"created_at"`
+	UpdatedAt string          `json:"updated_at"`
+}
+
+func documentOf(d *picloud.Document) document {
+	return document{
+		ID: d.ID, Body: d.Body, Version: d.Version,
+		CreatedAt: d.CreatedAt.Format(picloud.TimeLayout), UpdatedAt: d.UpdatedAt.Format(picloud.TimeLayout),
+	}
+}
+
+func (h *Host) docsGet(_ context.Context, c *call) (any, error) {
+	var collection, id string
+	if err := c.read(&collection, &id); err != nil {
+		return nil, err
+	}
+	d, err := h.cfg.Store.Document(c.app, collection, id)
+	if errors.Is(err, picloud.ErrDocumentNotFound) {
+		return nil, nil //nolint:nilnil // null is the answer
+	}
+	return documentOf(&d), err
+}
+
+func (h *Host) docsPut(ctx context.Context, c *call) (any, error) {
+	var o struct {
+		Version uint64 `json:"version"`
+		Create  bool   `json:"create"`
+		Merge   bool   `json:"merge"`
+	}
+	in := picloud.DocumentChange{App: c.app}
+	var body json.RawMessage
+	if err := c.read(&in.Collection, &in.ID, &body, &o); err != nil {
+		return nil, err
+	}
+	var err error
+	if in.If, err = precondition(o.Version, o.Create); err != nil {
+		return nil, err
+	}
+	in.Body, in.Merge = body, o.Merge
+	d, err := h.cfg.Store.PutDocument(ctx, in)
+	return documentOf(&d), err
+}
+
+func (h *Host) docsDelete(ctx context.Context, c *call) (any, error) {
+	var collection, id string
+	var o struct {
+		Version uint64 `json:"version"`
+	}
+	if err := c.read(&collection, &id, &o); err != nil {
+		return nil, err
+	}
+	err := h.cfg.Store.DeleteDocument(ctx, c.app, collection, id, picloud.Precondition{Version: o.Version})
+	if errors.Is(err, picloud.ErrDocumentNotFound) {
+		return false, nil
+	}
+	return true, err
+}
+
+func (h *Host) docsFind(_ context.Context, c *call) (any, error) {
+	var o struct {
+		Where      json.RawMessage `json:"where"`
+		Sort       string          `json:"sort"`
+		Descending bool            `json:"descending"`
+		After      string          `json:"after"`
+		Limit      int             `json:"limit"`
+	}
+	q := picloud.DocumentQuery{App: c.app}
+	if err := c.read(&q.Collection, &o); err != nil {
+		return nil, err
+	}
+	var err error
+	if q.Where, err = picloud.ParseWhere(o.Where); err != nil {
+		return nil, err
+	}
+	if o.Limit < 0 || o.Limit > picloud.MaxPage {
+		return nil, errArgument.Detailf("limit: use 1 to %d", picloud.MaxPage)
+	}
+	if o.Limit == 0 {
+		o.Limit = 100
+	}
+	q.Sort, q.Descending, q.After, q.Limit = o.Sort, o.Descending, o.After, o.Limit
+	page, err := h.cfg.Store.FindDocuments(q)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]document, len(page.Documents))
+	for i := range page.Documents {
+		list[i] = documentOf(&page.Documents[i])
+	}
+	return map[string]any{"documents": list, "next": page.Next}, nil
+}

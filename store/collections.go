@@ -1,0 +1,229 @@
+package store
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/picloud/picloud"
+)
+
+// collectionRow is a declared collection as it is kept, with how far its indexes
+// have come.
+type collectionRow struct {
+	Collection picloud.Collection
+	Indexes    []indexRow
+}
+
+// indexRow is an index. While it is built, documents up to an id are in it; one
+// that is not wanted any more is taken down in steps, too.
+type indexRow struct {
+	ID       uint64 // never used again
+	Field    string
+	Built    string // id of the last document that was put in
+	Ready    bool   // all of them were
+	Dropping bool
+}
+
+// covers reports whether a document belongs into the index as far as it has come.
+func (i *indexRow) covers(id string) bool { return !i.Dropping && (i.Ready || id <= i.Built) }
+
+// working returns the index that is to be built or taken down next; -1: none.
+func (r *collectionRow) working() int {
+	return slices.IndexFunc(r.Indexes, func(i indexRow) bool { return i.Dropping || !i.Ready })
+}
+
+// Collections returns the collections of an app that are declared, or have
+// documents, sorted by name.
+func (s *Store) Collections(app string) ([]picloud.Collection, error) {
+	c := s.catalog.Load()
+	if _, err := c.app(app); err != nil {
+		return nil, err
+	}
+	byName := map[string]picloud.Collection{}
+	for _, r := range under(c.collections, pair(app, "")) {
+		byName[r.Collection.Name] = r.Collection
+	}
+	for from, more := "", true; more; { // one look for each
+		more = false
+		s.tables.scan(tableDoc, pair(app, ""), pair(app, from), func(k string, _ []byte) bool {
+			_, name, _ := splitDocKey(k)
+			if _, ok := byName[name]; !ok {
+				byName[name] = picloud.Collection{App: app, Name: name}
+			}
+			from, more = name+"\x01", true
+			return false
+		})
+	}
+	var list []picloud.Collection
+	for _, one := range byName {
+		list = append(list, one)
+	}
+	slices.SortFunc(list, func(a, b picloud.Collection) int { return strings.Compare(a.Name, b.Name) })
+	return list, nil
+}
+
+// SaveCollection declares by which fields documents are found, and returns when
+// the indexes are there.
+func (s *Store) SaveCollection(ctx context.Context, c picloud.Collection) (picloud.Collection, error) {
+	if err := picloud.CheckHandle("collection", c.Name); err != nil {
+		return picloud.Collection{}, err
+	}
+	if len(c.Indexes) > picloud.MaxIndexes {
+		return picloud.Collection{}, picloud.ErrQueryInvalid.Detailf("indexes: use at most %d", picloud.MaxIndexes)
+	}
+	c.Indexes = slices.Clone(c.Indexes)
+	slices.Sort(c.Indexes)
+	c.Indexes = slices.Compact(c.Indexes)
+	for _, f := range c.Indexes {
+		if err := picloud.CheckField(f); err != nil {
+			return picloud.Collection{}, err
+		}
+	}
+	err := s.do(ctx, func(tx *tx) error { return tx.declare(&c) })
+	for err == nil && s.catalog.Load().collection(c.App, c.Name).working() >= 0 {
+		if s.space.full.Load() {
+			return c, picloud.ErrNoSpace
+		}
+		err = s.doSoft(ctx, func(tx *tx) error { // the committer builds a part between others
+			tx.s.commit.building = true
+			return nil
+		})
+	}
+	return c, err
+}
+
+func (t *tx) declare(c *picloud.Collection) error {
+	if _, err := t.catalog.app(c.App); err != nil {
+		return err
+	}
+	r := t.catalog.collection(c.App, c.Name)
+	if r.Collection.Name != "" && slices.Equal(r.Collection.Indexes, c.Indexes) {
+		*c = r.Collection
+		return nil
+	}
+	if c.CreatedAt = r.Collection.CreatedAt; c.CreatedAt.IsZero() {
+		c.CreatedAt = fromMicros(t.at)
+	}
+	c.UpdatedAt = fromMicros(t.at)
+	r.Collection = *c
+	wanted := slices.Clone(c.Indexes)
+	r.Indexes = slices.Clone(r.Indexes)
+	for i := range r.Indexes {
+		at := slices.Index(wanted, r.Indexes[i].Field)
+		if at < 0 || r.Indexes[i].Dropping {
+			r.Indexes[i].Dropping = true
+			continue
+		}
+		wanted = slices.Delete(wanted, at, at+1)
+	}
+	for i, f := range wanted {
+		r.Indexes = append(r.Indexes, indexRow{ID: t.lsn()<<8 | uint64(i), Field: f}) // #nosec G115 -- at most MaxIndexes
+	}
+	t.put(tableCollection, pair(c.App, c.Name), r)
+	return nil
+}
+
+// collection returns the row of a collection; zero: it is not declared.
+func (c *catalog) collection(app, name string) *collectionRow {
+	if r, ok := c.collections.Get(pair(app, name)); ok {
+		return &r
+	}
+	return &collectionRow{}
+}
+
+// DeleteCollection removes a collection with its documents.
+func (s *Store) DeleteCollection(ctx context.Context, app, name string) error {
+	found := false
+	for more := true; more; {
+		err := s.do(ctx, func(tx *tx) error {
+			if _, err := tx.catalog.app(app); err != nil {
+				return err
+			}
+			size, limit := 0, tx.s.chunk()
+			tx.s.tables.scan(tableDoc, docKey(app, name, ""), "", func(k string, _ []byte) bool {
+				found = true
+				tx.remove(tableDoc, k)
+				size += recordCost + len(k)
+				return size < limit
+			})
+			if more = size >= limit; more {
+				return nil
+			}
+			if r, declared := tx.catalog.collections.Get(pair(app, name)); declared {
+				found = true
+				if more = slices.ContainsFunc(r.Indexes, func(i indexRow) bool { return i.Dropping }); more {
+					return nil // the committer takes it down first
+				}
+				tx.remove(tableCollection, pair(app, name))
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	if !found {
+		return picloud.ErrCollectionNotFound
+	}
+	return nil
+}
+
+// buildChunk bounds the documents that are put into an index in one commit.
+const buildChunk = 500
+
+// buildIndexes does a part of what is left to build or to take down, and reports
+// whether there is more. Called by the committer.
+func (s *Store) buildIndexes() (more bool, err error) {
+	c := s.catalog.Load()
+	if s.readOnly || s.space.full.Load() {
+		return false, nil
+	}
+	key, at := "", -1
+	c.collections.Scan(func(k string, r collectionRow) bool {
+		key, at = k, r.working()
+		return at < 0
+	})
+	if at < 0 {
+		return false, nil
+	}
+	g := s.commit.group
+	s.beginGroup(g)
+	if err := s.stageChanges(g, func(tx *tx) error { return tx.build(key, at) }); err != nil {
+		return false, err
+	}
+	return true, s.commitGroup(g)
+}
+
+func (t *tx) build(key string, at int) error {
+	r, _ := t.catalog.collections.Get(key)
+	r.Indexes = slices.Clone(r.Indexes)
+	ix := &r.Indexes[at]
+	if ix.Dropping {
+		if t.s.tables.count(tableDocIndex, indexPrefix(key, ix.ID), buildChunk+1) <= buildChunk {
+			r.Indexes = slices.Delete(r.Indexes, at, at+1)
+		}
+		t.put(tableCollection, key, r)
+		return nil
+	}
+	last, n := "", 0
+	ix.Ready = true
+	t.s.tables.scan(tableDoc, key+"\x00", key+"\x00"+ix.Built, func(k string, _ []byte) bool {
+		_, _, id := splitDocKey(k)
+		if id == ix.Built && id != "" {
+			return true
+		}
+		if n == buildChunk {
+			ix.Ready = false
+			return false
+		}
+		last = id
+		n++
+		return true
+	})
+	if last != "" {
+		ix.Built = last
+	}
+	t.put(tableCollection, key, r)
+	return nil
+}

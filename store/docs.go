@@ -1,0 +1,207 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/picloud/picloud"
+)
+
+// docRow is a document as it is kept. Times are microseconds.
+type docRow struct {
+	Body    []byte
+	Version uint64
+	Created int64
+	Updated int64
+}
+
+const (
+	docVersion = 1
+	docHead    = 1 + 3*8
+)
+
+// encode writes: kind u8 · version u64 · created i64 · updated i64, all little
+// endian · body. As with entries, bodies are read without being copied.
+func (r *docRow) encode() []byte {
+	b := make([]byte, 0, docHead+len(r.Body))
+	b = append(b, docVersion)
+	b = binary.LittleEndian.AppendUint64(b, r.Version)
+	b = binary.LittleEndian.AppendUint64(b, uint64(r.Created)) // #nosec G115 -- two's complement there and back
+	b = binary.LittleEndian.AppendUint64(b, uint64(r.Updated)) // #nosec G115 -- as above
+	return append(b, r.Body...)
+}
+
+// decodeDocRow reads what encode wrote. The body shares b's memory.
+func decodeDocRow(b []byte) (docRow, error) {
+	if len(b) < docHead || b[0] != docVersion {
+		return docRow{}, fmt.Errorf("%w: document of unknown version", errRecord)
+	}
+	return docRow{
+		Version: binary.LittleEndian.Uint64(b[1:]),
+		Created: int64(binary.LittleEndian.Uint64(b[9:])),  // #nosec G115 -- as above
+		Updated: int64(binary.LittleEndian.Uint64(b[17:])), // #nosec G115 -- as above
+		Body:    b[docHead:],
+	}, nil
+}
+
+func (r *docRow) document(app, collection, id string) picloud.Document {
+	return picloud.Document{App: app, Collection: collection, ID: id, Body: r.Body, Version: r.Version, CreatedAt: fromMicros(r.Created), UpdatedAt: fromMicros(r.Updated)}
+}
+
+// docKey is the key of a document.
+func docKey(app, collection, id string) string { return pair(app, collection) + "\x00" + id }
+
+// splitDocKey returns what docKey has joined.
+func splitDocKey(key string) (app, collection, id string) {
+	app, rest, _ := strings.Cut(key, "\x00")
+	collection, id, _ = strings.Cut(rest, "\x00")
+	return app, collection, id
+}
+
+// decodeDocument turns a row into the document it holds. Its body is a copy.
+func decodeDocument(key string, value []byte) (picloud.Document, error) {
+	r, err := decodeDocRow(value)
+	r.Body = bytes.Clone(r.Body)
+	app, collection, id := splitDocKey(key)
+	return r.document(app, collection, id), err
+}
+
+// Document returns a document, or picloud.ErrDocumentNotFound.
+func (s *Store) Document(app, collection, id string) (picloud.Document, error) {
+	if _, err := s.catalog.Load().app(app); err != nil {
+		return picloud.Document{}, err
+	}
+	b := s.tables.get(tableDoc, []byte(docKey(app, collection, id)))
+	if b == nil {
+		return picloud.Document{}, picloud.ErrDocumentNotFound
+	}
+	r, err := decodeDocRow(b)
+	return r.document(app, collection, id), err
+}
+
+// PutDocument writes a document, and returns it as it is then.
+func (s *Store) PutDocument(ctx context.Context, c picloud.DocumentChange) (picloud.Document, error) {
+	if err := picloud.CheckHandle("collection", c.Collection); err != nil {
+		return picloud.Document{}, err
+	}
+	fresh := c.ID == ""
+	if !fresh {
+		if err := picloud.CheckKey(c.ID); err != nil {
+			return picloud.Document{}, picloud.ErrDocumentInvalid.Detailf("its id: use 1 to %d bytes of UTF-8 without NUL", picloud.MaxKey)
+		}
+	}
+	body, err := picloud.CheckDocument(c.Body)
+	if err != nil {
+		return picloud.Document{}, err
+	}
+	var d picloud.Document
+	err = s.doSized(ctx, recordCost+len(c.App)+len(c.Collection)+len(c.ID)+len(body), func(tx *tx) error {
+		if fresh {
+			c.ID = newDocID(tx.at)
+		}
+		old, err := tx.document(c.App, c.Collection, c.ID)
+		if err != nil {
+			return err
+		}
+		if err := c.If.Check(old.Version); err != nil {
+			return err
+		}
+		row := docRow{Body: body, Created: old.Created}
+		if c.Merge {
+			if old.Version == 0 {
+				return picloud.ErrDocumentNotFound
+			}
+			if row.Body, err = merged(old.Body, body); err != nil {
+				return err
+			}
+		}
+		if old.Version == 0 {
+			row.Created = tx.at
+		}
+		row.Version, row.Updated = nextVersion(old.Version, tx.at), tx.at
+		tx.change(change{table: tableDoc, key: []byte(docKey(c.App, c.Collection, c.ID)), value: row.encode()})
+		d = row.document(c.App, c.Collection, c.ID)
+		return nil
+	})
+	return d, err
+}
+
+// newDocID is an id that rises with time, so that documents lie in the order in
+// which they were made.
+func newDocID(at int64) string {
+	var b [6]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return fmt.Sprintf("%013x%x", at, b)
+}
+
+// DeleteDocument removes a document, or returns picloud.ErrDocumentNotFound.
+func (s *Store) DeleteDocument(ctx context.Context, app, collection, id string, cond picloud.Precondition) error {
+	return s.do(ctx, func(tx *tx) error {
+		old, err := tx.document(app, collection, id)
+		if err != nil {
+			return err
+		}
+		if old.Version == 0 {
+			return picloud.ErrDocumentNotFound
+		}
+		if err := cond.Check(old.Version); err != nil {
+			return err
+		}
+		tx.remove(tableDoc, docKey(app, collection, id))
+		return nil
+	})
+}
+
+// document returns the row of a document, all zero when there is none.
+func (t *tx) document(app, collection, id string) (docRow, error) {
+	if _, err := t.catalog.app(app); err != nil {
+		return docRow{}, err
+	}
+	b := t.get(tableDoc, []byte(docKey(app, collection, id)))
+	if b == nil {
+		return docRow{}, nil
+	}
+	return decodeDocRow(b)
+}
+
+// merged applies a merge patch (RFC 7396).
+func merged(doc, patch []byte) ([]byte, error) {
+	b, err := mergePatch(doc, patch)
+	if err != nil {
+		return nil, fmt.Errorf("merge into the document: %w", err) // both were checked
+	}
+	return picloud.CheckDocument(b)
+}
+
+func mergePatch(target, patch []byte) ([]byte, error) {
+	if patch[0] != '{' {
+		return patch, nil
+	}
+	var changes map[string]json.RawMessage
+	if err := json.Unmarshal(patch, &changes); err != nil {
+		return nil, err //nolint:wrapcheck // wrapped above
+	}
+	fields := map[string]json.RawMessage{}
+	if len(target) > 0 && target[0] == '{' {
+		if err := json.Unmarshal(target, &fields); err != nil {
+			return nil, err //nolint:wrapcheck // as above
+		}
+	}
+	for name, v := range changes {
+		if string(v) == "null" {
+			delete(fields, name)
+			continue
+		}
+		merged, err := mergePatch(fields[name], v)
+		if err != nil {
+			return nil, err
+		}
+		fields[name] = merged
+	}
+	return json.Marshal(fields) //nolint:wrapcheck // as above
+}

@@ -39,9 +39,11 @@ func (s *Server) allowedOrigin(ctx *fasthttp.RequestCtx, app string) string {
 }
 
 // preflight answers OPTIONS.
-func (s *Server) preflight(r *request, routes []*route) {
+func (s *Server) preflight(r *request, routes []*route) { s.allowMethods(r, allow(routes)) }
+
+// allowMethods answers OPTIONS where there are methods.
+func (*Server) allowMethods(r *request, methods string) {
 	h := &r.Response.Header
-	methods := allow(routes)
 	h.Set("Allow", methods)
 	if len(h.Peek("Access-Control-Allow-Origin")) > 0 {
 		h.Set("Access-Control-Allow-Methods", methods)

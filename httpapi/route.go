@@ -134,6 +134,12 @@ func pathOf(ctx *fasthttp.RequestCtx) string {
 func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	defer s.finish(ctx, s.cfg.Now())
 	path := pathOf(ctx)
+	if strings.HasPrefix(path, endpointsPrefix) {
+		if err := s.invoke(&request{RequestCtx: ctx, s: s}, path); err != nil {
+			s.fail(ctx, err)
+		}
+		return
+	}
 	routes, params, err := s.router.find(path)
 	if err != nil {
 		s.fail(ctx, err)

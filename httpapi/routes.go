@@ -12,6 +12,7 @@ func (s *Server) table() []route {
 		script  = app + "/scripts/{script}"
 		trigger = app + "/triggers/{trigger}"
 
+		endpoint   = app + "/endpoints/{endpoint}"
 		collection = app + "/docs/{collection}"
 		document   = collection + "/documents/{id}"
 	)
@@ -72,6 +73,10 @@ func (s *Server) table() []route {
 		{method: "PUT", pattern: trigger, needs: picloud.AppScriptManage, handler: s.saveTrigger, docs: docs{summary: "Make or change a trigger", body: TriggerSpec{}, answer: Trigger{}}},
 		{method: "DELETE", pattern: trigger, needs: picloud.AppScriptManage, handler: s.deleteTrigger, docs: docs{summary: "Delete a trigger with what it still owes", status: 204}},
 		{method: "POST", pattern: trigger + "/backfill", needs: picloud.AppScriptManage, handler: s.backfillTrigger, docs: docs{summary: "Make a dead_letter trigger owe the dead letters that were there before it", answer: Counted{}}},
+		{method: "GET", pattern: app + "/endpoints", needs: picloud.AppScriptRead, handler: s.listEndpoints, docs: docs{summary: "List the endpoints", answer: Endpoints{}}},
+		{method: "GET", pattern: endpoint, needs: picloud.AppScriptRead, handler: s.showEndpoint, docs: docs{summary: "Show an endpoint", answer: Endpoint{}}},
+		{method: "PUT", pattern: endpoint, needs: picloud.AppScriptManage, handler: s.saveEndpoint, docs: docs{summary: "Let a script answer below /apps/{app}", body: EndpointSpec{}, answer: Endpoint{}}},
+		{method: "DELETE", pattern: endpoint, needs: picloud.AppScriptManage, handler: s.deleteEndpoint, docs: docs{summary: "Delete an endpoint", status: 204}},
 		{method: "GET", pattern: app + "/dead-letters", needs: picloud.AppScriptRead, handler: s.listLetters, docs: docs{summary: "List dead letters, oldest first", answer: DeadLetters{}, query: append([]queryParam{{"trigger", "Only of this trigger"}}, listQuery[1:]...)}},
 		{method: "POST", pattern: app + "/dead-letters/redrive", needs: picloud.AppScriptManage, handler: s.redriveLetters, docs: docs{summary: "Owe dead letters again, as the deliveries they were", body: LetterSelection{}, answer: Counted{}}},
 		{method: "POST", pattern: app + "/dead-letters/purge", needs: picloud.AppScriptManage, handler: s.purgeLetters, docs: docs{summary: "Remove dead letters for good", body: LetterSelection{}, answer: Counted{}}},

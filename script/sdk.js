@@ -35,11 +35,12 @@ export class PreconditionError extends PiCloudError {}
 export class TooLargeError extends PiCloudError {}
 export class UnavailableError extends PiCloudError {}
 export class LimitError extends PiCloudError {}
+export class UnauthenticatedError extends PiCloudError {}
 
 const classes = freeze({
   __proto__: null,
   "invalid": InvalidError, "unprocessable": InvalidError, "unsupported-type": InvalidError,
-  "unauthenticated": ForbiddenError, "forbidden": ForbiddenError, "not-found": NotFoundError, "gone": NotFoundError,
+  "unauthenticated": UnauthenticatedError, "forbidden": ForbiddenError, "not-found": NotFoundError, "gone": NotFoundError,
   "conflict": ConflictError, "precondition": PreconditionError, "too-large": TooLargeError,
   "unavailable": UnavailableError, "no-space": UnavailableError, "too-many": LimitError, "limit": LimitError,
 });
@@ -227,6 +228,29 @@ function material(v) {
 
 /** What this run is about. */
 export let ctx = freeze({});
+
+/** Refuses whoever asks an endpoint without saying who they are; returns who it is. */
+export function requireCaller() {
+  if (ctx.caller) return ctx.caller;
+  throw new UnauthenticatedError({ code: "unauthenticated", type: "unauthenticated", title: "The caller has to say who they are" }, "requireCaller");
+}
+
+// ---- responses of endpoints ----
+
+function answer(encoding, body, init, kind) {
+  const { status = 200, headers } = options(init, ["status", "headers"], "response");
+  return freeze({ picloud_response: 1, status, encoding, body, headers: { ...(kind ? { "content-type": kind } : {}), ...headers } });
+}
+
+/** What an endpoint answers. A handler that returns anything else answers with it as JSON. */
+export const response = freeze({
+  json: (value, init) => answer("json", value === undefined ? null : value, init),
+  text: (text, init) => answer("text", S(text), init),
+  html: (text, init) => answer("text", S(text), init, "text/html; charset=utf-8"),
+  bytes: (bytes, init) => answer("base64", toBase64(bytesOf(bytes)), init),
+  empty: (status = 204) => answer("none", null, { status }),
+  redirect: (url, status = 302) => answer("none", null, { status, headers: { location: S(url) } }),
+});
 
 // ---- console ----
 

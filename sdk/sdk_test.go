@@ -154,6 +154,22 @@ func TestMethods(t *testing.T) {
 			return [caught, await kv.set("c", 3, { version: v }) > v];`,
 			`[[true,true,"InvalidError kv-key-invalid","TypeError"],true]`,
 		},
+		"docs": {
+			`
+			const d = await docs.create("c", { n: 1, who: "ada" });
+			await docs.put("c", "x", { n: 2, who: "bob" });
+			const m = await docs.merge("c", "x", { who: null, more: { a: 1 } });
+			let caught = [];
+			try { await docs.put("c", "x", {}, { version: 1 }); } catch (e) { caught.push(e.name); }
+			try { await docs.put("c", "y", [1]); } catch (e) { caught.push(e.type); }
+			try { await docs.put("c", undefined, {}); } catch (e) { caught.push(e.name); }
+			try { await docs.find("c", { where: { a: { like: 1 } } }); } catch (e) { caught.push(e.type); }
+			const found = await docs.find("c", { where: { n: { gte: 1 } }, sort: "n", descending: true, limit: 1 });
+			const rest = await docs.find("c", { where: { n: { gte: 1 } }, sort: "n", descending: true, limit: 1, after: found.next });
+			return [d.body, d.createdAt <= d.updatedAt, m.body, caught, found.documents[0].id, rest.documents[0].id === d.id, rest.next,
+				await docs.delete("c", d.id), await docs.delete("c", d.id), await docs.get("c", d.id) === undefined, (await docs.get("c", "x")).version === m.version];`,
+			`[{"n":1,"who":"ada"},true,{"more":{"a":1},"n":2},["PreconditionError","document-invalid","TypeError","query-invalid"],"x",true,"",true,false,true,true]`,
+		},
 		"pubsub": {
 			`
 			const a = await pubsub.publish("t", { n: 1 }, { idempotencyKey: "k" });

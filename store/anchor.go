@@ -100,6 +100,7 @@ func (c *catalog) changes() []change {
 	out = appendRows(out, tableSigning, c.signing, same)
 	out = appendRows(out, tableClock, c.clocks, same)
 	out = appendRows(out, tableTrigger, c.triggers, same)
+	out = appendRows(out, tableEndpoint, c.endpoints, same)
 	out = appendRows(out, tableCollection, c.collections, same)
 	out = appendRows(out, tableNote, c.notes, func(b []byte) any { return b })
 	return appendRows(out, tableFloor, c.floors, same)

@@ -120,6 +120,9 @@ func (t *tx) rowsOf(app string) []change {
 	for _, tr := range under(t.catalog.triggers, prefix) { // first: nothing more is owed
 		add(tableTrigger, pair(app, tr.Name))
 	}
+	for _, e := range under(t.catalog.endpoints, prefix) {
+		add(tableEndpoint, pair(app, e.Name))
+	}
 	for _, topic := range under(t.catalog.topics, prefix) {
 		add(tableTopic, pair(app, topic.Name))
 	}

@@ -20,8 +20,9 @@ type catalog struct {
 	notes   *btree.Map[string, []byte]
 	clocks  *btree.Map[string, clockRow]
 
-	triggers    *btree.Map[string, picloud.Trigger] // by app, zero byte, name
-	collections *btree.Map[string, collectionRow]   // by app, zero byte, name
+	triggers    *btree.Map[string, picloud.Trigger]  // by app, zero byte, name
+	endpoints   *btree.Map[string, picloud.Endpoint] // by app, zero byte, name
+	collections *btree.Map[string, collectionRow]    // by app, zero byte, name
 
 	floors *btree.Map[string, uint64] // by eventKey; of topics that were deleted, or part of whose history was dropped
 }
@@ -37,12 +38,13 @@ func newCatalog() *catalog {
 		floors:  new(btree.Map[string, uint64]),
 
 		triggers:    new(btree.Map[string, picloud.Trigger]),
+		endpoints:   new(btree.Map[string, picloud.Endpoint]),
 		collections: new(btree.Map[string, collectionRow]),
 	}
 }
 
 func (c *catalog) copy() *catalog {
-	return &catalog{apps: c.apps.Copy(), topics: c.topics.Copy(), keys: c.keys.Copy(), signing: c.signing.Copy(), notes: c.notes.Copy(), clocks: c.clocks.Copy(), floors: c.floors.Copy(), triggers: c.triggers.Copy(), collections: c.collections.Copy()}
+	return &catalog{apps: c.apps.Copy(), topics: c.topics.Copy(), keys: c.keys.Copy(), signing: c.signing.Copy(), notes: c.notes.Copy(), clocks: c.clocks.Copy(), floors: c.floors.Copy(), triggers: c.triggers.Copy(), collections: c.collections.Copy(), endpoints: c.endpoints.Copy()}
 }
 
 // appRow is an app as it is kept. Born is the sequence of the name's history at
@@ -91,6 +93,8 @@ func (c *catalog) apply(ch change, seq func(app string) *sequence) error {
 		return applyRow(c.clocks, key, ch.value)
 	case tableTrigger:
 		return applyRow(c.triggers, key, ch.value)
+	case tableEndpoint:
+		return applyRow(c.endpoints, key, ch.value)
 	case tableCollection:
 		return applyRow(c.collections, key, ch.value)
 	case tableSequence, tableIdem, tableAnchor, tableCursor, tableKV, tableExpiry, tableScript, tableScriptVersion, tableRun, tableDelivery, tableAttempt, tableTick, tableLetter, tableDoc, tableDocIndex:

@@ -188,6 +188,9 @@ func changeOf(row change) (*picloud.Change, error) {
 			c.Value = r.Collection
 		}
 		return c, nil
+	case tableEndpoint:
+		c.Kind = picloud.ChangeEndpoint
+		return decodeInto[picloud.Endpoint](c, row.value)
 	case tableTrigger:
 		c.Kind = picloud.ChangeTrigger
 		return decodeInto[picloud.Trigger](c, row.value)

@@ -97,8 +97,8 @@ func (s *Store) DeleteScript(ctx context.Context, app, name string, cond picloud
 		if err := cond.Check(old.Version); err != nil {
 			return err
 		}
-		if name := tx.catalog.usesScript(app, name); name != "" {
-			return picloud.ErrScriptInUse.Detailf("the trigger %q runs it; delete that first", name)
+		if user := tx.catalog.usesScript(app, name); user != "" {
+			return picloud.ErrScriptInUse.Detailf("the %s runs it; delete that first", user)
 		}
 		for v := old.Version; v > 0 && v+picloud.MaxScriptVersions > old.Version; v-- {
 			tx.remove(tableScriptVersion, versionKey(app, name, v))

@@ -38,6 +38,7 @@ const (
 	tableCollection    table = 22 // app, zero byte, collection name
 	tableDoc           table = 23 // app, zero byte, collection name, zero byte, document id
 	tableDocIndex      table = 24 // see docindex.go. Follows from the two before
+	tableEndpoint      table = 25 // app, zero byte, endpoint name
 )
 
 // tableNames lists the tables this version knows, for the check at start.
@@ -47,12 +48,13 @@ var tableNames = map[table]string{
 	tableKV: "key-value pairs", tableExpiry: "ends of key-value pairs", tableScript: "scripts", tableScriptVersion: "versions of scripts",
 	tableRun: "runs", tableTrigger: "triggers", tableDelivery: "deliveries", tableAttempt: "attempts", tableTick: "ticks", tableLetter: "dead letters",
 	tableCollection: "collections", tableDoc: "documents", tableDocIndex: "indexes of documents",
+	tableEndpoint: "endpoints",
 }
 
 // inCatalog reports whether the rows are held in memory as a whole.
 func (t table) inCatalog() bool {
 	switch t {
-	case tableApp, tableTopic, tableKey, tableSigning, tableFloor, tableNote, tableClock, tableTrigger, tableCollection:
+	case tableApp, tableTopic, tableKey, tableSigning, tableFloor, tableNote, tableClock, tableTrigger, tableCollection, tableEndpoint:
 		return true
 	case tableSequence, tableIdem, tableAnchor, tableCursor, tableKV, tableExpiry, tableScript, tableScriptVersion, tableRun, tableDelivery, tableAttempt, tableTick, tableLetter, tableDoc, tableDocIndex:
 	}
@@ -66,7 +68,7 @@ func (t table) isData() bool {
 	case tableKV, tableScript, tableScriptVersion, tableRun, tableDelivery, tableAttempt, tableTick, tableLetter, tableDoc:
 		return true
 	case tableApp, tableTopic, tableKey, tableSigning, tableFloor, tableSequence, tableIdem, tableAnchor, tableCursor, tableNote, tableClock, tableExpiry, tableTrigger,
-		tableCollection, tableDocIndex:
+		tableCollection, tableDocIndex, tableEndpoint:
 	}
 	return false
 }

@@ -3,9 +3,7 @@ package store
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"slices"
-	"strings"
 
 	"github.com/picloud/picloud"
 )
@@ -47,10 +45,7 @@ func (s *Store) SaveTrigger(ctx context.Context, t picloud.Trigger) (picloud.Tri
 		return picloud.Trigger{}, err
 	}
 	err := s.do(ctx, func(tx *tx) error {
-		if sc, err := tx.script(t.App, t.Script); err != nil || sc.Version == 0 {
-			if err == nil {
-				err = picloud.ErrTriggerInvalid.Detailf("script: there is no script %q; push it first", t.Script)
-			}
+		if err := tx.needScript(t.App, t.Script, picloud.ErrTriggerInvalid); err != nil {
 			return err
 		}
 		old, err := tx.catalog.trigger(t.App, t.Name)
@@ -60,7 +55,7 @@ func (s *Store) SaveTrigger(ctx context.Context, t picloud.Trigger) (picloud.Tri
 			if len(under(tx.catalog.triggers, pair(t.App, ""))) >= picloud.MaxTriggers {
 				return picloud.ErrTriggerInvalid.Detailf("the app has %d triggers, which is the limit; delete some first", picloud.MaxTriggers)
 			}
-			t.ID, t.CreatedAt = strings.ToLower(rand.Text()[:16]), t.UpdatedAt
+			t.ID, t.CreatedAt = newID(), t.UpdatedAt
 		case old.Kind != t.Kind:
 			return picloud.ErrTriggerInvalid.Detailf("kind: the trigger is of kind %s; delete it first, with what it still owes", old.Kind)
 		case sameTrigger(old, t):
@@ -138,11 +133,16 @@ func (c *catalog) owesEvents(app string) bool {
 	return slices.ContainsFunc(under(c.triggers, pair(app, "")), func(t picloud.Trigger) bool { return t.Enabled && t.Kind == picloud.TriggerPubSub })
 }
 
-// usesScript returns the name of a trigger that runs a script; empty: none does.
+// usesScript returns what runs a script; empty: nothing does.
 func (c *catalog) usesScript(app, script string) string {
 	for _, t := range under(c.triggers, pair(app, "")) {
 		if t.Script == script {
-			return t.Name
+			return "trigger " + t.Name
+		}
+	}
+	for _, e := range under(c.endpoints, pair(app, "")) {
+		if e.Script == script {
+			return "endpoint " + e.Name
 		}
 	}
 	return ""

@@ -1,0 +1,259 @@
+package httpapi
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"mime"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/script"
+)
+
+// Endpoints are answered by scripts, below /apps/{app}.
+
+const endpointsPrefix = "/apps/"
+
+// maxEndpointBody bounds what a script gets of a request.
+const maxEndpointBody = 1 << 20
+
+// invoke answers a request to an endpoint.
+func (s *Server) invoke(r *request, path string) error {
+	app, rest, _ := strings.Cut(strings.TrimPrefix(path, endpointsPrefix), "/")
+	r.params = []param{{"app", app}}
+	s.cors(r)
+	all, err := s.cfg.Store.Endpoints(app)
+	if err != nil {
+		return errRoute // which apps there are is nobody's business
+	}
+	method := string(r.Method())
+	slices.SortFunc(all, func(a, b picloud.Endpoint) int {
+		if a.Before(&b) {
+			return -1
+		}
+		return 1
+	})
+	methods := []string{fasthttp.MethodOptions}
+	for i := range all {
+		e := &all[i]
+		params, ok := e.Match(rest)
+		if !ok {
+			continue
+		}
+		if e.Method == method || e.Method == "*" || (method == fasthttp.MethodHead && e.Method == fasthttp.MethodGet) {
+			return s.answer(r, e, "/"+rest, params)
+		}
+		methods = append(methods, e.Method)
+	}
+	if len(methods) == 1 {
+		return errRoute
+	}
+	slices.Sort(methods)
+	allowed := strings.Join(slices.Compact(methods), ", ")
+	if method == fasthttp.MethodOptions {
+		s.allowMethods(r, allowed)
+		return nil
+	}
+	r.Response.Header.Set("Allow", allowed)
+	return errMethod
+}
+
+// answer lets the script of an endpoint answer.
+func (s *Server) answer(r *request, e *picloud.Endpoint, path string, params map[string]string) error {
+	if err := s.admitTo(r, e); err != nil {
+		return err
+	}
+	in, err := r.asInput(path, params)
+	if err != nil {
+		return err
+	}
+	input, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	about := map[string]any{"endpoint": e.Name, "kind": "http", "caller": nil}
+	if r.principal.Kind != picloud.KindAnonymous {
+		about["caller"] = map[string]any{"kind": r.principal.Kind, "name": r.principal.Name}
+	}
+	also, err := json.Marshal(about)
+	if err != nil {
+		return err
+	}
+	res, err := s.cfg.Scripts.Do(r.patience(), script.Job{
+		App: e.App, Script: e.Script, Export: e.Export, Input: input, Context: also, Cause: "endpoint:" + e.Name, Limits: script.Limits{Total: e.Timeout},
+	})
+	if res.RunID != "" {
+		r.Response.Header.Set("Picloud-Run", res.RunID)
+	}
+	if err != nil {
+		return endpointFault(err)
+	}
+	return r.replyOutput(res.Output)
+}
+
+// admitTo establishes who asks, and whether the endpoint is open to them.
+func (s *Server) admitTo(r *request, e *picloud.Endpoint) error {
+	if e.Auth == picloud.EndpointPublic {
+		s.recognise(r, e.App)
+		return nil
+	}
+	p, err := s.who(r)
+	if err != nil {
+		return err
+	}
+	r.principal = p
+	r.Request.Header.Del("Authorization")
+	return s.may(p, picloud.AppInvoke, e.App)
+}
+
+// recognise establishes who asks, where anybody may. The script learns who it is,
+// but not by which key; a credential of another kind may be meant for the script.
+func (s *Server) recognise(r *request, app string) {
+	if p, err := s.who(r); err == nil && picloud.Can(p, picloud.AppInvoke, app) {
+		r.principal = p
+		r.Request.Header.Del("Authorization")
+	}
+}
+
+// asInput is a request as scripts get it.
+func (r *request) asInput(path string, params map[string]string) (map[string]any, error) {
+	body := r.PostBody()
+	if len(body) > maxEndpointBody {
+		return nil, errTooLarge.Detailf("send at most %d bytes to an endpoint", maxEndpointBody)
+	}
+	query := map[string]any{}
+	for k, v := range r.QueryArgs().All() {
+		switch old := query[string(k)].(type) {
+		case nil:
+			query[string(k)] = string(v)
+		case string:
+			query[string(k)] = []string{old, string(v)}
+		case []string:
+			query[string(k)] = append(old, string(v))
+		}
+	}
+	headers := map[string]string{}
+	for k, v := range r.Request.Header.All() {
+		name := strings.ToLower(string(k))
+		if old, ok := headers[name]; ok {
+			v = []byte(old + ", " + string(v))
+		}
+		headers[name] = strings.ToValidUTF8(string(v), "\uFFFD")
+	}
+	in := map[string]any{
+		"method": string(r.Method()), "path": path, "params": params, "query": query, "headers": headers, "body": nil, "address": r.s.address(r.RequestCtx),
+	}
+	kind, _, _ := mime.ParseMediaType(string(r.Request.Header.ContentType())) // an unreadable one is none
+	switch {
+	case len(body) == 0:
+	case kind == "application/json" || strings.HasSuffix(kind, "+json"):
+		var compact bytes.Buffer
+		if err := picloud.CompactJSON(&compact, body); err != nil {
+			return nil, err
+		}
+		in["body"] = json.RawMessage(compact.Bytes())
+	case utf8.Valid(body):
+		in["body"] = string(body)
+	default:
+		in["body"], in["binary"] = body, true // base64
+	}
+	return in, nil
+}
+
+// endpointFault words what a script failed at for whoever asked: what exactly it
+// was is for the operator, who finds the run by its id.
+func endpointFault(err error) error {
+	fault, ok := errors.AsType[*script.Error](err)
+	switch {
+	case !ok:
+		return err
+	case fault.Unavailable():
+		return picloud.ErrBusy.Detailf("The scripts are busy. Repeat the request after the time in Retry-After.")
+	case fault.Name == "UnauthenticatedError":
+		return picloud.ErrUnauthenticated
+	}
+	return errScript
+}
+
+var errScript = &picloud.Error{
+	Code: picloud.CodeInternal, Type: "script-failed", Title: "The app failed to answer",
+	Detail: "Its operator finds the cause by the id in the header Picloud-Run.",
+}
+
+// responseOf is what the SDK makes of a response.
+type responseOf struct {
+	Response int               `json:"picloud_response"`
+	Status   int               `json:"status"`
+	Headers  map[string]string `json:"headers"`
+	Body     json.RawMessage   `json:"body"`
+	Encoding string            `json:"encoding"` // json, text, base64 or none
+}
+
+// replyOutput answers with what a handler returned: a response, or a JSON value.
+func (r *request) replyOutput(out json.RawMessage) error {
+	var res responseOf
+	if len(out) == 0 || string(out) == "null" {
+		return r.done()
+	}
+	_ = json.Unmarshal(out, &res) // a value that is no object is none of ours
+	if res.Response == 0 {
+		r.SetContentType("application/json")
+		r.SetBody(append(out, '\n'))
+		return nil
+	}
+	if res.Status < 200 || res.Status > 599 {
+		return errScript
+	}
+	body, kind, err := res.body()
+	if err != nil {
+		return errScript
+	}
+	r.SetStatusCode(res.Status)
+	r.SetContentType(kind)
+	for name, value := range res.Headers {
+		if !settable(name, value) {
+			return errScript
+		}
+		r.Response.Header.Set(name, value)
+	}
+	r.SetBody(body)
+	return nil
+}
+
+func (res *responseOf) body() (body []byte, kind string, err error) {
+	var text string
+	switch res.Encoding {
+	case "json":
+		return append(res.Body, '\n'), "application/json", nil
+	case "text":
+		err = json.Unmarshal(res.Body, &text)
+		return []byte(text), "text/plain; charset=utf-8", err
+	case "base64":
+		if err = json.Unmarshal(res.Body, &text); err != nil {
+			return nil, "", err
+		}
+		body, err = base64.StdEncoding.DecodeString(text)
+		return body, binaryType, err
+	}
+	return nil, "text/plain; charset=utf-8", nil
+}
+
+// settable reports whether a script may set a header: not what frames the message,
+// and nothing that could begin another header.
+func settable(name, value string) bool {
+	switch strings.ToLower(name) {
+	case "", "connection", "content-length", "transfer-encoding", "upgrade", "trailer", "keep-alive", "te", "date", "picloud-run":
+		return false
+	}
+	token := func(c rune) bool {
+		return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("!#$%&'*+-.^_`|~", c)
+	}
+	return !strings.ContainsFunc(name, func(c rune) bool { return !token(c) }) &&
+		!strings.ContainsFunc(value, func(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f })
+}

@@ -1,0 +1,97 @@
+package httpapi_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/picloud/picloud"
+)
+
+// SC-5, SC-3: scripts answer requests, by method and path, to whom they are meant
+// for, and say no more than they mean to.
+func TestEndpointsAnswer(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	source := `
+import { response, docs, requireCaller, ctx, NotFoundError } from "picloud";
+export const echo = (req) => req;
+export const text = (req) => response.text("hi " + req.params.name, { status: 201, headers: { "x-a": "b" } });
+export const bytes = () => response.bytes(new Uint8Array([0, 255]), { headers: { "content-type": "image/png" } });
+export const go = () => response.redirect("/apps/default/echo");
+export const nothing = () => {};
+export const split = () => response.text("x", { headers: { "x-a": "b\r\nset-cookie: c=1" } });
+export const boom = () => { throw new Error("the secret is 7"); };
+export const forever = async () => { await new Promise(() => {}); };
+export const slow = () => { for (;;); };
+export const who = () => requireCaller();
+`
+	if a := n.ask(t, "PUT", "/v1/apps/default/scripts/s", n.admin, source, "Content-Type", "text/javascript"); a.status != 200 {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	for name, spec := range map[string]string{
+		"echo": `"method":"*","path":"/echo/{rest...}","export":"echo","auth":"public"`, "echo2": `"method":"POST","path":"/echo","export":"echo","auth":"public"`,
+		"text": `"path":"/hello/{name}","export":"text","auth":"public"`, "exact": `"path":"/hello/world","export":"nothing","auth":"public"`,
+		"bytes": `"path":"/bytes","export":"bytes","auth":"public"`, "go": `"path":"/go","export":"go","auth":"public"`, "split": `"path":"/split","export":"split","auth":"public"`,
+		"boom": `"path":"/boom","export":"boom","auth":"public"`, "slow": `"path":"/slow","export":"slow","auth":"public","timeout_sec":0.3`,
+		"who": `"path":"/who","export":"who","auth":"public"`, "closed": `"path":"/closed","export":"who"`,
+	} {
+		if a := n.ask(t, "PUT", "/v1/apps/default/endpoints/"+name, n.admin, `{"script":"s",`+spec+`}`); a.status != 200 {
+			t.Fatalf("%s: %d %s", name, a.status, a.body)
+		}
+	}
+	other, err := n.store.CreateApp(t.Context(), picloud.App{Name: "other"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, foreign := n.key(t, "default", picloud.ScopeAppInvoke), n.key(t, other.Name, picloud.ScopeAppInvoke)
+	const app = "/apps/default"
+	for _, test := range []struct {
+		method, path, key, body string
+		headers                 []string
+		status                  int
+		want                    string
+	}{
+		{"POST", "/echo/a%2Fb/c?x=1&y=2&y=3", "", `{"n": 1}`, []string{"X-Y", "z"}, 200, `"body":{"n":1}`},
+		{"POST", "/echo/a%2Fb/c?x=1&y=2&y=3", "", `{"n": 1}`, nil, 200, `"query":{"x":"1","y":["2","3"]}`},
+		{"PUT", "/echo/a%2Fb/c", "", `text`, []string{"Content-Type", "text/plain"}, 200, `"params":{"rest":"a/b/c"}`},
+		{"POST", "/echo/x", "", "\x00\xff", []string{"Content-Type", "image/png"}, 200, `"binary":true`},
+		{"POST", "/echo/x", "", "{", nil, 400, "data-invalid"},
+		{"POST", "/echo/x", key, "{}", nil, 200, `"headers":{"accept-encoding"`},
+		{"GET", "/echo", "", "", nil, 405, "method"},
+		{"GET", "/hello/ada", "", "", nil, 201, "hi ada"},
+		{"HEAD", "/hello/ada", "", "", nil, 201, ""},
+		{"GET", "/hello/world", "", "", nil, 204, ""},
+		{"GET", "/bytes", "", "", nil, 200, "\x00\xff"},
+		{"GET", "/split", "", "", nil, 500, "script-failed"},
+		{"GET", "/boom", "", "", nil, 500, "script-failed"},
+		{"GET", "/slow", "", "", nil, 500, "script-failed"},
+		{"GET", "/none", "", "", nil, 404, "no-such-route"},
+		{"GET", "/who", "", "", nil, 401, "unauthenticated"},
+		{"GET", "/who", key, "", nil, 200, `"kind":"key"`},
+		{"GET", "/who", foreign, "", nil, 401, "unauthenticated"},
+		{"GET", "/closed", "", "", nil, 401, "unauthenticated"},
+		{"GET", "/closed", key, "", nil, 200, `"kind":"key"`},
+		{"GET", "/closed", foreign, "", nil, 404, "app-not-found"},
+		{"GET", "/closed", n.key(t, "default", picloud.ScopeAppRead), "", nil, 403, "forbidden"},
+	} {
+		a := n.ask(t, test.method, app+test.path, test.key, test.body, test.headers...)
+		if a.status != test.status || !strings.Contains(string(a.body), test.want) {
+			t.Errorf("%s %s: %d %s %v, want %d %s", test.method, test.path, a.status, a.body, a.header, test.status, test.want)
+		}
+		said := fmt.Sprint(string(a.body), a.header)
+		if strings.Contains(said, "secret") || (test.key != "" && strings.Contains(said, test.key)) || a.header.Get("Set-Cookie") != "" {
+			t.Errorf("%s %s tells too much: %s %v", test.method, test.path, a.body, a.header)
+		}
+	}
+	if a := n.ask(t, "OPTIONS", app+"/hello/ada", "", ""); a.status != 204 || a.header.Get("Allow") != "GET, OPTIONS" {
+		t.Errorf("options: %d %v", a.status, a.header)
+	}
+	if a := n.ask(t, "PUT", "/v1/apps/default/endpoints/twice", n.admin, `{"script":"s","path":"/hello/{other}"}`); a.status != 422 {
+		t.Errorf("two endpoints at one place: %d %s", a.status, a.body)
+	}
+	list, err := n.store.Runs("default", "s", "", 100)
+	if err != nil || len(list) < 10 || !strings.HasPrefix(list[0].Cause, "endpoint:") {
+		t.Errorf("%d runs, %v", len(list), err)
+	}
+}

@@ -1,0 +1,106 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"strings"
+
+	"github.com/picloud/picloud"
+)
+
+// Endpoints returns the endpoints of an app, sorted by name.
+func (s *Store) Endpoints(app string) ([]picloud.Endpoint, error) {
+	c := s.catalog.Load()
+	if _, err := c.app(app); err != nil {
+		return nil, err
+	}
+	return under(c.endpoints, pair(app, "")), nil
+}
+
+// Endpoint returns an endpoint, or picloud.ErrEndpointNotFound.
+func (s *Store) Endpoint(app, name string) (picloud.Endpoint, error) {
+	c := s.catalog.Load()
+	if _, err := c.app(app); err != nil {
+		return picloud.Endpoint{}, err
+	}
+	e, ok := c.endpoints.Get(pair(app, name))
+	if !ok {
+		return e, picloud.ErrEndpointNotFound
+	}
+	return e, nil
+}
+
+// SaveEndpoint makes an endpoint, or changes the one of that name. No other may
+// answer at the same place.
+func (s *Store) SaveEndpoint(ctx context.Context, e picloud.Endpoint) (picloud.Endpoint, error) {
+	e = e.WithDefaults()
+	if err := e.Validate(); err != nil {
+		return picloud.Endpoint{}, err
+	}
+	err := s.do(ctx, func(tx *tx) error {
+		if err := tx.needScript(e.App, e.Script, picloud.ErrEndpointInvalid); err != nil {
+			return err
+		}
+		all := under(tx.catalog.endpoints, pair(e.App, ""))
+		for _, o := range all {
+			if o.Name != e.Name && o.Method == e.Method && sameShape(o.Path, e.Path) {
+				return picloud.ErrEndpointInvalid.Detailf("path: the endpoint %q answers %s %s already", o.Name, o.Method, o.Path)
+			}
+		}
+		old, there := tx.catalog.endpoints.Get(pair(e.App, e.Name))
+		e.ID, e.CreatedAt, e.UpdatedAt = old.ID, old.CreatedAt, old.UpdatedAt
+		if there && e == old {
+			return nil
+		}
+		e.UpdatedAt = fromMicros(tx.at)
+		if !there {
+			if len(all) >= picloud.MaxEndpoints {
+				return picloud.ErrEndpointInvalid.Detailf("the app has %d endpoints, which is the limit; delete some first", picloud.MaxEndpoints)
+			}
+			e.ID, e.CreatedAt = newID(), e.UpdatedAt
+		}
+		tx.put(tableEndpoint, pair(e.App, e.Name), e)
+		return nil
+	})
+	return e, err
+}
+
+// newID is a name that nothing else has.
+func newID() string { return strings.ToLower(rand.Text()[:16]) }
+
+// sameShape reports whether two paths match the same requests.
+func sameShape(a, b string) bool {
+	x, y := strings.Split(a, "/"), strings.Split(b, "/")
+	if len(x) != len(y) {
+		return false
+	}
+	for i := range x {
+		if p, q := strings.HasPrefix(x[i], "{"), strings.HasPrefix(y[i], "{"); p != q || (!p && x[i] != y[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// needScript returns a fault unless there is a script.
+func (t *tx) needScript(app, name string, fault *picloud.Error) error {
+	sc, err := t.script(app, name)
+	if err == nil && sc.Version == 0 {
+		err = fault.Detailf("script: there is no script %q; push it first", name)
+	}
+	return err
+}
+
+// DeleteEndpoint removes an endpoint.
+func (s *Store) DeleteEndpoint(ctx context.Context, app, name string) error {
+	return s.do(ctx, func(tx *tx) error {
+		if _, err := tx.catalog.app(app); err != nil {
+			return err
+		}
+		if _, ok := tx.catalog.endpoints.Get(pair(app, name)); !ok {
+			return picloud.ErrEndpointNotFound
+		}
+		tx.remove(tableEndpoint, pair(app, name))
+		return nil
+	})
+}

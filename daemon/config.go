@@ -54,6 +54,7 @@ type Config struct {
 	ScriptWorkers int
 	ScriptSandbox bool
 
+	Apps           string // empty: DefaultApps for an installed node; "off": none
 	Spool          string // empty: Data/spool; "off": none
 	TrustedProxies []netip.Prefix
 	LogLevel       slog.Level
@@ -91,6 +92,20 @@ func (c Config) spoolPath() string {
 		return filepath.Join(c.Data, "spool")
 	}
 	return c.Spool
+}
+
+// DefaultApps is where an installed node looks for apps.
+const DefaultApps = "/etc/picloud/apps.d"
+
+// appsDir returns where apps are looked for; empty: nowhere.
+func (c Config) appsDir() string {
+	switch {
+	case c.Apps == "off", c.Apps == "" && c.Data != DefaultData:
+		return ""
+	case c.Apps == "":
+		return DefaultApps
+	}
+	return c.Apps
 }
 
 // Setting is one thing a node can be told.
@@ -158,6 +173,7 @@ var Settings = []Setting{
 	{"scripts.workers", "PICLOUD_SCRIPTS_WORKERS", "", "4", "Scripts that run at the same time, each in a process of its own; one app gets all but one of them at most.", false, number(func(c *Config) *int { return &c.ScriptWorkers }, 2, 64)},
 	{"scripts.sandbox", "PICLOUD_SCRIPTS_SANDBOX", "", "true", "Whether the kernel denies those processes files, sockets and programs; false only where its filters cannot be loaded.", false, yesNo(func(c *Config) *bool { return &c.ScriptSandbox })},
 
+	{"apps_dir", "PICLOUD_APPS_DIR", "", "", "Folder whose folders are apps: each has an app.toml, and is applied when it changes. Default: /etc/picloud/apps.d for an installed node, else none; off: none.", false, text(func(c *Config) *string { return &c.Apps })},
 	{"spool", "PICLOUD_SPOOL", "", "", "Folder for dropped files. Default: spool in the data directory; off: none.", false, text(func(c *Config) *string { return &c.Spool })},
 	{"log.level", "PICLOUD_LOG_LEVEL", "", "info", "debug, info, warn or error.", true, logLevel},
 	{"log.format", "PICLOUD_LOG_FORMAT", "", "text", "text or json, where the journal of systemd does not take the log.", false, logFormat},

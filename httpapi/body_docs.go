@@ -1,6 +1,10 @@
 package httpapi
 
-import "encoding/json"
+import (
+	"encoding/json"
+
+	"github.com/picloud/picloud/provision"
+)
 
 // The bodies about documents.
 
@@ -18,9 +22,7 @@ type Collections struct {
 }
 
 // CollectionSpec says by which fields documents are found quickly.
-type CollectionSpec struct {
-	Indexes []string `json:"indexes"`
-}
+type CollectionSpec = provision.CollectionSpec
 
 // Document is a document with what is known of it.
 type Document struct {

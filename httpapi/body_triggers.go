@@ -1,34 +1,17 @@
 package httpapi
 
-import "github.com/picloud/picloud"
+import (
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/provision"
+)
 
 // The bodies about triggers and what they owe.
 
 // TriggerSpec says what makes a script run; the name is in the address.
-type TriggerSpec struct {
-	Kind        string  `json:"kind"`
-	Script      string  `json:"script"`
-	Export      string  `json:"export,omitempty"`
-	Enabled     *bool   `json:"enabled,omitempty"` // true if not given
-	Topic       string  `json:"topic,omitempty"`
-	Prefix      string  `json:"prefix,omitempty"`
-	Collection  string  `json:"collection,omitempty"`
-	Schedule    string  `json:"schedule,omitempty"`
-	TimeZone    string  `json:"time_zone,omitempty"`
-	CatchUp     string  `json:"catch_up,omitempty"`
-	Source      string  `json:"source,omitempty"`
-	Retry       *Retry  `json:"retry,omitempty"`
-	TimeoutSec  float64 `json:"timeout_sec,omitempty"`
-	Concurrency int     `json:"concurrency,omitempty"`
-	Ordered     bool    `json:"ordered,omitempty"`
-}
+type TriggerSpec = provision.TriggerSpec
 
 // Retry says how often and how fast a failed delivery is tried again.
-type Retry struct {
-	Attempts int     `json:"attempts,omitempty"`
-	FirstSec float64 `json:"first_sec,omitempty"`
-	MaxSec   float64 `json:"max_sec,omitempty"`
-}
+type Retry = provision.Retry
 
 // Trigger is a trigger and how its deliveries are doing.
 type Trigger struct {

@@ -1,22 +1,14 @@
 package httpapi
 
 import (
-	"time"
-
 	"github.com/valyala/fasthttp"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/provision"
 )
 
 // EndpointSpec says where a script answers; the name is in the address.
-type EndpointSpec struct {
-	Method     string  `json:"method,omitempty"` // GET if not given; * for any
-	Path       string  `json:"path"`             // below /apps/{app}, such as /orders/{id}
-	Script     string  `json:"script"`
-	Export     string  `json:"export,omitempty"`
-	Auth       string  `json:"auth,omitempty"` // key if not given, or public
-	TimeoutSec float64 `json:"timeout_sec,omitempty"`
-}
+type EndpointSpec = provision.EndpointSpec
 
 // Endpoint is a place where a script answers.
 type Endpoint struct {
@@ -36,18 +28,6 @@ func endpointBody(e *picloud.Endpoint) Endpoint {
 		Name: e.Name, CreatedAt: Time{e.CreatedAt}, UpdatedAt: Time{e.UpdatedAt},
 		EndpointSpec: EndpointSpec{Method: e.Method, Path: e.Path, Script: e.Script, Export: e.Export, Auth: string(e.Auth), TimeoutSec: e.Timeout.Seconds()},
 	}
-}
-
-// Endpoint returns what the body says, for an endpoint of a name.
-func (b *EndpointSpec) Endpoint(app, name string) (picloud.Endpoint, error) {
-	if !(b.TimeoutSec >= 0 && b.TimeoutSec <= picloud.MaxEndpointTimeout.Seconds()) {
-		return picloud.Endpoint{}, picloud.ErrEndpointInvalid.Detailf("timeout_sec: use 0.1 to %d", picloud.MaxEndpointTimeout/time.Second)
-	}
-	e := picloud.Endpoint{
-		App: app, Name: name, Method: b.Method, Path: b.Path, Script: b.Script, Export: b.Export, Auth: picloud.EndpointAuth(b.Auth),
-		Timeout: time.Duration(b.TimeoutSec * float64(time.Second)),
-	}.WithDefaults()
-	return e, e.Validate()
 }
 
 func (s *Server) listEndpoints(r *request) error {

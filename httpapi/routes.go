@@ -1,6 +1,9 @@
 package httpapi
 
-import "github.com/picloud/picloud"
+import (
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/provision"
+)
 
 // table is the whole HTTP surface.
 func (s *Server) table() []route {
@@ -22,6 +25,8 @@ func (s *Server) table() []route {
 		{method: "GET", pattern: app, needs: picloud.AppRead, handler: s.showApp, docs: docs{summary: "Show an app", answer: App{}}},
 		{method: "PATCH", pattern: app, needs: picloud.AppManage, handler: s.updateApp, docs: docs{summary: "Change an app", body: AppPatch{}, answer: App{}}},
 		{method: "DELETE", pattern: app, needs: picloud.InstanceManage, handler: s.deleteApp, docs: docs{summary: "Delete an app with all it has", status: 204}},
+
+		{method: "POST", pattern: "/v1/apply", needs: picloud.InstanceManage, handler: s.applySpec, docs: docs{summary: "Make an app what the body says, all of it checked before", body: provision.Spec{}, answer: Applied{}, query: []queryParam{{"dry_run", "true: only say what would change"}}}},
 
 		{method: "GET", pattern: app + "/topics", needs: picloud.AppTopicRead, handler: s.listTopics, docs: docs{summary: "List the registered topics", answer: Topics{}}},
 		{method: "POST", pattern: app + "/topics", needs: picloud.AppTopicManage, handler: s.createTopic, docs: docs{summary: "Register a topic", body: NewTopic{}, status: 201, answer: Topic{}}},

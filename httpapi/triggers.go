@@ -1,9 +1,6 @@
 package httpapi
 
 import (
-	"math"
-	"time"
-
 	"github.com/valyala/fasthttp"
 
 	"github.com/picloud/picloud"
@@ -28,35 +25,6 @@ func (s *Server) triggerBody(t *picloud.Trigger) Trigger {
 		}
 	}
 	return b
-}
-
-// Trigger returns what the body says, for a trigger of a name.
-func (b *TriggerSpec) Trigger(app, name string) (picloud.Trigger, error) {
-	t := picloud.Trigger{
-		App: app, Name: name, Kind: picloud.TriggerKind(b.Kind), Script: b.Script, Export: b.Export, Enabled: b.Enabled == nil || *b.Enabled,
-		Topic: b.Topic, Prefix: b.Prefix, Collection: b.Collection, Schedule: b.Schedule, TimeZone: b.TimeZone, CatchUp: picloud.CatchUp(b.CatchUp),
-		Source: b.Source, Concurrency: b.Concurrency, Ordered: b.Ordered,
-	}
-	retry := b.Retry
-	if retry == nil {
-		retry = &Retry{}
-	}
-	t.Retry.Attempts = retry.Attempts
-	for _, d := range []struct {
-		name    string
-		seconds float64
-		into    *time.Duration
-	}{{"retry.first_sec", retry.FirstSec, &t.Retry.First}, {"retry.max_sec", retry.MaxSec, &t.Retry.Max}, {"timeout_sec", b.TimeoutSec, &t.Timeout}} {
-		if d.seconds < 0 || d.seconds > 1e6 || math.IsNaN(d.seconds) {
-			return t, picloud.ErrTriggerInvalid.Detailf("%s: use a positive number of seconds, or leave it out", d.name)
-		}
-		*d.into = time.Duration(d.seconds * float64(time.Second))
-	}
-	t = t.WithDefaults()
-	if err := t.Validate(); err != nil {
-		return t, err
-	}
-	return t, dispatch.CheckSchedule(t)
 }
 
 func (s *Server) listTriggers(r *request) error {
@@ -85,6 +53,9 @@ func (s *Server) saveTrigger(r *request) error {
 		return err
 	}
 	t, err := b.Trigger(r.param("app"), r.param("trigger"))
+	if err == nil {
+		err = dispatch.CheckSchedule(t)
+	}
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/httpapi"
+	"github.com/picloud/picloud/provision"
 )
 
 func (c *cli) scriptsCommand() *cobra.Command {
@@ -99,7 +100,7 @@ func scriptFiles(args []string) ([]string, error) {
 		}
 		found := len(files)
 		for _, e := range entries {
-			if isScript(e.Name()) && !e.IsDir() {
+			if _, ok := provision.ScriptName(e.Name()); ok && !e.IsDir() {
 				files = append(files, filepath.Join(arg, e.Name()))
 			}
 		}
@@ -110,12 +111,12 @@ func scriptFiles(args []string) ([]string, error) {
 	return files, nil
 }
 
-func isScript(file string) bool {
-	return slices.Contains([]string{".js", ".mjs"}, filepath.Ext(file)) && !strings.HasPrefix(file, ".")
-}
-
+// scriptName is what a script is called that a file holds.
 func scriptName(file string) string {
-	return strings.TrimSuffix(strings.TrimSuffix(filepath.Base(file), ".js"), ".mjs")
+	if name, ok := provision.ScriptName(filepath.Base(file)); ok {
+		return name
+	}
+	return filepath.Base(file)
 }
 
 func (c *cli) pushScript(cmd *cobra.Command, file, name string) error {

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"encoding/json"
+	"net/http"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/picloud/picloud/httpapi"
+	"github.com/picloud/picloud/provision"
+)
+
+func (c *cli) applyCommand() *cobra.Command {
+	var dry bool
+	cmd := &cobra.Command{
+		Use: "apply DIR...", Short: "Make apps what directories say they are",
+		Long: "Makes an app of each DIR: what app.toml in it says (topics, collections, triggers, endpoints) and the scripts\n" +
+			"beside it. All of it is checked before anything changes, and doing it again changes nothing. What the directory\n" +
+			"does not mention stays, unless app.toml says prune = true: then other scripts, triggers and endpoints go.",
+		Example: "  picloud apply --dry-run examples/doorbell\n  picloud apply examples/doorbell",
+		Args:    usage(cobra.MinimumNArgs(1)),
+		RunE: func(cmd *cobra.Command, dirs []string) error {
+			for _, dir := range dirs {
+				if err := c.apply(cmd, dir, dry); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVarP(&dry, "dry-run", "n", false, "only say what would change")
+	return cmd
+}
+
+func (c *cli) apply(cmd *cobra.Command, dir string, dry bool) error {
+	spec, err := provision.Read(dir)
+	if err != nil {
+		return err //nolint:wrapcheck // names the file and the line
+	}
+	path := "/v1/apply"
+	if dry {
+		path += "?dry_run=true"
+	}
+	var b httpapi.Applied
+	if err := c.call(cmd.Context(), http.MethodPost, path, spec, &b); err != nil {
+		return err
+	}
+	if c.json {
+		text, err := json.Marshal(b)
+		if err != nil {
+			return err
+		}
+		c.printf("%s\n", text)
+		return nil
+	}
+	if len(b.Steps) == 0 {
+		c.printf("%s: nothing to do\n", b.App)
+		return nil
+	}
+	mark := map[provision.Action]string{provision.ActionCreate: "+", provision.ActionChange: "~", provision.ActionDelete: "-"}
+	for _, s := range b.Steps {
+		c.printf("%s %s: %s %s%s\n", mark[s.Action], b.App, s.Kind, plain(s.Name), prefixed(": ", plain(strings.TrimSpace(s.Detail))))
+	}
+	return nil
+}

@@ -191,11 +191,11 @@ func TestWaitingDoesNotCount(t *testing.T) {
 	t.Parallel()
 	h := &shelf{scripts: map[string]string{"a/main": `import { time } from "picloud"; export default async () => { await time.sleep(1); return 1 }`}}
 	h.call = func(ctx context.Context, _ picloud.ScriptCall) (json.RawMessage, error) {
-		<-time.After(time.Second)
+		<-time.After(3 * time.Second)
 		return json.RawMessage("null"), nil
 	}
 	r := newRunner(t, script.Config{Host: h})
-	job := script.Job{App: "a", Script: "main", Limits: script.Limits{Time: 300 * time.Millisecond}}
+	job := script.Job{App: "a", Script: "main", Limits: script.Limits{Time: 2 * time.Second}}
 	if _, err := r.Do(t.Context(), job); err != nil {
 		t.Errorf("the run ended with %v", err)
 	}

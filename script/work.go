@@ -31,6 +31,10 @@ func Work() int {
 		fmt.Fprintln(os.Stderr, "lock the worker in:", err)
 		return 1
 	}
+	if _, err := sdkCode(); err != nil { // no run pays for it
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	if err := w.run(); err != nil {
 		if errors.Is(err, io.EOF) {
 			return 0

@@ -79,6 +79,7 @@ const (
 	AppTokenMint   Capability = "AppTokenMint"
 	AppInvoke      Capability = "AppInvoke" // run a script
 
+	AppSecretManage Capability = "AppSecretManage" // set and delete secrets; nobody reads them
 	AppScriptManage Capability = "AppScriptManage" // scripts, and what makes them run
 	AppScriptRead   Capability = "AppScriptRead"   // and how their runs went
 )
@@ -99,6 +100,7 @@ var scopeOf = map[Capability]Scope{
 	AppTokenMint:   ScopeAppPublish,
 	AppInvoke:      ScopeAppInvoke,
 
+	AppSecretManage: ScopeAppAdmin,
 	AppScriptManage: ScopeAppAdmin,
 	AppScriptRead:   ScopeAppRead,
 }

@@ -38,6 +38,7 @@ var capabilities = map[picloud.Capability]picloud.Scope{
 	picloud.AppTokenMint:   picloud.ScopeAppPublish,
 	picloud.AppInvoke:      picloud.ScopeAppInvoke,
 
+	picloud.AppSecretManage: picloud.ScopeAppAdmin,
 	picloud.AppScriptManage: picloud.ScopeAppAdmin,
 	picloud.AppScriptRead:   picloud.ScopeAppRead,
 }

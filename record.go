@@ -19,7 +19,7 @@ type Change struct {
 	Kind  ChangeKind
 	App   string // empty for things of the whole instance
 	Name  string // of the thing, within its app and kind
-	Value any    // App, Topic, APIKey, SigningKey, Entry, Script, Trigger, Endpoint, DeadLetter, Collection, Document, for a clock time.Time, for dropped records uint64; nil: it is gone
+	Value any    // App, Topic, APIKey, SigningKey, Entry, Script, Trigger, Endpoint, Secret, DeadLetter, Collection, Document, for a clock time.Time, for dropped records uint64; nil: it is gone
 }
 
 // ChangeKind is the kind of thing a Change is about.
@@ -34,6 +34,7 @@ const (
 	ChangeKV         ChangeKind = "kv"
 	ChangeScript     ChangeKind = "script"
 	ChangeTrigger    ChangeKind = "trigger"
+	ChangeSecret     ChangeKind = "secret"
 	ChangeEndpoint   ChangeKind = "endpoint"
 	ChangeCollection ChangeKind = "collection"
 	ChangeDocument   ChangeKind = "document" // Name is that of the collection, a zero byte, and the id

@@ -53,6 +53,8 @@ type Config struct {
 	CronTick      time.Duration
 	ScriptWorkers int
 	ScriptSandbox bool
+	HTTPHosts     []string // that scripts may ask
+	SecretsKey    string   // file; empty: none
 
 	Apps           string // empty: DefaultApps for an installed node; "off": none
 	Spool          string // empty: Data/spool; "off": none
@@ -173,6 +175,9 @@ var Settings = []Setting{
 	{"scripts.workers", "PICLOUD_SCRIPTS_WORKERS", "", "4", "Scripts that run at the same time, each in a process of its own; one app gets all but one of them at most.", false, number(func(c *Config) *int { return &c.ScriptWorkers }, 2, 64)},
 	{"scripts.sandbox", "PICLOUD_SCRIPTS_SANDBOX", "", "true", "Whether the kernel denies those processes files, sockets and programs; false only where its filters cannot be loaded.", false, yesNo(func(c *Config) *bool { return &c.ScriptSandbox })},
 
+	{"scripts.http_hosts", "PICLOUD_SCRIPTS_HTTP_HOSTS", "", "", "Hosts that scripts may ask over HTTP: a list of host, host:port, *.domain or *, in the variable separated by commas. Empty: none.", false, words(func(c *Config) *[]string { return &c.HTTPHosts })},
+	{"secrets.key_file", "PICLOUD_SECRETS_KEY_FILE", "", "", "File whose content encrypts the secrets of apps, such as a credential of systemd. Default: the node's own recovery key, which lies in its data directory.", false, text(func(c *Config) *string { return &c.SecretsKey })},
+
 	{"apps_dir", "PICLOUD_APPS_DIR", "", "", "Folder whose folders are apps: each has an app.toml, and is applied when it changes. Default: /etc/picloud/apps.d for an installed node, else none; off: none.", false, text(func(c *Config) *string { return &c.Apps })},
 	{"spool", "PICLOUD_SPOOL", "", "", "Folder for dropped files. Default: spool in the data directory; off: none.", false, text(func(c *Config) *string { return &c.Spool })},
 	{"log.level", "PICLOUD_LOG_LEVEL", "", "info", "debug, info, warn or error.", true, logLevel},
@@ -186,6 +191,22 @@ func text(at func(*Config) *string) field {
 			return nil
 		},
 		get: func(c *Config) string { return *at(c) },
+	}
+}
+
+// words is a list, in text separated by commas.
+func words(at func(*Config) *[]string) field {
+	return field{
+		set: func(c *Config, v string) error {
+			*at(c) = nil
+			for one := range strings.SplitSeq(v, ",") {
+				if one = strings.TrimSpace(one); one != "" {
+					*at(c) = append(*at(c), one)
+				}
+			}
+			return nil
+		},
+		get: func(c *Config) string { return strings.Join(*at(c), ",") },
 	}
 }
 

@@ -21,7 +21,7 @@ func newScripts(cfg Config, st *store.Store, publisher picloud.Publisher, author
 		return t.Text, t.ExpiresAt, err
 	}
 	return script.New(script.Config{
-		Host:    sdk.New(sdk.Config{Store: st, Publisher: publisher, Mint: mint}),
+		Host:    sdk.New(sdk.Config{Store: st, Publisher: publisher, Mint: mint, HTTPHosts: cfg.HTTPHosts}),
 		Record:  func(r picloud.Run) string { return st.RecordRun(r).ID },
 		Workers: cfg.ScriptWorkers, NoSandbox: !cfg.ScriptSandbox, Logger: log,
 	})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -38,6 +39,10 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 	set := metrics.NewSet()
 	sc := cfg.StoreConfig()
 	sc.Logger, sc.Metrics = log, set
+	var err error
+	if sc.Credential, err = cfg.credential(); err != nil {
+		return nil, err
+	}
 	st, err := store.Open(sc)
 	if err != nil {
 		return nil, fmt.Errorf("open the data directory: %w", err)
@@ -90,6 +95,21 @@ func (c Config) StoreConfig() store.Config {
 		sc.Owed = []string{picloud.Central}
 	}
 	return sc
+}
+
+// credential reads what encrypts secrets; nil: nothing was configured.
+func (c Config) credential() ([]byte, error) {
+	if c.SecretsKey == "" {
+		return nil, nil
+	}
+	b, err := os.ReadFile(c.SecretsKey)
+	if err == nil && len(b) < 16 {
+		err = fmt.Errorf("%s has %d bytes: use at least 16 random ones", c.SecretsKey, len(b))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the key of secrets: %w", err)
+	}
+	return b, nil
 }
 
 // stuck is how long the committer and the hub may be busy with one thing before

@@ -10,6 +10,28 @@ import (
 	"github.com/picloud/picloud/httpapi"
 )
 
+// SE-1: secrets are set and listed, and never told.
+func TestSecretsAreNeverTold(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	const path = "/v1/apps/default/secrets"
+	if a := n.ask(t, "PUT", path+"/mail", n.admin, `{"value":"hush"}`); a.status != 200 || strings.Contains(string(a.body), "hush") {
+		t.Errorf("set: %d %s", a.status, a.body)
+	}
+	if a := n.ask(t, "GET", path, n.admin, ""); a.status != 200 || strings.Contains(string(a.body), "hush") || !strings.Contains(string(a.body), `"mail"`) {
+		t.Errorf("list: %d %s", a.status, a.body)
+	}
+	if a := n.ask(t, "GET", path+"/mail", n.admin, ""); a.status != 405 {
+		t.Errorf("read: %d %s", a.status, a.body)
+	}
+	if a := n.ask(t, "DELETE", path+"/mail", n.key(t, "default", picloud.ScopeAppWrite), ""); a.status != 403 {
+		t.Errorf("delete with a key that may write: %d %s", a.status, a.body)
+	}
+	if a := n.ask(t, "DELETE", path+"/mail", n.admin, ""); a.status != 204 {
+		t.Errorf("delete: %d %s", a.status, a.body)
+	}
+}
+
 // SC-1, SC-6: a script is saved when it can be read, run, and its runs are told.
 func TestScriptsAreSavedAndRun(t *testing.T) {
 	t.Parallel()

@@ -287,6 +287,8 @@ func definition(kind picloud.ChangeKind, body []byte) (any, error) {
 		return read[picloud.Script](body)
 	case picloud.ChangeTrigger:
 		return read[picloud.Trigger](body)
+	case picloud.ChangeSecret:
+		return read[picloud.Secret](body)
 	case picloud.ChangeEndpoint:
 		return read[picloud.Endpoint](body)
 	case picloud.ChangeCollection:

@@ -201,6 +201,24 @@ export const pubsub = freeze({
   async subscriberToken(topics, ttl) { return call("pubsub", "subscriberToken", [isArray(topics) ? topics : [topics], ttl]); },
 });
 
+/** What only scripts of the app may read. */
+export const secrets = freeze({
+  async get(name) { return (await call("secrets", "get", [name])) ?? undefined; },
+});
+
+/** Requests to the hosts that the node's operator allows. */
+export const http = freeze({
+  async fetch(url, opts) {
+    const { method = "GET", headers, body, timeout } = options(opts, ["method", "headers", "body", "timeout"], "http.fetch");
+    const bytes = bytesOf(body);
+    const r = await call("http", "fetch", [S(url), { method, headers, body: bytes ? toBase64(bytes) : body, binary: !!bytes, timeout }]);
+    return freeze({
+      status: r.status, ok: r.status >= 200 && r.status < 300, headers: freeze(r.headers),
+      text: r.binary ? undefined : r.body, bytes: () => (r.binary ? fromBase64(r.body) : undefined), json: () => parse(r.body),
+    });
+  },
+});
+
 /** Lines for whoever looks at the runs of this script. */
 export const log = freeze({
   debug: (...a) => line("debug", a), info: (...a) => line("info", a),

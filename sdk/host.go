@@ -11,6 +11,7 @@ import (
 // Store is what the SDK needs of the node's memory; *store.Store implements it.
 type Store interface {
 	Script(app, name string) (picloud.Script, error)
+	Secret(app, name string) (string, error)
 	KV
 	Documents
 }
@@ -32,12 +33,14 @@ type Config struct {
 	Store     Store
 	Publisher picloud.Publisher
 	Mint      Mint
+	HTTPHosts []string // that scripts may ask: host, host:port, *.domain, or * for any; none if empty
 }
 
 // Host answers calls. Its methods may be called concurrently.
 type Host struct {
 	cfg     Config
 	methods map[string]method
+	fetcher *fetcher
 }
 
 // method answers one kind of call.
@@ -45,11 +48,12 @@ type method func(ctx context.Context, c *call) (any, error)
 
 // New returns a Host over the parts in cfg.
 func New(cfg Config) *Host {
-	h := &Host{cfg: cfg}
+	h := &Host{cfg: cfg, fetcher: newFetcher(cfg.HTTPHosts)}
 	h.methods = map[string]method{
 		"kv.get": h.kvGet, "kv.set": h.kvSet, "kv.delete": h.kvDelete, "kv.increment": h.kvIncrement, "kv.list": h.kvList,
 		"docs.get": h.docsGet, "docs.put": h.docsPut, "docs.delete": h.docsDelete, "docs.find": h.docsFind,
 		"pubsub.publish": h.publish, "pubsub.subscriberToken": h.subscriberToken,
+		"secrets.get": h.secretsGet, "http.fetch": h.fetch,
 		"time.sleep":    sleep,
 		"crypto.random": random, "crypto.uuid": uuid, "crypto.hash": digest, "crypto.hmac": sign,
 	}

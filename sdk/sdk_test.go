@@ -5,6 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"regexp"
 	"slices"
@@ -35,6 +39,28 @@ func TestMain(m *testing.M) {
 type node struct {
 	*store.Store
 	runner *script.Runner
+	site   string // a server that scripts may ask
+}
+
+// website starts a server.
+func website(t *testing.T) string {
+	t.Helper()
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /echo", func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		w.Header().Set("X-B", "c")
+		w.WriteHeader(http.StatusCreated)
+		fmt.Fprintf(w, "%s %s %s", r.Method, r.Header.Get("X-A"), body)
+	})
+	mux.HandleFunc("/bytes", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte{0, 255}) })
+	mux.HandleFunc("/large", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(make([]byte, 1<<20+1)) })
+	mux.HandleFunc("/elsewhere", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, "http://169.254.169.254/", http.StatusFound)
+	})
+	mux.HandleFunc("/slow", func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	return server.URL
 }
 
 func newNode(t *testing.T) *node {
@@ -46,8 +72,9 @@ func newNode(t *testing.T) *node {
 	mint := func(_ context.Context, by picloud.Principal, app string, topics []string, ttl time.Duration) (string, time.Time, error) {
 		return by.Source() + " " + app + " " + strings.Join(topics, ",") + " " + ttl.String(), time.Unix(1e9, 0).UTC(), nil
 	}
-	n := &node{Store: st, runner: script.New(script.Config{
-		Host: sdk.New(sdk.Config{Store: st, Publisher: publish.New(publish.Config{Committer: st}), Mint: mint}),
+	server := website(t)
+	n := &node{Store: st, site: server, runner: script.New(script.Config{
+		Host: sdk.New(sdk.Config{Store: st, Publisher: publish.New(publish.Config{Committer: st}), Mint: mint, HTTPHosts: []string{strings.TrimPrefix(server, "http://")}}),
 	})}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 2)
@@ -65,7 +92,7 @@ func newNode(t *testing.T) *node {
 // run runs the body of a handler and returns what it returns.
 func (n *node) run(t *testing.T, body string) string {
 	t.Helper()
-	source := "import * as sdk from 'picloud';\nimport { kv, docs, pubsub, time, crypto, log, ctx } from 'picloud';\nexport default async function (input) {\n" + body + "\n}"
+	source := "import * as sdk from 'picloud';\nimport { kv, docs, secrets, http, pubsub, time, crypto, log, ctx } from 'picloud';\nconst HOST = '" + n.site + "', OTHER = 'http://127.0.0.1:1/';\nexport default async function (input) {\n" + body + "\n}"
 	if _, err := n.SaveScript(t.Context(), picloud.Script{App: "default", Name: "test", Source: source}, picloud.Precondition{}); err != nil {
 		t.Fatal(err)
 	}
@@ -185,6 +212,20 @@ func TestMethods(t *testing.T) {
 				(await crypto.randomBytes(5)).length, /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/.test(await crypto.randomUUID())];`,
 			`["ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad","ZsBXUNpNbG6oWcy2zn6Zle6CLTY=",5,true]`,
 		},
+		"secrets": {
+			`return [await secrets.get("mail"), await secrets.get("none") === undefined];`,
+			`["pass wörd",true]`,
+		},
+		"http": {
+			`
+			const r = await http.fetch(HOST + "/echo", { method: "POST", headers: { "x-a": "b" }, body: "hello" });
+			const b = await http.fetch(HOST + "/bytes");
+			let caught = [];
+			for (const url of [OTHER, HOST + "/elsewhere", HOST + "/large", HOST + "/slow", "file:///etc/passwd", "https://u:p@example.org", "nonsense"])
+				try { await http.fetch(url, { timeout: 0.5 }); caught.push("fine"); } catch (e) { caught.push(e.name + " " + e.type); }
+			return [r.status, r.ok, r.text, r.headers["x-b"], [...b.bytes()], b.ok, caught];`,
+			`[201,true,"POST b hello","c",[0,255],true,["ForbiddenError http-not-allowed","ForbiddenError http-not-allowed","TooLargeError http-answer-too-large","UnavailableError http-failed","InvalidError argument-invalid","ForbiddenError http-not-allowed","InvalidError argument-invalid"]]`,
+		},
 		"time": {
 			`
 			const at = time.now(); await time.sleep(20);
@@ -194,7 +235,11 @@ func TestMethods(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			if got := newNode(t).run(t, test.body); got != test.want {
+			n := newNode(t)
+			if _, err := n.SetSecret(t.Context(), "default", "mail", []byte("pass wörd")); err != nil {
+				t.Fatal(err)
+			}
+			if got := n.run(t, test.body); got != test.want {
 				t.Errorf("got  %s\nwant %s", got, test.want)
 			}
 		})

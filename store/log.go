@@ -188,6 +188,9 @@ func changeOf(row change) (*picloud.Change, error) {
 			c.Value = r.Collection
 		}
 		return c, nil
+	case tableSecret:
+		c.Kind = picloud.ChangeSecret
+		return decodeInto[picloud.Secret](c, row.value)
 	case tableEndpoint:
 		c.Kind = picloud.ChangeEndpoint
 		return decodeInto[picloud.Endpoint](c, row.value)

@@ -141,6 +141,8 @@ func (s *Store) refill(g *group, r *picloud.Record) error {
 	case picloud.Document:
 		row := docRow{Body: v.Body, Version: v.Version, Created: micros(v.CreatedAt), Updated: micros(v.UpdatedAt)}
 		ch = change{table: tableDoc, key: []byte(docKey(v.App, v.Collection, v.ID)), value: row.encode()}
+	case picloud.Secret:
+		ch = change{table: tableSecret, key: []byte(pair(v.App, v.Name)), value: cborEncode(v)}
 	case picloud.Endpoint:
 		ch = change{table: tableEndpoint, key: []byte(pair(v.App, v.Name)), value: cborEncode(v)}
 	case picloud.Trigger:

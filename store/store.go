@@ -51,6 +51,10 @@ type Config struct {
 	// 15 minutes. An idle node writes none.
 	CheckpointAfter time.Duration
 
+	// Credential is what the key of secrets is derived from; empty: the recovery key
+	// in node.json.
+	Credential []byte
+
 	// Owed names those who read the journal with a cursor of their own: what
 	// they have not done is kept.
 	Owed []string

@@ -39,6 +39,7 @@ const (
 	tableDoc           table = 23 // app, zero byte, collection name, zero byte, document id
 	tableDocIndex      table = 24 // see docindex.go. Follows from the two before
 	tableEndpoint      table = 25 // app, zero byte, endpoint name
+	tableSecret        table = 26 // app, zero byte, secret name
 )
 
 // tableNames lists the tables this version knows, for the check at start.
@@ -48,7 +49,7 @@ var tableNames = map[table]string{
 	tableKV: "key-value pairs", tableExpiry: "ends of key-value pairs", tableScript: "scripts", tableScriptVersion: "versions of scripts",
 	tableRun: "runs", tableTrigger: "triggers", tableDelivery: "deliveries", tableAttempt: "attempts", tableTick: "ticks", tableLetter: "dead letters",
 	tableCollection: "collections", tableDoc: "documents", tableDocIndex: "indexes of documents",
-	tableEndpoint: "endpoints",
+	tableEndpoint: "endpoints", tableSecret: "secrets",
 }
 
 // inCatalog reports whether the rows are held in memory as a whole.
@@ -56,7 +57,7 @@ func (t table) inCatalog() bool {
 	switch t {
 	case tableApp, tableTopic, tableKey, tableSigning, tableFloor, tableNote, tableClock, tableTrigger, tableCollection, tableEndpoint:
 		return true
-	case tableSequence, tableIdem, tableAnchor, tableCursor, tableKV, tableExpiry, tableScript, tableScriptVersion, tableRun, tableDelivery, tableAttempt, tableTick, tableLetter, tableDoc, tableDocIndex:
+	case tableSequence, tableIdem, tableAnchor, tableCursor, tableKV, tableExpiry, tableScript, tableScriptVersion, tableRun, tableDelivery, tableAttempt, tableTick, tableLetter, tableDoc, tableDocIndex, tableSecret:
 	}
 	return false
 }
@@ -65,7 +66,7 @@ func (t table) inCatalog() bool {
 // the journal.
 func (t table) isData() bool {
 	switch t {
-	case tableKV, tableScript, tableScriptVersion, tableRun, tableDelivery, tableAttempt, tableTick, tableLetter, tableDoc:
+	case tableKV, tableScript, tableScriptVersion, tableRun, tableDelivery, tableAttempt, tableTick, tableLetter, tableDoc, tableSecret:
 		return true
 	case tableApp, tableTopic, tableKey, tableSigning, tableFloor, tableSequence, tableIdem, tableAnchor, tableCursor, tableNote, tableClock, tableExpiry, tableTrigger,
 		tableCollection, tableDocIndex, tableEndpoint:

@@ -15,6 +15,11 @@ import (
 //go:embed sdk.js
 var sdkSource string
 
+// Types declares the SDK for editors, in TypeScript.
+//
+//go:embed sdk.d.ts
+var Types string
+
 // sdkName is how scripts import the SDK, and appScheme how they import one
 // another.
 const (

@@ -136,6 +136,40 @@ func TestSurface(t *testing.T) {
 	}
 }
 
+// SC-4: the declarations for editors have every name of the SDK, and no other.
+func TestTypesAreThoseOfTheSDK(t *testing.T) {
+	t.Parallel()
+	b, err := os.ReadFile("testdata/surface.golden")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want, got []string
+	for line := range strings.Lines(string(b)) {
+		name, _, _ := strings.Cut(line, ":")
+		want = append(want, name)
+	}
+	module := ""
+	for line := range strings.Lines(script.Types) {
+		if m := regexp.MustCompile(`^  export (?:const|let|function|class) (\w+)`).FindStringSubmatch(line); m != nil {
+			module = m[1]
+			members := regexp.MustCompile(`[{;] (\w+)\(`).FindAllStringSubmatch(line, -1)
+			for _, member := range members {
+				got = append(got, module+"."+member[1])
+			}
+			if len(members) == 0 && !strings.HasSuffix(line, "{\n") {
+				got = append(got, module)
+			}
+		} else if m := regexp.MustCompile(`^    (\w+)[<(]`).FindStringSubmatch(line); m != nil {
+			got = append(got, module+"."+m[1])
+		}
+	}
+	slices.Sort(want)
+	slices.Sort(got)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the SDK (-) and its declarations (+):\n%s", diff)
+	}
+}
+
 // Each call that the JavaScript side makes is answered, and nothing else can be
 // asked for.
 func TestBothSidesAgree(t *testing.T) {

@@ -19,6 +19,7 @@ import (
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/httpapi"
 	"github.com/picloud/picloud/provision"
+	"github.com/picloud/picloud/script"
 )
 
 func (c *cli) scriptsCommand() *cobra.Command {
@@ -32,7 +33,14 @@ func (c *cli) scriptsCommand() *cobra.Command {
 	remove := &cobra.Command{Use: "delete NAME", Short: "Delete a script with all its versions", Args: exactly(1), RunE: func(cmd *cobra.Command, args []string) error {
 		return c.call(cmd.Context(), http.MethodDelete, c.appPath("scripts", args[0]), nil, nil)
 	}}
-	cmd.AddCommand(list, c.scriptsPushCommand(), c.scriptsPullCommand(), c.scriptsShowCommand(), versions, c.scriptsRunCommand(), c.scriptsLogsCommand(), remove)
+	types := &cobra.Command{
+		Use: "types", Short: "Write what the SDK consists of, for editors (TypeScript)", Example: "  picloud scripts types > picloud.d.ts", Args: exactly(0),
+		RunE: func(*cobra.Command, []string) error {
+			c.printf("%s", script.Types)
+			return nil
+		},
+	}
+	cmd.AddCommand(list, types, c.scriptsPushCommand(), c.scriptsPullCommand(), c.scriptsShowCommand(), versions, c.scriptsRunCommand(), c.scriptsLogsCommand(), remove)
 	return cmd
 }
 

@@ -1,0 +1,130 @@
+// Type declarations of the PiCloud SDK, for editors. Version 0.1.0.
+// Write them beside your scripts with: picloud scripts types > picloud.d.ts
+
+declare module "picloud" {
+  /** The version of the SDK. */
+  export const version: string;
+
+  /** Anything that is JSON. */
+  export type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
+  export type Bytes = ArrayBuffer | ArrayBufferView;
+
+  // ---- what handlers get ----
+
+  export interface PubSubEvent { kind: "pubsub"; at: string; topic: string; data: any; id: string; source: string }
+  export interface KVEvent { kind: "kv"; at: string; key: string; value?: any; binary?: true; version: number; deleted: boolean }
+  export interface DocsEvent { kind: "docs"; at: string; collection: string; id: string; document?: any; version: number; deleted: boolean }
+  export interface CronEvent { kind: "cron"; at: string }
+  export interface DeadLetterEvent { kind: "dead_letter"; at: string; letter: DeadLetter }
+  export interface DeadLetter {
+    id: string; app: string; trigger: string; delivery: string; attempts: number; reason: string; created_at: string;
+    what: { kind: string; at: string; name?: string; container?: string; position?: string; source?: string; data?: any; binary?: true; deleted?: true; version?: number };
+  }
+  export interface Request {
+    method: string; path: string; params: Record<string, string>; query: Record<string, string | string[]>;
+    headers: Record<string, string>; address: string;
+    /** A JSON value, text, or with `binary` base64; null when there is none. */
+    body: any; binary?: true;
+  }
+  export interface Context {
+    app: string; script: string; version: number;
+    trigger?: string; kind?: string; attempt?: number; attempts?: number;
+    /** The same over attempts, restarts and redriving: an idempotency key. */
+    delivery?: string;
+    endpoint?: string; caller?: Caller | null;
+  }
+  export interface Caller { kind: string; name: string }
+
+  /** What this run is about. */
+  export let ctx: Context;
+
+  // ---- data ----
+
+  export interface Entry { key: string; value: any; version: number; updatedAt: Date; expiresAt?: Date }
+  /** Key-value pairs of the app. */
+  export const kv: {
+    get(key: string): Promise<any | undefined>;
+    entry(key: string): Promise<Entry | undefined>;
+    /** Sets a key and returns its version. `ttl` is in seconds; `version` and `create` compare and set. */
+    set(key: string, value: Json | Bytes, options?: { ttl?: number; version?: number; create?: boolean }): Promise<number>;
+    delete(key: string, options?: { version?: number }): Promise<boolean>;
+    increment(key: string, by?: number, options?: { ttl?: number }): Promise<number>;
+    list(options?: { prefix?: string; after?: string; limit?: number }): Promise<{ entries: Entry[]; next: string }>;
+  };
+
+  export interface Document<T = any> { id: string; body: T; version: number; createdAt: Date; updatedAt: Date }
+  export type Scalar = string | number | boolean | null;
+  export type Where = Record<string, Scalar | { eq?: Scalar; gt?: string | number; gte?: string | number; lt?: string | number; lte?: string | number; prefix?: string }>;
+  /** Documents of the app, in collections. */
+  export const docs: {
+    get<T = any>(collection: string, id: string): Promise<Document<T> | undefined>;
+    create<T = any>(collection: string, body: T): Promise<Document<T>>;
+    put<T = any>(collection: string, id: string, body: T, options?: { version?: number; create?: boolean }): Promise<Document<T>>;
+    /** Merges a patch (RFC 7396) into a document that is there. */
+    merge<T = any>(collection: string, id: string, patch: any, options?: { version?: number }): Promise<Document<T>>;
+    delete(collection: string, id: string, options?: { version?: number }): Promise<boolean>;
+    find<T = any>(collection: string, query?: { where?: Where; sort?: string; descending?: boolean; after?: string; limit?: number }): Promise<{ documents: Document<T>[]; next: string }>;
+  };
+
+  /** What only scripts of the app may read. */
+  export const secrets: { get(name: string): Promise<string | undefined> };
+
+  /** Events. */
+  export const pubsub: {
+    publish(topic: string, data: Json, options?: { idempotencyKey?: string }): Promise<{ id: string }>;
+    subscriberToken(topics: string | string[], ttl?: number): Promise<{ token: string; expiresAt: string }>;
+  };
+
+  // ---- the world ----
+
+  /** Requests to the hosts that the node's operator allows. `timeout` is in seconds. */
+  export const http: {
+    fetch(url: string, options?: { method?: string; headers?: Record<string, string>; body?: string | Bytes; timeout?: number }): Promise<{
+      status: number; ok: boolean; headers: Record<string, string>; text?: string; bytes(): Uint8Array | undefined; json(): any;
+    }>;
+  };
+
+  export interface Response { readonly picloud_response: 1 }
+  export interface ResponseInit { status?: number; headers?: Record<string, string> }
+  /** What an endpoint answers. A handler that returns anything else answers with it as JSON. */
+  export const response: {
+    json(value: Json, init?: ResponseInit): Response;
+    text(text: string, init?: ResponseInit): Response;
+    html(text: string, init?: ResponseInit): Response;
+    bytes(bytes: Bytes, init?: ResponseInit): Response;
+    empty(status?: number): Response;
+    redirect(url: string, status?: number): Response;
+  };
+  /** Answers 401 to whoever asks an endpoint without saying who they are; returns who it is. */
+  export function requireCaller(): Caller;
+
+  // ---- a small library ----
+
+  /** Lines for whoever looks at the runs of this script. */
+  export const log: { debug(...values: any[]): void; info(...values: any[]): void; warn(...values: any[]): void; error(...values: any[]): void };
+  export const time: { now(): number; sleep(milliseconds: number): Promise<void> };
+  export type Algorithm = "sha-256" | "sha-512" | "sha-1";
+  export const crypto: {
+    randomBytes(n: number): Promise<Uint8Array>;
+    randomUUID(): Promise<string>;
+    hash(algorithm: Algorithm, data: string | Bytes, encoding?: "hex" | "base64"): Promise<string>;
+    hmac(algorithm: Algorithm, key: string | Bytes, data: string | Bytes, encoding?: "hex" | "base64"): Promise<string>;
+  };
+
+  // ---- errors ----
+
+  /** What a call of the SDK fails with. `type` is stable, `code` its class. */
+  export class PiCloudError extends Error { code: string; type: string; call: string }
+  export class InvalidError extends PiCloudError {}
+  export class ForbiddenError extends PiCloudError {}
+  export class NotFoundError extends PiCloudError {}
+  export class ConflictError extends PiCloudError {}
+  export class PreconditionError extends PiCloudError {}
+  export class TooLargeError extends PiCloudError {}
+  export class UnavailableError extends PiCloudError {}
+  export class LimitError extends PiCloudError {}
+  export class UnauthenticatedError extends PiCloudError {}
+}
+
+/** Other scripts of the app. */
+declare module "app:*";

@@ -40,6 +40,8 @@ type queue struct {
 	blocked  map[string][]entry // in an ordered queue: what comes after that
 	running  int
 	outcomes []outcome // that the outbox does not know yet
+	since    time.Time // when the oldest of them came
+	urgent   bool      // one of them failed
 	pause    backoff
 
 	mu     sync.Mutex // guards what follows
@@ -53,6 +55,7 @@ type entry struct {
 	lsn      uint64
 	key      string // what it is about
 	notUntil time.Time
+	d        *picloud.Delivery // nil: it is read when its turn comes
 }
 
 func entryOf(d *picloud.Delivery) entry {
@@ -129,10 +132,15 @@ func (q *queue) run(ctx context.Context) {
 	defer timer.Stop()
 	for ctx.Err() == nil {
 		t := q.trigger()
-		q.conclude(ctx, t)
+		if t.Ordered || q.urgent {
+			q.conclude(ctx, t)
+		}
 		if q.paused() == 0 {
 			q.fill(t)
 			q.begin(ctx, t)
+		}
+		if q.untilConclude() == 0 {
+			q.conclude(ctx, t)
 		}
 		q.tell()
 		timer.Reset(q.untilDue())
@@ -155,13 +163,35 @@ func (q *queue) run(ctx context.Context) {
 func (q *queue) took(o outcome) {
 	for {
 		q.running--
+		if len(q.outcomes) == 0 {
+			q.since = q.cfg.Now()
+		}
 		q.outcomes = append(q.outcomes, o)
+		q.urgent = q.urgent || o.err != nil
 		select {
 		case o = <-q.ends:
 		default:
 			return
 		}
 	}
+}
+
+// What went well is noted together with what follows soon: a note of its own for
+// each would cost a good part of a short run.
+const (
+	concludeEvery = 10 * time.Millisecond
+	concludeAt    = 32
+)
+
+// untilConclude is how long the outbox may still wait to know how deliveries went.
+func (q *queue) untilConclude() time.Duration {
+	switch {
+	case len(q.outcomes) == 0:
+		return time.Hour
+	case q.urgent, q.running == 0, len(q.outcomes) >= concludeAt:
+		return 0
+	}
+	return max(0, concludeEvery-q.cfg.Now().Sub(q.since))
 }
 
 // fill reads what is owed, as long as there is room for it.
@@ -184,7 +214,11 @@ func (q *queue) fill(t picloud.Trigger) {
 			q.read = d.LSN
 			if !q.held[d.LSN] {
 				q.held[d.LSN] = true
-				q.put(t, entryOf(d))
+				e := entryOf(d)
+				if len(q.ready) < readAhead {
+					e.d = d // what is next need not be read twice
+				}
+				q.put(t, e)
 			}
 		}
 		q.more = len(list) > 0
@@ -194,6 +228,7 @@ func (q *queue) fill(t picloud.Trigger) {
 // put takes an entry to those that wait for their time, or are ready.
 func (q *queue) put(t picloud.Trigger, e entry) {
 	if e.notUntil.After(q.cfg.Now()) {
+		e.d = nil
 		if t.Ordered {
 			q.busy[e.key] = true
 		}
@@ -220,6 +255,7 @@ func (q *queue) begin(ctx context.Context, t picloud.Trigger) {
 			break
 		}
 		if t.Ordered && q.busy[e.key] {
+			e.d = nil
 			q.blocked[e.key] = append(q.blocked[e.key], e)
 			continue
 		}
@@ -233,15 +269,19 @@ func (q *queue) begin(ctx context.Context, t picloud.Trigger) {
 
 // start begins one delivery. It reports false when it is still to be done.
 func (q *queue) start(ctx context.Context, t picloud.Trigger, e entry) bool {
-	d, ok, err := q.cfg.Outbox.OwedAt(t, e.lsn)
-	if err != nil {
-		q.halt(fmt.Errorf("read what is owed: %w", err))
-		return false
+	if e.d == nil {
+		d, ok, err := q.cfg.Outbox.OwedAt(t, e.lsn)
+		if err != nil {
+			q.halt(fmt.Errorf("read what is owed: %w", err))
+			return false
+		}
+		if !ok { // purged, or done by somebody else
+			q.release(e)
+			return true
+		}
+		e.d = &d
 	}
-	if !ok { // purged, or done by somebody else
-		q.release(e)
-		return true
-	}
+	d := *e.d
 	if t.Ordered {
 		q.busy[e.key] = true
 	}
@@ -285,7 +325,7 @@ func (q *queue) conclude(ctx context.Context, t picloud.Trigger) {
 		}
 		q.succeeded(len(done))
 	}
-	q.outcomes = failed
+	q.outcomes, q.urgent = failed, len(failed) > 0
 	for len(q.outcomes) > 0 {
 		if err := q.fail(ctx, t, q.outcomes[0]); err != nil {
 			q.halt(fmt.Errorf("note what failed: %w", err))
@@ -293,6 +333,7 @@ func (q *queue) conclude(ctx context.Context, t picloud.Trigger) {
 		}
 		q.outcomes = q.outcomes[1:]
 	}
+	q.urgent = false
 }
 
 // release forgets a delivery that is settled. The next one about the same thing
@@ -402,9 +443,9 @@ func (q *queue) untilDue() time.Duration {
 	if d := q.paused(); d > 0 {
 		return d
 	}
-	d := time.Hour
+	d := q.untilConclude()
 	if len(q.waits) > 0 {
-		d = q.waits[0].notUntil.Sub(q.cfg.Now())
+		d = min(d, q.waits[0].notUntil.Sub(q.cfg.Now()))
 	}
 	return max(d, time.Millisecond)
 }

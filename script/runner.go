@@ -1,6 +1,7 @@
 package script
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -322,12 +323,24 @@ func missing(script string, err error) *Error {
 
 // describe completes what a handler may know by what the runner knows.
 func describe(job Job, version uint64) ([]byte, error) {
-	about := map[string]any{}
-	if len(job.Context) > 0 {
-		if err := json.Unmarshal(job.Context, &about); err != nil {
-			return nil, fmt.Errorf("the context of the run: %w", err)
-		}
+	own, err := json.Marshal(about{App: job.App, Script: job.Script, Version: version})
+	if err != nil {
+		return nil, fmt.Errorf("the context of the run: %w", err)
 	}
-	about["app"], about["script"], about["version"] = job.App, job.Script, version
-	return json.Marshal(about) //nolint:wrapcheck // values that were JSON before
+	more := bytes.TrimSpace(job.Context)
+	switch {
+	case len(more) == 0:
+		return own, nil
+	case more[0] != '{' || !json.Valid(more):
+		return nil, errors.New("the context of the run is no JSON object")
+	case len(bytes.TrimSpace(more[1:len(more)-1])) == 0:
+		return own, nil
+	}
+	return append(append(own[:len(own)-1], ','), more[1:]...), nil
+}
+
+type about struct {
+	App     string `json:"app"`
+	Script  string `json:"script"`
+	Version uint64 `json:"version"`
 }

@@ -85,8 +85,13 @@ function settle(id, value, error) {
 // ---- bytes ----
 
 const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-const values = new U8(128).fill(255);
-for (let i = 0; i < 64; i++) values[charCodeAt(digits, i)] = i;
+let values; // of the digits; most runs need none
+
+function valuesOf() {
+  values = new U8(128);
+  for (let i = 0; i < 64; i++) values[charCodeAt(digits, i)] = i;
+  return values;
+}
 
 function bytesOf(v) {
   if (v instanceof AB) return new U8(v);
@@ -104,11 +109,12 @@ function toBase64(b) {
 }
 
 function fromBase64(s) {
+  const v = values || valuesOf();
   let n = s.length;
   while (n > 0 && s[n - 1] === "=") n--;
   const b = new U8(floor(n * 3 / 4));
   for (let i = 0, o = 0, acc = 0, bits = 0; i < n; i++) {
-    acc = (acc << 6 | values[charCodeAt(s, i)]) & 0xffffff;
+    acc = (acc << 6 | v[charCodeAt(s, i)]) & 0xffffff;
     if ((bits += 6) >= 8) b[o++] = acc >> (bits -= 8) & 255;
   }
   return b;

@@ -1,8 +1,10 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
+	"sync"
 
 	"github.com/picloud/picloud"
 )
@@ -12,7 +14,39 @@ func (s *Store) Script(app, name string) (picloud.Script, error) {
 	if _, err := s.catalog.Load().app(app); err != nil {
 		return picloud.Script{}, err
 	}
-	return decodeScript(s.tables.get(tableScript, []byte(pair(app, name))))
+	return s.scripts.decode(pair(app, name), s.tables.get(tableScript, []byte(pair(app, name))))
+}
+
+// scripts are those that were asked for last, decoded: they run often.
+type scripts struct {
+	mu   sync.Mutex
+	last map[string]decodedScript // by app, zero byte, name
+}
+
+type decodedScript struct {
+	row    []byte
+	script picloud.Script
+}
+
+// maxDecoded bounds them.
+const maxDecoded = 64
+
+func (c *scripts) decode(key string, row []byte) (picloud.Script, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if d, ok := c.last[key]; ok && bytes.Equal(d.row, row) {
+		return d.script, nil
+	}
+	sc, err := decodeScript(row)
+	if err != nil {
+		delete(c.last, key)
+		return sc, err
+	}
+	if c.last == nil || len(c.last) >= maxDecoded {
+		c.last = map[string]decodedScript{}
+	}
+	c.last[key] = decodedScript{row: row, script: sc}
+	return sc, nil
 }
 
 // ScriptVersion returns one of the versions of a script that are kept, or

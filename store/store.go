@@ -128,6 +128,7 @@ type Store struct {
 	keyUse     keyUse
 	cursors    cursors
 	runs       runs
+	scripts    scripts
 	shared     shared
 	space      space
 	health     health

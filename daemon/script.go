@@ -6,8 +6,11 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/VictoriaMetrics/metrics"
+
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/auth"
+	"github.com/picloud/picloud/dispatch"
 	"github.com/picloud/picloud/script"
 	"github.com/picloud/picloud/sdk"
 	"github.com/picloud/picloud/store"
@@ -25,6 +28,24 @@ func newScripts(cfg Config, st *store.Store, publisher picloud.Publisher, author
 		Record:  func(r picloud.Run) string { return st.RecordRun(r).ID },
 		Workers: cfg.ScriptWorkers, NoSandbox: !cfg.ScriptSandbox, Logger: log,
 	})
+}
+
+// measure exports how scripts and triggers are doing.
+func (m *machine) measure(set *metrics.Set) {
+	for name, value := range map[string]func(dispatch.Totals) float64{
+		"picloud_triggers":                  func(t dispatch.Totals) float64 { return float64(t.Triggers) },
+		"picloud_triggers_paused":           func(t dispatch.Totals) float64 { return float64(t.Paused) },
+		"picloud_deliveries_running":        func(t dispatch.Totals) float64 { return float64(t.Running) },
+		"picloud_deliveries_waiting":        func(t dispatch.Totals) float64 { return float64(t.Waiting) },
+		"picloud_deliveries_done_total":     func(t dispatch.Totals) float64 { return float64(t.Done) },
+		"picloud_delivery_failures_total":   func(t dispatch.Totals) float64 { return float64(t.Failed) },
+		"picloud_deliveries_given_up_total": func(t dispatch.Totals) float64 { return float64(t.Buried) },
+	} {
+		set.GetOrCreateGauge(name, func() float64 { return value(m.owed.Totals()) })
+	}
+	set.GetOrCreateGauge("picloud_dead_letters", func() float64 { return float64(m.store.CountDeadLetters()) })
+	set.GetOrCreateGauge("picloud_script_workers_idle", func() float64 { idle, _ := m.scripts.Workers(); return float64(idle) })
+	set.GetOrCreateGauge("picloud_script_runs_running", func() float64 { _, running := m.scripts.Workers(); return float64(running) })
 }
 
 // handler runs the scripts of triggers.

@@ -68,6 +68,7 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 	m.scripts = newScripts(cfg, st, publisher, authority, log)
 	m.owed = dispatch.NewDispatcher(dispatch.DispatcherConfig{Outbox: st, Handler: handler{m.scripts}, Tick: cfg.CronTick, Logger: log})
 	st.SetDeliverer(m.owed)
+	m.measure(set)
 	m.api, err = httpapi.New(httpapi.Config{
 		Store: st, Publisher: publisher, Hub: hub, Authority: authority, Sync: m.central.lane(), Scripts: m.scripts, Dispatcher: m.owed, Version: build.Version, Commit: build.Commit, Started: time.Now(),
 		MaxData: cfg.PublishMaxBytes, OperatorGroup: cfg.OperatorGroup, Ready: life.ready, Alive: m.alive,

@@ -26,6 +26,7 @@ type Dispatcher struct {
 	log     *slog.Logger
 	changed chan struct{} // has room for one
 	moved   atomic.Int64  // when the loop last went round, nanoseconds
+	counts  counts
 
 	mu     sync.Mutex // guards what follows
 	queues map[string]*queue
@@ -108,7 +109,7 @@ func (d *Dispatcher) settle(ctx context.Context, group *sync.WaitGroup, triggers
 		wanted[t.ID] = true
 		q := d.queues[t.ID]
 		if q == nil {
-			q = newQueue(d.cfg, t, d.log)
+			q = newQueue(d.cfg, t, d.log, &d.counts)
 			q.last = d.ending[t.ID]
 			d.queues[t.ID] = q
 			runCtx, stop := context.WithCancel(ctx)
@@ -125,6 +126,39 @@ func (d *Dispatcher) settle(ctx context.Context, group *sync.WaitGroup, triggers
 			d.ending[id] = q.gone
 		}
 	}
+}
+
+// counts are how deliveries went since the start, of all triggers there were.
+type counts struct{ done, failed, buried atomic.Uint64 }
+
+// Totals say how the deliveries of all triggers are doing.
+type Totals struct {
+	Triggers int    // that are enabled
+	Running  int    // deliveries at this moment
+	Waiting  int    // deliveries that are known to wait, for their turn or for another attempt
+	Paused   int    // triggers that pause, because their handler could not be reached
+	Error    string // why one of those does
+	Done     uint64 // deliveries since the start
+	Failed   uint64 // attempts since the start
+	Buried   uint64 // deliveries that were given up since the start
+}
+
+// Totals returns how the deliveries of all triggers are doing.
+func (d *Dispatcher) Totals() Totals {
+	t := Totals{Done: d.counts.done.Load(), Failed: d.counts.failed.Load(), Buried: d.counts.buried.Load()}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	t.Triggers = len(d.queues)
+	for _, q := range d.queues {
+		st := q.told()
+		t.Running += st.Running
+		t.Waiting += st.Waiting
+		if st.Error != "" {
+			t.Paused++
+			t.Error = st.Error
+		}
+	}
+	return t
 }
 
 // QueueStatus says how the deliveries of a trigger are doing.

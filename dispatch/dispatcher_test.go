@@ -459,6 +459,7 @@ func TestRedrivePurgeBackfill(t *testing.T) {
 		if n, err := o.Redrive(t.Context(), "default", picloud.LetterFilter{IDs: []string{letters[7].ID}}); n != 1 || err != nil {
 			t.Errorf("redrive one: %d, %v", n, err)
 		}
+		synctest.Wait()
 		if n, err := o.Redrive(t.Context(), "default", picloud.LetterFilter{Trigger: "door", Before: letters[200].CreatedAt}); n < 100 || n > 199 || err != nil {
 			t.Errorf("redrive by filter: %d, %v", n, err)
 		}

@@ -24,6 +24,7 @@ import (
 type queue struct {
 	cfg  DispatcherConfig
 	log  *slog.Logger
+	all  *counts
 	stop context.CancelFunc
 	last <-chan struct{} // closed when an earlier queue of the trigger has ended
 	gone chan struct{}   // closed when this one has
@@ -74,9 +75,9 @@ const maxHeld = 10_000
 // readAhead is how many deliveries are read at once.
 const readAhead = 128
 
-func newQueue(cfg DispatcherConfig, t picloud.Trigger, log *slog.Logger) *queue {
+func newQueue(cfg DispatcherConfig, t picloud.Trigger, log *slog.Logger, all *counts) *queue {
 	return &queue{
-		cfg: cfg, log: log.With(slog.String("app", t.App), slog.String("trigger", t.Name)), t: t, wake: make(chan struct{}, 1),
+		cfg: cfg, all: all, log: log.With(slog.String("app", t.App), slog.String("trigger", t.Name)), t: t, wake: make(chan struct{}, 1),
 		ends: make(chan outcome, picloud.MaxConcurrency), more: true, held: map[uint64]bool{}, busy: map[string]bool{}, blocked: map[string][]entry{}, gone: make(chan struct{}),
 		pause: backoff{min: time.Second, max: time.Minute},
 	}
@@ -368,6 +369,7 @@ func (q *queue) fail(ctx context.Context, t picloud.Trigger, o outcome) error {
 		if err := q.cfg.Outbox.Bury(ctx, t, d, d.LastErr); err != nil {
 			return err
 		}
+		q.all.buried.Add(1)
 		q.log.Warn("delivery was given up", slog.String("delivery", d.ID), slog.Int("attempt", d.Attempts), slog.String("err", d.LastErr))
 		q.release(e)
 		return nil
@@ -420,6 +422,7 @@ func (q *queue) paused() time.Duration {
 
 func (q *queue) succeeded(n int) {
 	q.pause.reset()
+	q.all.done.Add(uint64(n)) // #nosec G115 -- a length
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.status.Done += uint64(n) // #nosec G115 -- a length
@@ -427,6 +430,7 @@ func (q *queue) succeeded(n int) {
 }
 
 func (q *queue) failed() {
+	q.all.failed.Add(1)
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.status.Failed++

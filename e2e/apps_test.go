@@ -68,6 +68,15 @@ func TestExamples(t *testing.T) {
 	n.cli("publish", "--app", "mailbox", "parcel", `{"id":1}`)
 	n.cli("publish", "--app", "mailbox", "parcel", `{"id":2,"weight":3}`)
 	is("the failures", []string{`{"trigger":"parcel","reason":"Error: a parcel without a weight"}`}, func() []string { return data("mailbox", "failures") })
+	if out, _, code := n.run("", "doctor"); code == 0 || !strings.Contains(out, "1 dead letters") {
+		t.Errorf("doctor says nothing of the dead letter (exit code %d):\n%s", code, out)
+	}
+	metrics := string(n.do(200, nil, "GET", "/metrics", key, "").body)
+	for _, want := range []string{"picloud_dead_letters 1\n", "picloud_deliveries_given_up_total 1\n", "picloud_delivery_failures_total 2\n"} {
+		if !strings.Contains(metrics, want) {
+			t.Errorf("the metrics lack %q", want)
+		}
+	}
 	if out := n.cli("--json", "docs", "--app", "mailbox", "find", "failures", "trigger=parcel"); !strings.Contains(out, `"data":{"id":1}`) {
 		t.Errorf("the collection of failures:\n%s", out)
 	}

@@ -205,6 +205,21 @@ type Node struct {
 	Notes       []string `json:"notes"`
 	Storage     Storage  `json:"storage"`
 	Subscribers int      `json:"subscribers"`
+	Apps        Activity `json:"apps"`
+}
+
+// Activity is how the scripts and triggers of all apps are doing; the counts are
+// since the start of the node.
+type Activity struct {
+	Triggers    int    `json:"triggers"` // that are enabled
+	Running     int    `json:"running"`
+	Waiting     int    `json:"waiting"`
+	Paused      int    `json:"paused"` // triggers whose handler cannot be reached
+	Error       string `json:"error,omitempty"`
+	Done        uint64 `json:"done"`
+	Failed      uint64 `json:"failed"` // attempts
+	Buried      uint64 `json:"buried"`
+	DeadLetters int    `json:"dead_letters"` // that are there, counted up to 10000
 }
 
 // Sync is how the copy to Postgres is doing.

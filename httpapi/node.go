@@ -22,6 +22,11 @@ func (s *Server) showNode(r *request) error {
 			Events: st.Events, Commits: st.Commits, Written: st.Written, WrittenDay: st.WrittenDay, WearBudget: st.WearBudget, ReadOnly: h.ReadOnly, NoSpace: h.NoSpace,
 		},
 	}
+	t := s.cfg.Dispatcher.Totals()
+	b.Apps = Activity{
+		Triggers: t.Triggers, Running: t.Running, Waiting: t.Waiting, Paused: t.Paused, Error: t.Error,
+		Done: t.Done, Failed: t.Failed, Buried: t.Buried, DeadLetters: s.cfg.Store.CountDeadLetters(),
+	}
 	if h.Degraded {
 		b.Status = "degraded"
 	}

@@ -106,6 +106,13 @@ func (s *Store) DeadLetters(app string, f picloud.LetterFilter) (page []picloud.
 	return page, next, err
 }
 
+// maxCounted bounds how far dead letters are counted.
+const maxCounted = 10_000
+
+// CountDeadLetters returns how many dead letters there are in all apps, up to
+// 10 000.
+func (s *Store) CountDeadLetters() int { return s.tables.count(tableLetter, "", maxCounted) }
+
 // Redrive makes triggers owe dead letters again, as the deliveries they were, and
 // returns how many. An error may come after some.
 func (s *Store) Redrive(ctx context.Context, app string, f picloud.LetterFilter) (int, error) {

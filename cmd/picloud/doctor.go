@@ -152,6 +152,9 @@ func filesFinding() finding {
 // has a copy in Postgres.
 func (c *cli) nodeFindings(cmd *cobra.Command) []finding {
 	findings := []finding{c.nodeFinding(cmd)}
+	if f, ok := c.appsFinding(cmd); ok {
+		findings = append(findings, f)
+	}
 	st, err := c.syncStatus(cmd.Context())
 	if err != nil || !st.Configured {
 		return findings // what is wrong has been said, or there is nothing to say
@@ -179,6 +182,23 @@ func (c *cli) nodeFinding(cmd *cobra.Command) finding {
 		return finding{"node", false, fmt.Sprintf("%s were written to the card in the last day, the budget is %s", mib(n.Storage.WrittenDay), mib(n.Storage.WearBudget)), "Let chatty topics have durability telemetry, or publish in batches; for a card that bears more raise storage.wear_budget_bytes."}
 	}
 	return finding{"node", true, fmt.Sprintf("%s runs, %d subscribers", n.Name, n.Subscribers), ""}
+}
+
+// appsFinding is what the node says of its apps; false: nothing, because it does not
+// answer, which has been said.
+func (c *cli) appsFinding(cmd *cobra.Command) (finding, bool) {
+	var n httpapi.Node
+	if err := c.call(cmd.Context(), http.MethodGet, "/v1/node", nil, &n); err != nil {
+		return finding{}, false
+	}
+	a := n.Apps
+	switch {
+	case a.Paused > 0:
+		return finding{"apps", false, fmt.Sprintf("%d triggers pause: %s", a.Paused, plain(a.Error)), "They go on by themselves once that is over; 'picloud triggers list' says which."}, true
+	case a.DeadLetters > 0:
+		return finding{"apps", false, fmt.Sprintf("%d dead letters", a.DeadLetters), "'picloud dead-letters list' says why; redrive them when the cause is mended, or purge them."}, true
+	}
+	return finding{"apps", true, fmt.Sprintf("%d triggers, %d deliveries wait", a.Triggers, a.Waiting), ""}, true
 }
 
 func nodeFix(err error) string {

@@ -29,6 +29,8 @@ func (c *cli) statusCommand() *cobra.Command {
 				n.Name, n.ID, n.Version, n.Commit, n.Status, time.Duration(n.UptimeSec)*time.Second, n.Subscribers,
 				mib(n.Storage.JournalBytes), n.Storage.Segments, n.Storage.LastLSN, n.Storage.Events, n.Storage.Commits,
 				mib(n.Storage.WrittenDay), mib(n.Storage.WearBudget))
+			c.printf("apps         %d triggers, %d deliveries done and %d given up since the start, %d wait, %d dead letters\n",
+				n.Apps.Triggers, n.Apps.Done, n.Apps.Buried, n.Apps.Waiting, n.Apps.DeadLetters)
 			c.printf("postgres     %s\n", syncLine(st))
 			for _, note := range n.Notes {
 				c.printf("note         %s\n", note)

@@ -1,6 +1,7 @@
 package picloud
 
 import (
+	"encoding/json"
 	"net/url"
 	"slices"
 	"strings"
@@ -154,8 +155,22 @@ func (e *Endpoint) Before(o *Endpoint) bool {
 	return e.Name < o.Name
 }
 
+// LaterRequest is a request that is answered later, as it is kept.
+type LaterRequest struct {
+	Input json.RawMessage `json:"input"` // the script's first argument
+	About map[string]any  `json:"about"` // its second, apart from what is added then
+}
+
+// What has become of a request that is answered later.
+const (
+	ResultWaiting = "waiting"
+	ResultDone    = "done"
+	ResultFailed  = "failed"
+)
+
 // Errors about endpoints.
 var (
+	ErrResultNotFound   = &Error{Code: CodeNotFound, Type: "result-not-found", Title: "There is no such result", Detail: "It never was, or it is older than a day."}
 	ErrEndpointNotFound = &Error{Code: CodeNotFound, Type: "endpoint-not-found", Title: "There is no such endpoint"}
 	ErrEndpointInvalid  = &Error{Code: CodeUnprocessable, Type: "endpoint-invalid", Title: "The endpoint is not valid"}
 )

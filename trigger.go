@@ -46,6 +46,10 @@ const (
 	TriggerFiles      TriggerKind = "files"       // a file was written or deleted
 	TriggerCron       TriggerKind = "cron"        // the clock
 	TriggerDeadLetter TriggerKind = "dead_letter" // a delivery was given up
+
+	// TriggerHTTP is a request that is answered later. It is owed by an endpoint, and
+	// no trigger can be of this kind.
+	TriggerHTTP TriggerKind = "http"
 )
 
 // CatchUp says what follows when the node was not there at a time it should have
@@ -173,7 +177,7 @@ func (t *Trigger) Matches(name string) bool {
 		return t.Collection == "" || name == t.Collection
 	case TriggerDeadLetter:
 		return t.Source == "" || name == t.Source
-	case TriggerCron:
+	case TriggerCron, TriggerHTTP:
 	}
 	return false
 }

@@ -49,10 +49,16 @@ func (m *machine) measure(set *metrics.Set) {
 }
 
 // handler runs the scripts of triggers.
-type handler struct{ scripts *script.Runner }
+type handler struct {
+	scripts *script.Runner
+	results *store.Store
+}
 
 // Handle runs the script that a trigger names for a delivery.
 func (h handler) Handle(ctx context.Context, t picloud.Trigger, d picloud.Delivery) error {
+	if d.What.Kind == picloud.TriggerHTTP {
+		return h.request(ctx, t, d)
+	}
 	input, about := sdk.Input(&d), sdk.Context(&t, &d)
 	in, err := json.Marshal(input)
 	if err != nil {
@@ -67,4 +73,25 @@ func (h handler) Handle(ctx context.Context, t picloud.Trigger, d picloud.Delive
 		Cause: "trigger:" + t.Name, Delivery: d.ID, Attempt: d.Attempts + 1, Limits: script.Limits{Total: t.Timeout},
 	})
 	return err
+}
+
+// request answers a request that was accepted before.
+func (h handler) request(ctx context.Context, t picloud.Trigger, d picloud.Delivery) error {
+	var r picloud.LaterRequest
+	if err := json.Unmarshal(d.What.Data, &r); err != nil {
+		return err
+	}
+	r.About["delivery"], r.About["attempt"] = d.ID, d.Attempts+1
+	about, err := json.Marshal(r.About)
+	if err != nil {
+		return err
+	}
+	res, err := h.scripts.Do(ctx, script.Job{
+		App: t.App, Script: t.Script, Export: t.Export, Input: r.Input, Context: about,
+		Cause: "endpoint:" + t.Name, Delivery: d.ID, Attempt: d.Attempts + 1, Limits: script.Limits{Total: t.Timeout},
+	})
+	if err != nil {
+		return err
+	}
+	return h.results.SetResult(ctx, t.App, d.What.Name, res.Output)
 }

@@ -66,7 +66,7 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 		m.central = newCentral(cfg, build, st, publisher, hub, life, set, log)
 	}
 	m.scripts = newScripts(cfg, st, publisher, authority, log)
-	m.owed = dispatch.NewDispatcher(dispatch.DispatcherConfig{Outbox: st, Handler: handler{m.scripts}, Tick: cfg.CronTick, Logger: log})
+	m.owed = dispatch.NewDispatcher(dispatch.DispatcherConfig{Outbox: st, Handler: handler{m.scripts, st}, Tick: cfg.CronTick, Logger: log})
 	st.SetDeliverer(m.owed)
 	m.measure(set)
 	m.api, err = httpapi.New(httpapi.Config{

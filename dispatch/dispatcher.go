@@ -148,8 +148,10 @@ func (d *Dispatcher) Totals() Totals {
 	t := Totals{Done: d.counts.done.Load(), Failed: d.counts.failed.Load(), Buried: d.counts.buried.Load()}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	t.Triggers = len(d.queues)
 	for _, q := range d.queues {
+		if q.trigger().Kind != picloud.TriggerHTTP {
+			t.Triggers++
+		}
 		st := q.told()
 		t.Running += st.Running
 		t.Waiting += st.Waiting

@@ -81,6 +81,9 @@ func (s *Server) answer(r *request, e *picloud.Endpoint, path string, params map
 	if r.principal.Kind != picloud.KindAnonymous {
 		about["caller"] = map[string]any{"kind": r.principal.Kind, "name": r.principal.Name}
 	}
+	if prefersLater(r) {
+		return s.acceptLater(r, e, picloud.LaterRequest{Input: input, About: about})
+	}
 	also, err := json.Marshal(about)
 	if err != nil {
 		return err

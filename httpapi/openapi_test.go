@@ -34,7 +34,7 @@ func TestOpenAPIDescribesTheServer(t *testing.T) {
 	paths := 0
 	for path, item := range model.Model.Paths.PathItems.FromOldest() {
 		paths++
-		concrete := strings.NewReplacer("{app}", "default", "{topic}", "t", "{id}", "x", "{key}", "k", "{script}", "s", "{version}", "1", "{run}", "r", "{trigger}", "t", "{letter}", "l", "{collection}", "c", "{endpoint}", "e", "{secret}", "s").Replace(path)
+		concrete := strings.NewReplacer("{app}", "default", "{topic}", "t", "{id}", "x", "{key}", "k", "{script}", "s", "{version}", "1", "{run}", "r", "{trigger}", "t", "{letter}", "l", "{collection}", "c", "{endpoint}", "e", "{secret}", "s", "{result}", "r").Replace(path)
 		allow := n.ask(t, "OPTIONS", concrete, "", "").header.Get("Allow")
 		for method := range item.GetOperations().FromOldest() {
 			if !strings.Contains(allow, strings.ToUpper(method)) {

@@ -78,6 +78,7 @@ func (s *Server) table() []route {
 		{method: "PUT", pattern: trigger, needs: picloud.AppScriptManage, handler: s.saveTrigger, docs: docs{summary: "Make or change a trigger", body: TriggerSpec{}, answer: Trigger{}}},
 		{method: "DELETE", pattern: trigger, needs: picloud.AppScriptManage, handler: s.deleteTrigger, docs: docs{summary: "Delete a trigger with what it still owes", status: 204}},
 		{method: "POST", pattern: trigger + "/backfill", needs: picloud.AppScriptManage, handler: s.backfillTrigger, docs: docs{summary: "Make a dead_letter trigger owe the dead letters that were there before it", answer: Counted{}}},
+		{method: "GET", pattern: app + "/results/{result}", open: true, handler: s.showResult, docs: docs{summary: "What an endpoint answers to a request with Prefer: respond-async; 202 while there is no answer yet", answer: anyJSON{}, query: []queryParam{{"wait_sec", "Seconds to wait for the answer, 0 to 30"}}}},
 		{method: "GET", pattern: app + "/secrets", needs: picloud.AppSecretManage, handler: s.listSecrets, docs: docs{summary: "List the names of the secrets", answer: Secrets{}}},
 		{method: "PUT", pattern: app + "/secrets/{secret}", needs: picloud.AppSecretManage, handler: s.setSecret, docs: docs{summary: "Set a secret, which only scripts of the app can read", body: SecretValue{}, answer: Secret{}}},
 		{method: "DELETE", pattern: app + "/secrets/{secret}", needs: picloud.AppSecretManage, handler: s.deleteSecret, docs: docs{summary: "Delete a secret", status: 204}},

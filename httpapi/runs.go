@@ -3,7 +3,6 @@ package httpapi
 import (
 	"context"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -36,13 +35,9 @@ func (s *Server) listRuns(r *request) error {
 	if err != nil {
 		return err
 	}
-	wait := time.Duration(0)
-	if text := r.query("wait_sec"); text != "" {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < 0 || n > int(maxWait/time.Second) {
-			return errQuery.Detailf("wait_sec: use 0 to %d", int(maxWait/time.Second))
-		}
-		wait = time.Duration(n) * time.Second
+	wait, err := r.wait()
+	if err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(r.patience(), wait)
 	defer cancel()

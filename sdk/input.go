@@ -42,7 +42,7 @@ func Input(d *picloud.Delivery) Event {
 	case picloud.TriggerDeadLetter:
 		e.Letter = w.Data
 		return e
-	case picloud.TriggerCron: // the time is all there is
+	case picloud.TriggerCron, picloud.TriggerHTTP: // the time is all there is; a request is kept whole
 		return e
 	case picloud.TriggerKV:
 		e.Key = w.Name

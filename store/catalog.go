@@ -97,7 +97,7 @@ func (c *catalog) apply(ch change, seq func(app string) *sequence) error {
 		return applyRow(c.endpoints, key, ch.value)
 	case tableCollection:
 		return applyRow(c.collections, key, ch.value)
-	case tableSequence, tableIdem, tableAnchor, tableCursor, tableKV, tableExpiry, tableScript, tableScriptVersion, tableRun, tableDelivery, tableAttempt, tableTick, tableLetter, tableDoc, tableDocIndex, tableSecret:
+	case tableSequence, tableIdem, tableAnchor, tableCursor, tableKV, tableExpiry, tableScript, tableScriptVersion, tableRun, tableDelivery, tableAttempt, tableTick, tableLetter, tableDoc, tableDocIndex, tableSecret, tableResult:
 	}
 	return nil
 }

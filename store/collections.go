@@ -140,14 +140,13 @@ func (s *Store) DeleteCollection(ctx context.Context, app, name string) error {
 			if _, err := tx.catalog.app(app); err != nil {
 				return err
 			}
-			size, limit := 0, tx.s.chunk()
-			tx.s.tables.scan(tableDoc, docKey(app, name, ""), "", func(k string, _ []byte) bool {
+			var keys []string
+			keys, more = tx.s.tables.keys(tableDoc, docKey(app, name, ""), tx.s.chunk())
+			for _, k := range keys {
 				found = true
 				tx.remove(tableDoc, k)
-				size += recordCost + len(k)
-				return size < limit
-			})
-			if more = size >= limit; more {
+			}
+			if more {
 				return nil
 			}
 			if r, declared := tx.catalog.collections.Get(pair(app, name)); declared {

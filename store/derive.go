@@ -16,6 +16,8 @@ func derive(c change, e before) ([]change, error) {
 	switch c.table {
 	case tableKV:
 		return entryExpiry(c)
+	case tableResult:
+		return resultExpiry(c)
 	case tableDoc:
 		return deriveDoc(c, e)
 	case tableCollection:

@@ -91,16 +91,45 @@ func (t *tx) needScript(app, name string, fault *picloud.Error) error {
 	return err
 }
 
-// DeleteEndpoint removes an endpoint.
+// DeleteEndpoint removes an endpoint. Requests that it has not answered yet fail.
 func (s *Store) DeleteEndpoint(ctx context.Context, app, name string) error {
-	return s.do(ctx, func(tx *tx) error {
-		if _, err := tx.catalog.app(app); err != nil {
+	for more := true; more; {
+		err := s.do(ctx, func(tx *tx) error {
+			var err error
+			more, err = tx.deleteEndpoint(app, name)
+			return err
+		})
+		if err != nil {
 			return err
 		}
-		if _, ok := tx.catalog.endpoints.Get(pair(app, name)); !ok {
-			return picloud.ErrEndpointNotFound
+	}
+	return nil
+}
+
+func (t *tx) deleteEndpoint(app, name string) (more bool, err error) {
+	if _, err := t.catalog.app(app); err != nil {
+		return false, err
+	}
+	e, ok := t.catalog.endpoints.Get(pair(app, name))
+	if !ok {
+		return false, picloud.ErrEndpointNotFound
+	}
+	keys, more := t.s.tables.keys(tableDelivery, oweKey(app, e.ID, nil), t.s.chunk()/4)
+	for _, k := range keys {
+		b := t.get(tableDelivery, []byte(k))
+		if b == nil {
+			continue // answered in the meantime
 		}
-		tx.remove(tableEndpoint, pair(app, name))
-		return nil
-	})
+		var what picloud.Happening
+		if err := cborDecode(b, &what); err != nil {
+			return false, err
+		}
+		t.settle(k)
+		t.failResult(app, what.Name)
+	}
+	if more || t.g.holdsOwed(app, e.ID) {
+		return true, nil
+	}
+	t.remove(tableEndpoint, pair(app, name))
+	return false, nil
 }

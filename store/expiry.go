@@ -31,15 +31,15 @@ func (s *Store) expire() error {
 	if s.readOnly || now < s.commit.nextExpiry || s.space.full.Load() {
 		return nil
 	}
-	var due []string
+	var due []dueRow
 	s.commit.nextExpiry = never
-	s.tables.scan(tableExpiry, "", "", func(k string, _ []byte) bool {
+	s.tables.scan(tableExpiry, "", "", func(k string, v []byte) bool {
 		at := int64(binary.BigEndian.Uint64([]byte(k[:8]))) // #nosec G115 -- as it was written
 		if at > now || len(due) == expireChunk {
 			s.commit.nextExpiry = at
 			return false
 		}
-		due = append(due, k)
+		due = append(due, dueRow{expiry: k, table: table(v[0]), key: []byte(k[8:])})
 		return true
 	})
 	if len(due) == 0 {
@@ -59,21 +59,38 @@ func (s *Store) expire() error {
 	return nil
 }
 
-// expire removes the entries that the rows of tableExpiry tell of, unless they
-// were changed since, and those rows.
-func (t *tx) expire(due []string) error {
-	for _, k := range due {
-		key := []byte(k[8:])
-		if b := t.get(tableKV, key); b != nil {
-			r, err := decodeEntryRow(b)
+// dueRow is a row of tableExpiry whose time has come.
+type dueRow struct {
+	expiry string // its key
+	table  table  // of the row that it is about
+	key    []byte // of that
+}
+
+// expire removes what has come to its end, unless it was changed since, and the rows
+// that told so.
+func (t *tx) expire(due []dueRow) error {
+	for _, d := range due {
+		if b := t.get(d.table, d.key); b != nil {
+			ended, err := t.ended(d.table, b)
 			if err != nil {
 				return err
 			}
-			if !r.alive(t.at) {
-				t.remove(tableKV, string(key))
+			if ended {
+				t.remove(d.table, string(d.key))
 			}
 		}
-		t.derived = append(t.derived, change{table: tableExpiry, key: []byte(k)})
+		t.derived = append(t.derived, change{table: tableExpiry, key: []byte(d.expiry)})
 	}
 	return nil
+}
+
+// ended reports whether a row has come to its end.
+func (t *tx) ended(tb table, b []byte) (bool, error) {
+	if tb == tableResult {
+		var r resultRow
+		err := cborDecode(b, &r)
+		return r.Expires <= t.at, err
+	}
+	r, err := decodeEntryRow(b)
+	return !r.alive(t.at), err
 }

@@ -274,7 +274,7 @@ func entryExpiry(c change) ([]change, error) {
 	if err != nil || r.Expires == 0 {
 		return nil, err
 	}
-	return []change{{table: tableExpiry, key: expiryKey(r.Expires, c.key), value: []byte{1}}}, nil
+	return []change{{table: tableExpiry, key: expiryKey(r.Expires, c.key), value: []byte{byte(tableKV)}}}, nil
 }
 
 // never is a time that does not come.

@@ -19,8 +19,12 @@ type letterRow struct {
 // owe for it is there with the same commit. What such a trigger itself fails at
 // does not become one: that is noted on the letter it was about.
 func (s *Store) Bury(ctx context.Context, t picloud.Trigger, d picloud.Delivery, reason string) error {
-	return s.do(ctx, func(tx *tx) error {
+	err := s.do(ctx, func(tx *tx) error {
 		if !tx.settle(oweKey(t.App, t.ID, &d.LSN)) {
+			return nil
+		}
+		if t.Kind == picloud.TriggerHTTP { // who asked learns it
+			tx.failResult(t.App, d.What.Name)
 			return nil
 		}
 		if t.Kind == picloud.TriggerDeadLetter {
@@ -38,6 +42,10 @@ func (s *Store) Bury(ctx context.Context, t picloud.Trigger, d picloud.Delivery,
 		tx.put(tableLetter, pair(l.App, l.ID), letterRow{Letter: l, Version: 1})
 		return nil
 	})
+	if err == nil && t.Kind == picloud.TriggerHTTP {
+		s.inbox.wake(pair(t.App, d.What.Name))
+	}
+	return err
 }
 
 // letterNotes bounds the notes on a dead letter.

@@ -207,7 +207,7 @@ func changeOf(row change) (*picloud.Change, error) {
 			c.Value = l.Letter
 		}
 		return c, nil
-	case tableFloor, tableSequence, tableIdem, tableAnchor, tableCursor, tableNote, tableExpiry, tableScriptVersion, tableRun, tableDelivery, tableAttempt, tableTick, tableDocIndex:
+	case tableFloor, tableSequence, tableIdem, tableAnchor, tableCursor, tableNote, tableExpiry, tableScriptVersion, tableRun, tableDelivery, tableAttempt, tableTick, tableDocIndex, tableResult:
 	}
 	return nil, nil //nolint:nilnil // a row that concerns the node alone is no change, and no fault
 }

@@ -29,7 +29,7 @@ func (s *Store) tellOwed(g *group) {
 	changed := false
 	for _, c := range g.changes {
 		switch {
-		case c.table == tableTrigger:
+		case c.table == tableTrigger, c.table == tableEndpoint:
 			changed = true
 		case c.table == tableDelivery && c.value != nil:
 			if id, lsn, ok := splitOweKey(string(c.key)); ok {

@@ -89,7 +89,7 @@ func oweChange(c *catalog, ch change, lsn uint64, at int64) ([]change, error) {
 	case tableTick:
 		return oweTick(ch, lsn)
 	case tableApp, tableTopic, tableKey, tableSigning, tableFloor, tableSequence, tableIdem, tableAnchor, tableCursor, tableNote, tableClock,
-		tableExpiry, tableScript, tableScriptVersion, tableRun, tableTrigger, tableDelivery, tableAttempt, tableCollection, tableDocIndex, tableEndpoint, tableSecret:
+		tableExpiry, tableScript, tableScriptVersion, tableRun, tableTrigger, tableDelivery, tableAttempt, tableCollection, tableDocIndex, tableEndpoint, tableSecret, tableResult:
 	}
 	return nil, nil
 }

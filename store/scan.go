@@ -57,6 +57,21 @@ func (t *tables) scan(tb table, prefix, from string, fn func(key string, value [
 	})
 }
 
+// keys returns the keys of rows that begin with prefix, until they and their removal
+// take about so many bytes of a commit. There are more when more is true.
+func (t *tables) keys(tb table, prefix string, limit int) (keys []string, more bool) {
+	size := 0
+	t.scan(tb, prefix, "", func(k string, _ []byte) bool {
+		if more = size >= limit; more {
+			return false
+		}
+		size += recordCost + len(k)
+		keys = append(keys, k)
+		return true
+	})
+	return keys, more
+}
+
 // count counts rows whose keys begin with prefix, up to a limit.
 func (t *tables) count(tb table, prefix string, limit int) int {
 	n := 0

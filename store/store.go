@@ -129,6 +129,7 @@ type Store struct {
 	cursors    cursors
 	runs       runs
 	scripts    scripts
+	inbox      inbox
 	shared     shared
 	space      space
 	health     health

@@ -25,7 +25,7 @@ const (
 	tableNote     table = 10 // name: what a part of the node wants to find again after a restart
 	tableClock    table = 11 // boot: a start of the board whose clock could not be believed at first
 	tableKV       table = 12 // app, zero byte, key
-	tableExpiry   table = 13 // time, key of a row of tableKV: when to look at it. Follows from tableKV
+	tableExpiry   table = 13 // time, key of a row: when to look at it; the value is its table. Follows from the row
 	tableScript   table = 14 // app, zero byte, script name
 
 	tableScriptVersion table = 15 // app, zero byte, script name, zero byte, version: what it was
@@ -40,6 +40,7 @@ const (
 	tableDocIndex      table = 24 // see docindex.go. Follows from the two before
 	tableEndpoint      table = 25 // app, zero byte, endpoint name
 	tableSecret        table = 26 // app, zero byte, secret name
+	tableResult        table = 27 // app, zero byte, result id: what a request was answered later
 )
 
 // tableNames lists the tables this version knows, for the check at start.
@@ -49,7 +50,7 @@ var tableNames = map[table]string{
 	tableKV: "key-value pairs", tableExpiry: "ends of key-value pairs", tableScript: "scripts", tableScriptVersion: "versions of scripts",
 	tableRun: "runs", tableTrigger: "triggers", tableDelivery: "deliveries", tableAttempt: "attempts", tableTick: "ticks", tableLetter: "dead letters",
 	tableCollection: "collections", tableDoc: "documents", tableDocIndex: "indexes of documents",
-	tableEndpoint: "endpoints", tableSecret: "secrets",
+	tableEndpoint: "endpoints", tableSecret: "secrets", tableResult: "results",
 }
 
 // inCatalog reports whether the rows are held in memory as a whole.
@@ -57,7 +58,7 @@ func (t table) inCatalog() bool {
 	switch t {
 	case tableApp, tableTopic, tableKey, tableSigning, tableFloor, tableNote, tableClock, tableTrigger, tableCollection, tableEndpoint:
 		return true
-	case tableSequence, tableIdem, tableAnchor, tableCursor, tableKV, tableExpiry, tableScript, tableScriptVersion, tableRun, tableDelivery, tableAttempt, tableTick, tableLetter, tableDoc, tableDocIndex, tableSecret:
+	case tableSequence, tableIdem, tableAnchor, tableCursor, tableKV, tableExpiry, tableScript, tableScriptVersion, tableRun, tableDelivery, tableAttempt, tableTick, tableLetter, tableDoc, tableDocIndex, tableSecret, tableResult:
 	}
 	return false
 }
@@ -66,7 +67,7 @@ func (t table) inCatalog() bool {
 // the journal.
 func (t table) isData() bool {
 	switch t {
-	case tableKV, tableScript, tableScriptVersion, tableRun, tableDelivery, tableAttempt, tableTick, tableLetter, tableDoc, tableSecret:
+	case tableKV, tableScript, tableScriptVersion, tableRun, tableDelivery, tableAttempt, tableTick, tableLetter, tableDoc, tableSecret, tableResult:
 		return true
 	case tableApp, tableTopic, tableKey, tableSigning, tableFloor, tableSequence, tableIdem, tableAnchor, tableCursor, tableNote, tableClock, tableExpiry, tableTrigger,
 		tableCollection, tableDocIndex, tableEndpoint:

@@ -17,8 +17,15 @@ func (s *Store) Triggers(app string) ([]picloud.Trigger, error) {
 	return under(c.triggers, pair(app, "")), nil
 }
 
-// AllTriggers returns the triggers of all apps.
-func (s *Store) AllTriggers() []picloud.Trigger { return under(s.catalog.Load().triggers, "") }
+// AllTriggers returns the triggers of all apps, and their endpoints as such.
+func (s *Store) AllTriggers() []picloud.Trigger {
+	c := s.catalog.Load()
+	list := under(c.triggers, "")
+	for _, e := range under(c.endpoints, "") {
+		list = append(list, asTrigger(e))
+	}
+	return list
+}
 
 // Trigger returns a trigger, or picloud.ErrTriggerNotFound.
 func (s *Store) Trigger(app, name string) (picloud.Trigger, error) {
@@ -99,15 +106,17 @@ func (t *tx) deleteTrigger(app, name string) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	size, limit := 0, t.s.chunk()
 	for _, tb := range []table{tableDelivery, tableAttempt, tableTick} {
-		t.s.tables.scan(tb, oweKey(app, tr.ID, nil), "", func(k string, _ []byte) bool {
+		var keys []string
+		keys, more = t.s.tables.keys(tb, oweKey(app, tr.ID, nil), t.s.chunk()/3)
+		for _, k := range keys {
 			t.remove(tb, k)
-			size += recordCost + len(k)
-			return size < limit
-		})
+		}
+		if more {
+			break
+		}
 	}
-	if size >= limit || t.g.holdsOwed(app, tr.ID) {
+	if more || t.g.holdsOwed(app, tr.ID) {
 		tr.Enabled = false
 		t.put(tableTrigger, pair(app, name), tr)
 		return true, nil

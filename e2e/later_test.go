@@ -1,0 +1,54 @@
+package e2e
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// SC-5: a request that asks for it is answered later: it is on the card when it is
+// accepted, its script runs even though the node is killed, and whoever knows the
+// address gets the answer.
+func TestAnsweredLater(t *testing.T) {
+	t.Parallel()
+	n := startNode(t)
+	const source = `
+import { kv, response, time } from "picloud";
+export const slow = async (req, ctx) => { await time.sleep(700); await kv.increment("ran"); return response.text("late " + req.body.n + " " + (typeof ctx.delivery), { status: 201, headers: { "x-a": "b" } }) };
+export const fails = () => { throw new Error("hush") };
+`
+	if _, errs, code := n.run(source, "scripts", "push", "--name", "s", "-"); code != 0 {
+		t.Fatal(errs)
+	}
+	for _, name := range []string{"slow", "fails"} {
+		n.cli("endpoints", "set", name, "--method", "POST", "--path", "/"+name, "--script", "s", "--export", name, "--auth", "public")
+	}
+	accept := func(name string) string {
+		t.Helper()
+		began := time.Now()
+		a := n.do(202, nil, "POST", "/apps/default/"+name, "", `{"n":7}`, "Prefer", "respond-async, wait=10")
+		if a.header.Get("Preference-Applied") != "respond-async" || time.Since(began) > 600*time.Millisecond {
+			t.Errorf("accepted after %v with %v", time.Since(began), a.header)
+		}
+		return a.header.Get("Location")
+	}
+	first, second := accept("slow"), accept("slow")
+	if first == second {
+		t.Errorf("two requests share the address %s", first)
+	}
+	n.do(202, nil, "GET", first, "", "")
+	n.kill()
+	n.start()
+	for _, where := range []string{first, second, first} {
+		if a := n.do(201, nil, "GET", where+"?wait_sec=20", "", ""); string(a.body) != "late 7 string" || a.header.Get("X-A") != "b" {
+			t.Errorf("answered %s %v", a.body, a.header)
+		}
+	}
+	if a := n.do(500, nil, "GET", accept("fails")+"?wait_sec=30", "", ""); strings.Contains(string(a.body), "hush") {
+		t.Errorf("a script that fails answers %s", a.body)
+	}
+	n.do(404, nil, "GET", "/v1/apps/default/results/none", "", "")
+	where := accept("slow")
+	n.cli("endpoints", "delete", "slow")
+	n.do(500, nil, "GET", where, "", "")
+}

@@ -1,0 +1,98 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"mime"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/picloud/picloud"
+)
+
+// Later is the answer to a request that is answered later (RFC 7240).
+type Later struct {
+	ID     string `json:"id"`
+	State  string `json:"state"`
+	Result string `json:"result"` // where the answer will be
+}
+
+// prefersLater reports whether a request asks to be answered later.
+func prefersLater(r *request) bool {
+	for part := range strings.SplitSeq(string(r.Request.Header.Peek("Prefer")), ",") {
+		if kind, _, _ := mime.ParseMediaType(strings.TrimSpace(part)); kind == "respond-async" {
+			return true
+		}
+	}
+	return false
+}
+
+// acceptLater keeps a request until its script has answered it.
+func (s *Server) acceptLater(r *request, e *picloud.Endpoint, later picloud.LaterRequest) error {
+	text, err := json.Marshal(later)
+	if err != nil {
+		return err
+	}
+	id, err := s.cfg.Store.Accept(r.patience(), *e, text)
+	if err != nil {
+		return err
+	}
+	r.Response.Header.Set("Preference-Applied", "respond-async")
+	return r.replyLater(e.App, id)
+}
+
+func (r *request) replyLater(app, id string) error {
+	where := "/v1/apps/" + url.PathEscape(app) + "/results/" + id
+	r.Response.Header.Set("Location", where)
+	r.Response.Header.Set("Retry-After", "1")
+	return r.reply(fasthttp.StatusAccepted, Later{ID: id, State: picloud.ResultWaiting, Result: where})
+}
+
+// wait returns how long a request is ready to wait for something to happen.
+func (r *request) wait() (time.Duration, error) {
+	text := r.query("wait_sec")
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 0 || n > int(maxWait/time.Second) {
+		return 0, errQuery.Detailf("wait_sec: use 0 to %d", int(maxWait/time.Second))
+	}
+	return time.Duration(n) * time.Second, nil
+}
+
+// showResult answers what the script of an endpoint has answered. Whoever knows the
+// id may have it.
+func (s *Server) showResult(r *request) error {
+	wait, err := r.wait()
+	if err != nil {
+		return err
+	}
+	app, id := r.param("app"), r.param("result")
+	set, stop := s.cfg.Store.ResultSet(app, id)
+	defer stop()
+	state, output, err := s.cfg.Store.Result(app, id)
+	if err == nil && state == picloud.ResultWaiting && wait > 0 {
+		ctx, cancel := context.WithTimeout(r.patience(), wait)
+		select {
+		case <-set:
+		case <-ctx.Done():
+		case <-s.stopping:
+		}
+		cancel()
+		state, output, err = s.cfg.Store.Result(app, id)
+	}
+	switch {
+	case err != nil:
+		return err
+	case state == picloud.ResultDone:
+		return r.replyOutput(output)
+	case state == picloud.ResultFailed:
+		return errScript
+	}
+	return r.replyLater(app, id)
+}

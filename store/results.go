@@ -1,0 +1,142 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/picloud/picloud"
+)
+
+// Requests that are answered later are owed like what triggers owe; what came of
+// one is kept for a day, for whoever knows its id.
+
+// resultsKept is how long results are kept.
+const resultsKept = 24 * time.Hour
+
+// resultRow is what has become of a request.
+type resultRow struct {
+	State   string
+	Output  []byte
+	Expires int64 // microseconds
+}
+
+// inbox wakes who waits for results.
+type inbox struct {
+	mu      sync.Mutex
+	waiters map[string]chan struct{} // by app, zero byte, id; closed when there is one
+}
+
+// Accept owes a request to the script of an endpoint, and returns the id of its
+// result, which nobody can guess.
+func (s *Store) Accept(ctx context.Context, e picloud.Endpoint, request []byte) (id string, err error) {
+	id = strings.ToLower(rand.Text())
+	err = s.doSized(ctx, 3*recordCost+2*len(request), func(tx *tx) error {
+		now, ok := tx.catalog.endpoints.Get(pair(e.App, e.Name))
+		if !ok || now.ID != e.ID {
+			return picloud.ErrEndpointNotFound
+		}
+		tx.putResult(e.App, id, resultRow{State: picloud.ResultWaiting})
+		lsn := tx.lsn()
+		tx.put(tableDelivery, oweKey(e.App, e.ID, &lsn), picloud.Happening{Kind: picloud.TriggerHTTP, At: fromMicros(tx.at), Name: id, Data: request})
+		return nil
+	})
+	return id, err
+}
+
+func (t *tx) putResult(app, id string, r resultRow) {
+	r.Expires = t.at + resultsKept.Microseconds()
+	t.put(tableResult, pair(app, id), r)
+	t.s.commit.nextExpiry = min(t.s.commit.nextExpiry, r.Expires)
+}
+
+// SetResult keeps what a request was answered.
+func (s *Store) SetResult(ctx context.Context, app, id string, output []byte) error {
+	err := s.doSized(ctx, recordCost+len(output), func(tx *tx) error {
+		if _, err := tx.catalog.app(app); err != nil {
+			return err
+		}
+		tx.putResult(app, id, resultRow{State: picloud.ResultDone, Output: output})
+		return nil
+	})
+	if err == nil {
+		s.inbox.wake(pair(app, id))
+	}
+	return err
+}
+
+// Result returns what has become of a request, or picloud.ErrResultNotFound.
+func (s *Store) Result(app, id string) (state string, output []byte, err error) {
+	b := s.tables.get(tableResult, []byte(pair(app, id)))
+	if b == nil {
+		return "", nil, picloud.ErrResultNotFound
+	}
+	var r resultRow
+	if err := cborDecode(b, &r); err != nil {
+		return "", nil, err
+	}
+	if micros(s.cfg.Now()) >= r.Expires {
+		return "", nil, picloud.ErrResultNotFound
+	}
+	return r.State, r.Output, nil
+}
+
+// ResultSet returns a channel that is closed when a result is set. It is for one
+// who waits, and forgotten with stop.
+func (s *Store) ResultSet(app, id string) (set <-chan struct{}, stop func()) {
+	key := pair(app, id)
+	s.inbox.mu.Lock()
+	defer s.inbox.mu.Unlock()
+	if s.inbox.waiters == nil {
+		s.inbox.waiters = map[string]chan struct{}{}
+	}
+	ch, ok := s.inbox.waiters[key]
+	if !ok {
+		ch = make(chan struct{})
+		s.inbox.waiters[key] = ch
+	}
+	return ch, func() {
+		s.inbox.mu.Lock()
+		defer s.inbox.mu.Unlock()
+		if s.inbox.waiters[key] == ch {
+			delete(s.inbox.waiters, key)
+		}
+	}
+}
+
+func (i *inbox) wake(key string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if ch, ok := i.waiters[key]; ok {
+		close(ch)
+		delete(i.waiters, key)
+	}
+}
+
+// laterAttempts is how often a script may try to answer: somebody waits.
+const laterAttempts = 3
+
+// asTrigger is an endpoint as the dispatcher knows those who owe something.
+func asTrigger(e picloud.Endpoint) picloud.Trigger {
+	return picloud.Trigger{
+		App: e.App, Name: e.Name, ID: e.ID, Kind: picloud.TriggerHTTP, Script: e.Script, Export: e.Export, Enabled: true,
+		Timeout: e.Timeout, Concurrency: 4, Retry: picloud.Retry{Attempts: laterAttempts}, CreatedAt: e.CreatedAt, UpdatedAt: e.UpdatedAt,
+	}.WithDefaults()
+}
+
+// failResult notes that a request will not be answered.
+func (t *tx) failResult(app, id string) { t.putResult(app, id, resultRow{State: picloud.ResultFailed}) }
+
+// resultExpiry is the row that brings a result to its end.
+func resultExpiry(c change) ([]change, error) {
+	if c.value == nil {
+		return nil, nil
+	}
+	var r resultRow
+	if err := cborDecode(c.value, &r); err != nil {
+		return nil, err
+	}
+	return []change{{table: tableExpiry, key: expiryKey(r.Expires, c.key), value: []byte{byte(tableResult)}}}, nil
+}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/picloud/picloud/dispatch"
 	"github.com/picloud/picloud/provision"
+	"github.com/picloud/picloud/script"
 )
 
 // provisioner makes apps what the directories below one say, at the start and when
@@ -27,9 +28,9 @@ type provisioner struct {
 	failed map[string]string // the fault of each directory, so that it is told once
 }
 
-func (m *machine) provisioner(dir string, log *slog.Logger) *provisioner {
+func newProvisioner(dir string, st provision.Store, scripts *script.Runner, log *slog.Logger) *provisioner {
 	return &provisioner{
-		dir: dir, store: m.store, checks: provision.Checks{Schedule: dispatch.CheckSchedule, Script: m.scripts.Check},
+		dir: dir, store: st, checks: provision.Checks{Schedule: dispatch.CheckSchedule, Script: scripts.Check},
 		log: log.With(slog.String("component", "provision")), failed: map[string]string{},
 	}
 }
@@ -96,8 +97,11 @@ func (p *provisioner) apply(ctx context.Context) {
 			continue
 		}
 		done, err := p.applyOne(ctx, dir)
+		if len(done) > 0 {
+			p.log.Info("app was applied", slog.String("dir", dir), slog.Int("changes", len(done)))
+		}
 		for _, s := range done {
-			p.log.Info("app was changed", slog.String("dir", dir), slog.String("action", string(s.Action)), slog.String("kind", s.Kind), slog.String("name", s.Name))
+			p.log.Debug("app was changed", slog.String("dir", dir), slog.String("action", string(s.Action)), slog.String("kind", s.Kind), slog.String("name", s.Name))
 		}
 		switch {
 		case err == nil:

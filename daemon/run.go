@@ -85,8 +85,8 @@ func Run(ctx context.Context, cfg Config, opt Options) error {
 		parts = append(parts, start(ctx, cancel, "dispatch", m.owed.Run))
 	}
 	parts = append(parts, start(ctx, cancel, "script", m.scripts.Run))
-	if dir := cfg.appsDir(); dir != "" && !m.store.Health().ReadOnly {
-		parts = append(parts, start(ctx, cancel, "provision", m.provisioner(dir, log).Run))
+	if m.apps != nil {
+		parts = append(parts, start(ctx, cancel, "provision", m.apps.Run))
 	}
 	if m.spool != nil {
 		parts = append(parts, start(ctx, cancel, "spool", m.spool.Run))

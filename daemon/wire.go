@@ -29,6 +29,7 @@ type machine struct {
 	central *central     // nil: no copy in Postgres
 	scripts *script.Runner
 	owed    *dispatch.Dispatcher
+	apps    *provisioner // nil: none
 	api     *httpapi.Server
 	tcp     net.Listener
 	unix    net.Listener
@@ -69,6 +70,9 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 	m.owed = dispatch.NewDispatcher(dispatch.DispatcherConfig{Outbox: st, Handler: handler{m.scripts, st}, Tick: cfg.CronTick, Logger: log})
 	st.SetDeliverer(m.owed)
 	m.measure(set)
+	if dir := cfg.appsDir(); dir != "" && !st.Health().ReadOnly {
+		m.apps = newProvisioner(dir, st, m.scripts, log)
+	}
 	m.api, err = httpapi.New(httpapi.Config{
 		Store: st, Publisher: publisher, Hub: hub, Authority: authority, Sync: m.central.lane(), Scripts: m.scripts, Dispatcher: m.owed, Version: build.Version, Commit: build.Commit, Started: time.Now(),
 		MaxData: cfg.PublishMaxBytes, OperatorGroup: cfg.OperatorGroup, Ready: life.ready, Alive: m.alive,

@@ -40,7 +40,7 @@ export async function keys(event) { await kv.set("seen" + event.key.slice(3), ev
 	n.cli("triggers", "set", "work", "--kind", "pubsub", "--topic", "work", "--script", "work", "--attempts", "4", "--retry-first", "100ms", "--concurrency", "3")
 	n.cli("triggers", "set", "documents", "--kind", "docs", "--collection", "work", "--script", "work", "--export", "documents", "--ordered", "--concurrency", "2")
 	n.cli("triggers", "set", "dead", "--kind", "dead_letter", "--script", "work", "--export", "dead")
-	n.cli("triggers", "set", "keys", "--kind", "kv", "--prefix", "ran/", "--script", "work", "--export", "keys")
+	n.cli("triggers", "set", "keys", "--kind", "kv", "--prefix", "ran/", "--script", "work", "--export", "keys", "--ordered")
 
 	var mu sync.Mutex
 	acked, asked, next := []int{}, map[int]bool{}, 0

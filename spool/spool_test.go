@@ -199,8 +199,15 @@ func TestFilesAreTakenByName(t *testing.T) {
 	t.Parallel()
 	f := newFixture(t)
 	var want []string
+	past := time.Now().Add(-time.Hour)
 	for i := 19; i >= 0; i-- {
-		f.drop(fmt.Sprintf("shop/t/%02d.json", i), fmt.Sprint(i))
+		name := fmt.Sprintf("shop/t/%02d.json", i)
+		f.drop(name, fmt.Sprint(i))
+		// All of them are seen to be complete at once, however coarse the times are that
+		// the kernel gives to writing and renaming.
+		if err := os.Chtimes(filepath.Join(f.dir, name), past, past); err != nil {
+			t.Fatal(err)
+		}
 		want = append(want, fmt.Sprint(19-i))
 	}
 	f.start()

@@ -16,6 +16,10 @@ import (
 // resultsKept is how long results are kept.
 const resultsKept = 24 * time.Hour
 
+// maxLater bounds the requests to an endpoint that wait to be answered, which may
+// come from anybody.
+const maxLater = 1000
+
 // resultRow is what has become of a request.
 type resultRow struct {
 	State   string
@@ -37,6 +41,9 @@ func (s *Store) Accept(ctx context.Context, e picloud.Endpoint, request []byte) 
 		now, ok := tx.catalog.endpoints.Get(pair(e.App, e.Name))
 		if !ok || now.ID != e.ID {
 			return picloud.ErrEndpointNotFound
+		}
+		if tx.s.tables.count(tableDelivery, oweKey(e.App, e.ID, nil), maxLater) >= maxLater {
+			return picloud.ErrBusy.Detailf("%d requests wait to be answered. Nothing was stored. Repeat the request after the time in Retry-After.", maxLater)
 		}
 		tx.putResult(e.App, id, resultRow{State: picloud.ResultWaiting})
 		lsn := tx.lsn()

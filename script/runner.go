@@ -336,7 +336,8 @@ func describe(job Job, version uint64) ([]byte, error) {
 	case len(bytes.TrimSpace(more[1:len(more)-1])) == 0:
 		return own, nil
 	}
-	return append(append(own[:len(own)-1], ','), more[1:]...), nil
+	// Of two fields of one name the last one counts: the runner's.
+	return append(append(bytes.Clone(more[:len(more)-1]), ','), own[1:]...), nil
 }
 
 type about struct {

@@ -243,6 +243,27 @@ func TestStopEndsRuns(t *testing.T) {
 	}
 }
 
+// TestContext gives a handler what it may know besides, which cannot pass for what
+// the runner knows.
+func TestContext(t *testing.T) {
+	t.Parallel()
+	h := &shelf{scripts: map[string]string{"a/main": `import { ctx } from "picloud"; export default (input, c) => [c, ctx]`}}
+	r := newRunner(t, script.Config{Host: h})
+	for given, want := range map[string]string{
+		``:                         `{"app":"a","script":"main","version":7}`,
+		` { } `:                    `{"app":"a","script":"main","version":7}`,
+		`{"x":1,"script":"other"}`: `{"x":1,"script":"main","app":"a","version":7}`,
+	} {
+		res, err := r.Do(t.Context(), script.Job{App: "a", Script: "main", Context: json.RawMessage(given)})
+		if err != nil || string(res.Output) != "["+want+","+want+"]" {
+			t.Errorf("%s: %s, %v, want twice %s", given, res.Output, err, want)
+		}
+	}
+	if _, err := r.Do(t.Context(), script.Job{App: "a", Script: "main", Context: json.RawMessage(`[1]`)}); err == nil {
+		t.Error("a context that is no object was taken")
+	}
+}
+
 // TestCheck reads scripts without running them: also one that imports what is not
 // there yet.
 func TestCheck(t *testing.T) {

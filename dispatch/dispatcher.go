@@ -3,6 +3,7 @@ package dispatch
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -126,6 +127,14 @@ func (d *Dispatcher) settle(ctx context.Context, group *sync.WaitGroup, triggers
 			d.ending[id] = q.gone
 		}
 	}
+	maps.DeleteFunc(d.ending, func(_ string, gone <-chan struct{}) bool {
+		select {
+		case <-gone:
+			return true
+		default:
+			return false
+		}
+	})
 }
 
 // counts are how deliveries went since the start, of all triggers there were.

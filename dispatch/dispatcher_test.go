@@ -362,6 +362,39 @@ func TestOrderIsKeptForEachKey(t *testing.T) {
 	})
 }
 
+// TR-8: a delivery that is gone when its turn comes holds up nothing that comes
+// after it.
+func TestSettledMeanwhile(t *testing.T) {
+	handle := func(_ context.Context, _ picloud.Trigger, d picloud.Delivery) error {
+		if string(d.What.Data) == "1" {
+			return errors.New("not yet")
+		}
+		return nil
+	}
+	inBubble(t, handle, func(t *testing.T, o *outbox) {
+		tr := o.trigger(t, picloud.Trigger{Name: "keys", Kind: picloud.TriggerKV, Ordered: true, Retry: picloud.Retry{First: time.Minute}})
+		for _, v := range []string{"1", "2", "3"} {
+			o.set(t, "k", v)
+		}
+		time.Sleep(time.Second)
+		first := o.told("keys")
+		if len(first) != 1 {
+			t.Fatalf("%+v", first)
+		}
+		if err := o.Settle(t.Context(), tr, []uint64{first[0].d.LSN}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		var got []string
+		for _, tried := range o.told("keys") {
+			got = append(got, string(tried.d.What.Data))
+		}
+		if fmt.Sprint(got) != "[1 2 3]" {
+			t.Errorf("%v", got)
+		}
+	})
+}
+
 // TR-3, TR-4: what runs when the node stops is given back with no attempt used, and
 // runs after the restart; what is done does not run again.
 func TestStoppingGivesBack(t *testing.T) {

@@ -248,24 +248,20 @@ func (q *queue) begin(ctx context.Context, t picloud.Trigger) {
 		delete(q.busy, e.key)
 		again = append(again, e)
 	}
-	q.ready = append(again, q.ready...)
-	rest := q.ready[:0]
-	for i, e := range q.ready {
-		if q.running == t.Concurrency || q.paused() > 0 {
-			rest = append(rest, q.ready[i:]...)
-			break
-		}
+	if len(again) > 0 {
+		q.ready = append(again, q.ready...)
+	}
+	for len(q.ready) > 0 && q.running < t.Concurrency && q.paused() == 0 {
+		e := q.ready[0]
+		q.ready[0].d = nil
+		q.ready = q.ready[1:]
 		if t.Ordered && q.busy[e.key] {
 			e.d = nil
 			q.blocked[e.key] = append(q.blocked[e.key], e)
-			continue
-		}
-		if !q.start(ctx, t, e) {
-			rest = append(rest, e)
+		} else if !q.start(ctx, t, e) {
+			q.ready = append([]entry{e}, q.ready...)
 		}
 	}
-	clear(q.ready[len(rest):])
-	q.ready = rest
 }
 
 // start begins one delivery. It reports false when it is still to be done.

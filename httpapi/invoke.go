@@ -33,23 +33,23 @@ func (s *Server) invoke(r *request, path string) error {
 		return errRoute // which apps there are is nobody's business
 	}
 	method := string(r.Method())
-	slices.SortFunc(all, func(a, b picloud.Endpoint) int {
-		if a.Before(&b) {
-			return -1
-		}
-		return 1
-	})
 	methods := []string{fasthttp.MethodOptions}
+	var best *picloud.Endpoint
+	var found map[string]string
 	for i := range all {
 		e := &all[i]
 		params, ok := e.Match(rest)
 		if !ok {
 			continue
 		}
-		if e.Method == method || e.Method == "*" || (method == fasthttp.MethodHead && e.Method == fasthttp.MethodGet) {
-			return s.answer(r, e, "/"+rest, params)
-		}
 		methods = append(methods, e.Method)
+		fits := e.Method == method || e.Method == "*" || (method == fasthttp.MethodHead && e.Method == fasthttp.MethodGet)
+		if fits && (best == nil || e.Before(best)) {
+			best, found = e, params
+		}
+	}
+	if best != nil {
+		return s.answer(r, best, "/"+rest, found)
 	}
 	if len(methods) == 1 {
 		return errRoute

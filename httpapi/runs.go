@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"context"
-	"slices"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -69,13 +68,9 @@ func (r *request) replyRuns(list []picloud.Run) error {
 }
 
 func (s *Server) showRun(r *request) error {
-	list, err := s.cfg.Store.Runs(r.param("app"), "", "", picloud.MaxScripts*100)
+	run, err := s.cfg.Store.FindRun(r.param("app"), r.param("run"))
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(list, func(one picloud.Run) bool { return one.ID == r.param("run") })
-	if i < 0 {
-		return picloud.ErrRunNotFound
-	}
-	return r.reply(fasthttp.StatusOK, runBody(&list[i]))
+	return r.reply(fasthttp.StatusOK, runBody(&run))
 }

@@ -22,6 +22,9 @@ func TestDataOlderThanTheJournalIsCopied(t *testing.T) {
 	if _, err := n.SaveScript(t.Context(), picloud.Script{App: "default", Name: "door", Source: "export default () => 1"}, picloud.Precondition{}); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := n.SaveTrigger(t.Context(), picloud.Trigger{App: "default", Name: "bell", Kind: picloud.TriggerPubSub, Script: "door"}); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := n.PutDocument(t.Context(), picloud.DocumentChange{App: "default", Collection: "c", ID: "d", Body: []byte(`{}`)}); err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +42,7 @@ func TestDataOlderThanTheJournalIsCopied(t *testing.T) {
 	}
 	n.drained(t)
 	same(t, pgtest.Query(t, url, "SELECT count(*), count(*) FILTER (WHERE key = 'k' || (value)::text) FROM picloud.kv"), []string{"1199 1198"})
-	same(t, pgtest.Query(t, url, "SELECT kind, name FROM picloud.definitions"), []string{"script door"})
+	same(t, pgtest.Query(t, url, "SELECT kind, name FROM picloud.definitions ORDER BY kind"), []string{"script door", "trigger bell"})
 	same(t, pgtest.Query(t, url, "SELECT collection, id FROM picloud.documents"), []string{"c d"})
 }
 

@@ -117,16 +117,16 @@ func (t *tx) rowsOf(app string) []change {
 	prefix := pair(app, "")
 	var rows []change
 	add := func(tb table, key string) { rows = append(rows, change{table: tb, key: []byte(key)}) }
-	for _, tr := range under(t.catalog.triggers, prefix) { // first: nothing more is owed
+	for tr := range each(t.catalog.triggers, prefix) { // first: nothing more is owed
 		add(tableTrigger, pair(app, tr.Name))
 	}
-	for _, e := range under(t.catalog.endpoints, prefix) {
+	for e := range each(t.catalog.endpoints, prefix) {
 		add(tableEndpoint, pair(app, e.Name))
 	}
-	for _, topic := range under(t.catalog.topics, prefix) {
+	for topic := range each(t.catalog.topics, prefix) {
 		add(tableTopic, pair(app, topic.Name))
 	}
-	for _, k := range under(t.catalog.signing, prefix) {
+	for k := range each(t.catalog.signing, prefix) {
 		add(tableSigning, pair(app, k.ID))
 	}
 	t.catalog.floors.Ascend(prefix, func(k string, _ uint64) bool {
@@ -142,8 +142,8 @@ func (t *tx) rowsOf(app string) []change {
 		}
 		return true
 	})
-	for tb := range tableNames {
-		if tb.isData() && len(rows) <= deleteChunk {
+	for _, tb := range dataTables {
+		if len(rows) <= deleteChunk {
 			t.s.tables.scan(tb, prefix, "", func(key string, _ []byte) bool {
 				add(tb, key)
 				return len(rows) <= deleteChunk
@@ -151,7 +151,7 @@ func (t *tx) rowsOf(app string) []change {
 		}
 	}
 	if len(rows) <= deleteChunk { // last: what they say about indexes goes with the documents
-		for _, r := range under(t.catalog.collections, prefix) {
+		for r := range each(t.catalog.collections, prefix) {
 			add(tableCollection, pair(app, r.Collection.Name))
 		}
 	}

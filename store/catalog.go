@@ -1,6 +1,8 @@
 package store
 
 import (
+	"iter"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -79,6 +81,7 @@ func (c *catalog) apply(ch change, seq func(app string) *sequence) error {
 			return err
 		}
 		c.apps.Set(key, row)
+		return nil
 	case tableTopic:
 		return applyRow(c.topics, key, ch.value)
 	case tableKey:
@@ -97,9 +100,9 @@ func (c *catalog) apply(ch change, seq func(app string) *sequence) error {
 		return applyRow(c.endpoints, key, ch.value)
 	case tableCollection:
 		return applyRow(c.collections, key, ch.value)
-	case tableSequence, tableIdem, tableAnchor, tableCursor, tableKV, tableExpiry, tableScript, tableScriptVersion, tableRun, tableDelivery, tableAttempt, tableTick, tableLetter, tableDoc, tableDocIndex, tableSecret, tableResult:
+	default:
+		return nil
 	}
-	return nil
 }
 
 func applyRow[T any](m *btree.Map[string, T], key string, value []byte) error {
@@ -115,18 +118,15 @@ func applyRow[T any](m *btree.Map[string, T], key string, value []byte) error {
 	return nil
 }
 
-// under returns the rows whose key begins with prefix, in order.
-func under[T any](m *btree.Map[string, T], prefix string) []T {
-	var rows []T
-	m.Ascend(prefix, func(k string, v T) bool {
-		if !strings.HasPrefix(k, prefix) {
-			return false
-		}
-		rows = append(rows, v)
-		return true
-	})
-	return rows
+// each goes through the rows whose key begins with prefix, in order.
+func each[T any](m *btree.Map[string, T], prefix string) iter.Seq[T] {
+	return func(yield func(T) bool) {
+		m.Ascend(prefix, func(k string, v T) bool { return strings.HasPrefix(k, prefix) && yield(v) })
+	}
 }
+
+// under returns the rows whose key begins with prefix, in order.
+func under[T any](m *btree.Map[string, T], prefix string) []T { return slices.Collect(each(m, prefix)) }
 
 // pair joins the two parts of a composite key.
 func pair(app, name string) string { return app + "\x00" + name }

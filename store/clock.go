@@ -47,6 +47,14 @@ type clockRow struct {
 	Started time.Time `cbor:"1,keyasint"`
 }
 
+// told is when the board was started; nil: nobody knows.
+func (r clockRow) told() any {
+	if r.Started.IsZero() {
+		return nil
+	}
+	return r.Started.UTC()
+}
+
 func (s *Store) openClock() {
 	s.commit.clock = clockWatch{read: s.cfg.Clock, settled: s.cfg.Clock == nil}
 	if s.cfg.Clock != nil {

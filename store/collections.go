@@ -41,7 +41,7 @@ func (s *Store) Collections(app string) ([]picloud.Collection, error) {
 		return nil, err
 	}
 	byName := map[string]picloud.Collection{}
-	for _, r := range under(c.collections, pair(app, "")) {
+	for r := range each(c.collections, pair(app, "")) {
 		byName[r.Collection.Name] = r.Collection
 	}
 	for from, more := "", true; more; { // one look for each

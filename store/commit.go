@@ -272,7 +272,7 @@ func (s *Store) publishGroup(g *group) {
 		q.visible.Store(q.last)
 	}
 	s.announce(g.notices)
-	s.tellOwed(g)
+	s.tell(g)
 	for _, c := range g.commands {
 		s.answer(c, nil)
 	}

@@ -19,7 +19,7 @@ type letterRow struct {
 // owe for it is there with the same commit. What such a trigger itself fails at
 // does not become one: that is noted on the letter it was about.
 func (s *Store) Bury(ctx context.Context, t picloud.Trigger, d picloud.Delivery, reason string) error {
-	err := s.do(ctx, func(tx *tx) error {
+	return s.do(ctx, func(tx *tx) error {
 		if !tx.settle(oweKey(t.App, t.ID, &d.LSN)) {
 			return nil
 		}
@@ -34,7 +34,7 @@ func (s *Store) Bury(ctx context.Context, t picloud.Trigger, d picloud.Delivery,
 			ID: fmt.Sprintf("%013x-%010x", tx.at, d.LSN), App: t.App, Trigger: t.Name, TriggerID: t.ID, Delivery: d.ID, LSN: d.LSN, What: d.What,
 			Attempts: d.Attempts, Reason: clip(reason), CreatedAt: fromMicros(tx.at),
 		}
-		for _, w := range under(tx.catalog.triggers, pair(t.App, "")) {
+		for w := range each(tx.catalog.triggers, pair(t.App, "")) {
 			if w.Enabled && w.Kind == picloud.TriggerDeadLetter && w.Matches(t.Name) {
 				l.HandledBy = append(l.HandledBy, w.ID)
 			}
@@ -42,10 +42,6 @@ func (s *Store) Bury(ctx context.Context, t picloud.Trigger, d picloud.Delivery,
 		tx.put(tableLetter, pair(l.App, l.ID), letterRow{Letter: l, Version: 1})
 		return nil
 	})
-	if err == nil && t.Kind == picloud.TriggerHTTP {
-		s.inbox.wake(pair(t.App, d.What.Name))
-	}
-	return err
 }
 
 // letterNotes bounds the notes on a dead letter.
@@ -138,7 +134,7 @@ func (s *Store) Redrive(ctx context.Context, app string, f picloud.LetterFilter)
 // triggerOf returns the trigger that a letter comes from, or the one that has its
 // name now.
 func (c *catalog) triggerOf(l *picloud.DeadLetter) (picloud.Trigger, bool) {
-	for _, t := range under(c.triggers, pair(l.App, "")) {
+	for t := range each(c.triggers, pair(l.App, "")) {
 		if t.ID == l.TriggerID {
 			return t, true
 		}

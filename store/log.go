@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"strings"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/journal"
@@ -116,111 +115,4 @@ func (s *Store) recordOf(rec *journal.Record, passed uint64) (out picloud.Record
 		return out, out.Change != nil, err
 	}
 	return out, false, nil
-}
-
-// changeOf returns what a row means to others; nil: nothing.
-func changeOf(row change) (*picloud.Change, error) {
-	key := string(row.key)
-	app, name, _ := strings.Cut(key, "\x00")
-	c := &picloud.Change{App: app, Name: name}
-	switch row.table {
-	case tableApp:
-		c.Kind, c.Name = picloud.ChangeApp, app
-		if row.value != nil {
-			var r appRow
-			if err := cborDecode(row.value, &r); err != nil {
-				return nil, err
-			}
-			c.Value = r.App
-		}
-		return c, nil
-	case tableTopic:
-		c.Kind = picloud.ChangeTopic
-		return decodeInto[picloud.Topic](c, row.value)
-	case tableKey:
-		c.Kind, c.App, c.Name = picloud.ChangeAPIKey, "", key
-		return decodeInto[picloud.APIKey](c, row.value)
-	case tableSigning:
-		c.Kind = picloud.ChangeSigningKey
-		return decodeInto[picloud.SigningKey](c, row.value)
-	case tableClock:
-		c.Kind, c.App, c.Name = picloud.ChangeClock, "", key
-		var r clockRow
-		if row.value != nil {
-			if err := cborDecode(row.value, &r); err != nil {
-				return nil, err
-			}
-		}
-		if !r.Started.IsZero() {
-			c.Value = r.Started.UTC()
-		}
-		return c, nil
-	case tableKV:
-		c.Kind = picloud.ChangeKV
-		if row.value != nil {
-			e, err := decodeEntry(app, name, row.value)
-			if err != nil {
-				return nil, err
-			}
-			c.Value = e
-		}
-		return c, nil
-	case tableScript:
-		c.Kind = picloud.ChangeScript
-		return decodeInto[picloud.Script](c, row.value)
-	case tableDoc:
-		c.Kind = picloud.ChangeDocument
-		if row.value != nil {
-			d, err := decodeDocument(key, row.value)
-			if err != nil {
-				return nil, err
-			}
-			c.Value = d
-		}
-		return c, nil
-	case tableCollection:
-		c.Kind = picloud.ChangeCollection
-		if row.value != nil {
-			var r collectionRow
-			if err := cborDecode(row.value, &r); err != nil {
-				return nil, err
-			}
-			c.Value = r.Collection
-		}
-		return c, nil
-	case tableSecret:
-		c.Kind = picloud.ChangeSecret
-		return decodeInto[picloud.Secret](c, row.value)
-	case tableEndpoint:
-		c.Kind = picloud.ChangeEndpoint
-		return decodeInto[picloud.Endpoint](c, row.value)
-	case tableTrigger:
-		c.Kind = picloud.ChangeTrigger
-		return decodeInto[picloud.Trigger](c, row.value)
-	case tableLetter:
-		c.Kind = picloud.ChangeDeadLetter
-		if row.value != nil {
-			var l letterRow
-			if err := cborDecode(row.value, &l); err != nil {
-				return nil, err
-			}
-			c.Value = l.Letter
-		}
-		return c, nil
-	case tableFloor, tableSequence, tableIdem, tableAnchor, tableCursor, tableNote, tableExpiry, tableScriptVersion, tableRun, tableDelivery, tableAttempt, tableTick, tableDocIndex, tableResult:
-	}
-	return nil, nil //nolint:nilnil // a row that concerns the node alone is no change, and no fault
-}
-
-// decodeInto sets the value of a change; no bytes mean that the thing is gone.
-func decodeInto[T any](c *picloud.Change, value []byte) (*picloud.Change, error) {
-	if value == nil {
-		return c, nil
-	}
-	var v T
-	if err := cborDecode(value, &v); err != nil {
-		return nil, err
-	}
-	c.Value = v
-	return c, nil
 }

@@ -338,7 +338,7 @@ func (s *Store) replayRecord(r *recovery, c *catalog, rec *journal.Record) error
 		if err != nil {
 			return err
 		}
-		if tableNames[ch.table] == "" {
+		if !ch.table.known() {
 			return fmt.Errorf("table %d is not known: a newer picloud wrote this journal; install that version", ch.table)
 		}
 		switch ch.table {

@@ -20,15 +20,15 @@ type Deliverer interface {
 // SetDeliverer sets who is told what is owed. Call it before Run.
 func (s *Store) SetDeliverer(d Deliverer) { s.cfg.Deliverer = d }
 
-// tellOwed tells the deliverer what a committed group owes.
-func (s *Store) tellOwed(g *group) {
-	d := s.cfg.Deliverer
-	if d == nil {
-		return
-	}
-	changed := false
+// tell tells the deliverer what a committed group owes, and those who wait for
+// results that there is one.
+func (s *Store) tell(g *group) {
+	d, changed := s.cfg.Deliverer, false
 	for _, c := range g.changes {
 		switch {
+		case c.table == tableResult:
+			s.inbox.wake(string(c.key))
+		case d == nil:
 		case c.table == tableTrigger, c.table == tableEndpoint:
 			changed = true
 		case c.table == tableDelivery && c.value != nil:

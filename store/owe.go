@@ -52,7 +52,7 @@ func owe(o owing) []change {
 	}
 	var out []change
 	var row []byte
-	for _, t := range under(o.catalog.triggers, pair(o.app, "")) {
+	for t := range each(o.catalog.triggers, pair(o.app, "")) {
 		if !t.Enabled || t.Kind != o.what.Kind || !t.Matches(o.match) {
 			continue
 		}
@@ -88,10 +88,9 @@ func oweChange(c *catalog, ch change, lsn uint64, at int64) ([]change, error) {
 		return oweLetter(c, ch, lsn, at)
 	case tableTick:
 		return oweTick(ch, lsn)
-	case tableApp, tableTopic, tableKey, tableSigning, tableFloor, tableSequence, tableIdem, tableAnchor, tableCursor, tableNote, tableClock,
-		tableExpiry, tableScript, tableScriptVersion, tableRun, tableTrigger, tableDelivery, tableAttempt, tableCollection, tableDocIndex, tableEndpoint, tableSecret, tableResult:
+	default:
+		return nil, nil
 	}
-	return nil, nil
 }
 
 func oweEntry(c *catalog, ch change, lsn uint64, at int64) ([]change, error) {

@@ -30,7 +30,7 @@ type resultRow struct {
 // inbox wakes who waits for results.
 type inbox struct {
 	mu      sync.Mutex
-	waiters map[string]chan struct{} // by app, zero byte, id; closed when there is one
+	waiters map[string]chan struct{} // by app, zero byte, id; closed when something has become of it
 }
 
 // Accept owes a request to the script of an endpoint, and returns the id of its
@@ -61,17 +61,13 @@ func (t *tx) putResult(app, id string, r resultRow) {
 
 // SetResult keeps what a request was answered.
 func (s *Store) SetResult(ctx context.Context, app, id string, output []byte) error {
-	err := s.doSized(ctx, recordCost+len(output), func(tx *tx) error {
+	return s.doSized(ctx, recordCost+len(output), func(tx *tx) error {
 		if _, err := tx.catalog.app(app); err != nil {
 			return err
 		}
 		tx.putResult(app, id, resultRow{State: picloud.ResultDone, Output: output})
 		return nil
 	})
-	if err == nil {
-		s.inbox.wake(pair(app, id))
-	}
-	return err
 }
 
 // Result returns what has become of a request, or picloud.ErrResultNotFound.
@@ -90,7 +86,7 @@ func (s *Store) Result(app, id string) (state string, output []byte, err error) 
 	return r.State, r.Output, nil
 }
 
-// ResultSet returns a channel that is closed when a result is set. It is for one
+// ResultSet returns a channel that is closed when something has become of a request. It is for one
 // who waits, and forgotten with stop.
 func (s *Store) ResultSet(app, id string) (set <-chan struct{}, stop func()) {
 	key := pair(app, id)

@@ -2,6 +2,7 @@ package store
 
 import (
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -116,6 +117,34 @@ func (s *Store) Runs(app, script, after string, limit int) ([]picloud.Run, error
 	return list[:min(len(list), limit)], fault
 }
 
+// FindRun returns a run that is kept, or picloud.ErrRunNotFound.
+func (s *Store) FindRun(app, id string) (r picloud.Run, err error) {
+	if _, err := s.catalog.Load().app(app); err != nil {
+		return r, err
+	}
+	s.runs.mu.Lock()
+	for key, list := range s.runs.fresh {
+		for _, one := range list {
+			if one.ID == id && strings.HasPrefix(key, pair(app, "")) {
+				r = one
+			}
+		}
+	}
+	s.runs.mu.Unlock()
+	if r.ID != "" {
+		return r, nil
+	}
+	err = picloud.ErrRunNotFound
+	s.tables.scan(tableRun, pair(app, ""), "", func(k string, v []byte) bool {
+		if !strings.HasSuffix(k, "\x00"+id) {
+			return true
+		}
+		err = cborDecode(v, &r)
+		return false
+	})
+	return r, err
+}
+
 // RunRecorded returns a channel that is closed when the next run is recorded.
 func (s *Store) RunRecorded() <-chan struct{} {
 	s.runs.mu.Lock()
@@ -199,11 +228,7 @@ func (t *tx) putRuns(key string, list []picloud.Run) (size int) {
 	if _, err := t.catalog.app(app); err != nil {
 		return 0
 	}
-	var old []string
-	t.s.tables.scan(tableRun, key+"\x00", "", func(k string, _ []byte) bool {
-		old = append(old, k)
-		return true
-	})
+	old, _ := t.s.tables.keys(tableRun, key+"\x00", math.MaxInt)
 	for _, k := range old[:max(0, min(len(old), len(old)+len(list)-keptRuns))] {
 		t.remove(tableRun, k)
 	}
@@ -221,8 +246,8 @@ func (t *tx) forgetRuns(app, script string) {
 	t.s.runs.mu.Lock()
 	delete(t.s.runs.fresh, key)
 	t.s.runs.mu.Unlock()
-	t.s.tables.scan(tableRun, key+"\x00", "", func(k string, _ []byte) bool {
+	keys, _ := t.s.tables.keys(tableRun, key+"\x00", math.MaxInt)
+	for _, k := range keys {
 		t.remove(tableRun, k)
-		return true
-	})
+	}
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	"github.com/tidwall/btree"
@@ -128,14 +129,5 @@ func (s *disk) next()           { s.set(s.c.Next()) }
 
 // hasData reports whether apps keep any data.
 func (t *tables) hasData() bool {
-	has := false
-	for tb := range tableNames {
-		if tb.isData() && !has {
-			t.scan(tb, "", "", func(string, []byte) bool {
-				has = true
-				return false
-			})
-		}
-	}
-	return has
+	return slices.ContainsFunc(dataTables, func(tb table) bool { return t.count(tb, "", 1) > 0 })
 }

@@ -65,7 +65,7 @@ func (s *Store) RotateSigningKey(ctx context.Context, app string, overlap time.D
 		}
 		now := fromMicros(tx.at)
 		end := now.Add(max(0, overlap)).Truncate(time.Microsecond)
-		for _, old := range under(tx.catalog.signing, pair(app, "")) {
+		for old := range each(tx.catalog.signing, pair(app, "")) {
 			switch {
 			case retired(old, now):
 				tx.remove(tableSigning, pair(app, old.ID))

@@ -152,7 +152,7 @@ func readAll(path string) {
 func checkRows(db *bbolt.DB) error {
 	return db.View(func(tx *bbolt.Tx) error {
 		return tx.Bucket(bucketRows).ForEach(func(k, _ []byte) error {
-			if len(k) == 0 || tableNames[table(k[0])] == "" {
+			if len(k) == 0 || !table(k[0]).known() {
 				return fmt.Errorf("row of unknown table %q", k)
 			}
 			return nil

@@ -43,37 +43,39 @@ const (
 	tableResult        table = 27 // app, zero byte, result id: what a request was answered later
 )
 
-// tableNames lists the tables this version knows, for the check at start.
-var tableNames = map[table]string{
-	tableApp: "apps", tableTopic: "topics", tableKey: "API keys", tableSigning: "signing keys", tableFloor: "floors",
-	tableSequence: "sequences", tableIdem: "idempotency keys", tableAnchor: "anchor", tableCursor: "cursors", tableNote: "notes", tableClock: "clocks",
-	tableKV: "key-value pairs", tableExpiry: "ends of key-value pairs", tableScript: "scripts", tableScriptVersion: "versions of scripts",
-	tableRun: "runs", tableTrigger: "triggers", tableDelivery: "deliveries", tableAttempt: "attempts", tableTick: "ticks", tableLetter: "dead letters",
-	tableCollection: "collections", tableDoc: "documents", tableDocIndex: "indexes of documents",
-	tableEndpoint: "endpoints", tableSecret: "secrets", tableResult: "results",
+// kinds says of the tables this version knows what their rows are.
+var kinds = [...]struct {
+	name    string // for people
+	catalog bool   // they are held in memory as a whole
+	data    bool   // they are what apps keep: too much to be repeated in the journal
+}{
+	tableApp: {name: "apps", catalog: true}, tableTopic: {name: "topics", catalog: true}, tableKey: {name: "API keys", catalog: true},
+	tableSigning: {name: "signing keys", catalog: true}, tableFloor: {name: "floors", catalog: true}, tableNote: {name: "notes", catalog: true},
+	tableClock: {name: "clocks", catalog: true}, tableTrigger: {name: "triggers", catalog: true}, tableEndpoint: {name: "endpoints", catalog: true},
+	tableCollection: {name: "collections", catalog: true},
+
+	tableKV: {name: "key-value pairs", data: true}, tableDoc: {name: "documents", data: true}, tableSecret: {name: "secrets", data: true},
+	tableScript: {name: "scripts", data: true}, tableScriptVersion: {name: "versions of scripts", data: true}, tableRun: {name: "runs", data: true},
+	tableDelivery: {name: "deliveries", data: true}, tableAttempt: {name: "attempts", data: true}, tableTick: {name: "ticks", data: true},
+	tableLetter: {name: "dead letters", data: true}, tableResult: {name: "results", data: true},
+
+	tableSequence: {name: "sequences"}, tableIdem: {name: "idempotency keys"}, tableAnchor: {name: "anchor"}, tableCursor: {name: "cursors"},
+	tableExpiry: {name: "ends of rows"}, tableDocIndex: {name: "indexes of documents"},
 }
 
-// inCatalog reports whether the rows are held in memory as a whole.
-func (t table) inCatalog() bool {
-	switch t {
-	case tableApp, tableTopic, tableKey, tableSigning, tableFloor, tableNote, tableClock, tableTrigger, tableCollection, tableEndpoint:
-		return true
-	case tableSequence, tableIdem, tableAnchor, tableCursor, tableKV, tableExpiry, tableScript, tableScriptVersion, tableRun, tableDelivery, tableAttempt, tableTick, tableLetter, tableDoc, tableDocIndex, tableSecret, tableResult:
+// dataTables are the tables of what apps keep.
+var dataTables = func() (list []table) {
+	for t := range kinds {
+		if kinds[t].data {
+			list = append(list, table(t))
+		}
 	}
-	return false
-}
+	return list
+}()
 
-// isData reports whether the rows are what apps keep: too much to be repeated in
-// the journal.
-func (t table) isData() bool {
-	switch t {
-	case tableKV, tableScript, tableScriptVersion, tableRun, tableDelivery, tableAttempt, tableTick, tableLetter, tableDoc, tableSecret, tableResult:
-		return true
-	case tableApp, tableTopic, tableKey, tableSigning, tableFloor, tableSequence, tableIdem, tableAnchor, tableCursor, tableNote, tableClock, tableExpiry, tableTrigger,
-		tableCollection, tableDocIndex, tableEndpoint:
-	}
-	return false
-}
+func (t table) known() bool     { return int(t) < len(kinds) && kinds[t].name != "" }
+func (t table) inCatalog() bool { return t.known() && kinds[t].catalog }
+func (t table) isData() bool    { return t.known() && kinds[t].data }
 
 // rowKey is a key as the ordered tables hold it: the table's number first, so
 // that one bbolt bucket and one tree in memory serve all tables.

@@ -3,7 +3,6 @@ package store
 import (
 	"bytes"
 	"context"
-	"slices"
 
 	"github.com/picloud/picloud"
 )
@@ -21,7 +20,7 @@ func (s *Store) Triggers(app string) ([]picloud.Trigger, error) {
 func (s *Store) AllTriggers() []picloud.Trigger {
 	c := s.catalog.Load()
 	list := under(c.triggers, "")
-	for _, e := range under(c.endpoints, "") {
+	for e := range each(c.endpoints, "") {
 		list = append(list, asTrigger(e))
 	}
 	return list
@@ -139,17 +138,22 @@ func (g *group) holdsOwed(app, id string) bool {
 
 // owesEvents reports whether events of an app may make triggers owe something.
 func (c *catalog) owesEvents(app string) bool {
-	return slices.ContainsFunc(under(c.triggers, pair(app, "")), func(t picloud.Trigger) bool { return t.Enabled && t.Kind == picloud.TriggerPubSub })
+	for t := range each(c.triggers, pair(app, "")) {
+		if t.Enabled && t.Kind == picloud.TriggerPubSub {
+			return true
+		}
+	}
+	return false
 }
 
 // usesScript returns what runs a script; empty: nothing does.
 func (c *catalog) usesScript(app, script string) string {
-	for _, t := range under(c.triggers, pair(app, "")) {
+	for t := range each(c.triggers, pair(app, "")) {
 		if t.Script == script {
 			return "trigger " + t.Name
 		}
 	}
-	for _, e := range under(c.endpoints, pair(app, "")) {
+	for e := range each(c.endpoints, pair(app, "")) {
 		if e.Script == script {
 			return "endpoint " + e.Name
 		}

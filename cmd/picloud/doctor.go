@@ -151,10 +151,11 @@ func filesFinding() finding {
 // nodeFindings are what the running node says of itself: one, or two where it
 // has a copy in Postgres.
 func (c *cli) nodeFindings(cmd *cobra.Command) []finding {
-	findings := []finding{c.nodeFinding(cmd)}
-	if f, ok := c.appsFinding(cmd); ok {
-		findings = append(findings, f)
+	var n httpapi.Node
+	if err := c.call(cmd.Context(), http.MethodGet, "/v1/node", nil, &n); err != nil {
+		return []finding{{"node", false, err.Error(), nodeFix(err)}}
 	}
+	findings := []finding{nodeFinding(&n), appsFinding(&n.Apps)}
 	st, err := c.syncStatus(cmd.Context())
 	if err != nil || !st.Configured {
 		return findings // what is wrong has been said, or there is nothing to say
@@ -168,11 +169,7 @@ func (c *cli) nodeFindings(cmd *cobra.Command) []finding {
 	return append(findings, finding{"postgres", true, syncLine(st), ""})
 }
 
-func (c *cli) nodeFinding(cmd *cobra.Command) finding {
-	var n httpapi.Node
-	if err := c.call(cmd.Context(), http.MethodGet, "/v1/node", nil, &n); err != nil {
-		return finding{"node", false, err.Error(), nodeFix(err)}
-	}
+func nodeFinding(n *httpapi.Node) finding {
 	switch {
 	case n.Version != version:
 		return finding{"node", false, fmt.Sprintf("runs version %s, this is %s", n.Version, version), "Restart the node."}
@@ -184,21 +181,15 @@ func (c *cli) nodeFinding(cmd *cobra.Command) finding {
 	return finding{"node", true, fmt.Sprintf("%s runs, %d subscribers", n.Name, n.Subscribers), ""}
 }
 
-// appsFinding is what the node says of its apps; false: nothing, because it does not
-// answer, which has been said.
-func (c *cli) appsFinding(cmd *cobra.Command) (finding, bool) {
-	var n httpapi.Node
-	if err := c.call(cmd.Context(), http.MethodGet, "/v1/node", nil, &n); err != nil {
-		return finding{}, false
-	}
-	a := n.Apps
+// appsFinding is what the node says of its apps.
+func appsFinding(a *httpapi.Activity) finding {
 	switch {
 	case a.Paused > 0:
-		return finding{"apps", false, fmt.Sprintf("%d triggers pause: %s", a.Paused, plain(a.Error)), "They go on by themselves once that is over; 'picloud triggers list' says which."}, true
+		return finding{"apps", false, fmt.Sprintf("%d triggers pause: %s", a.Paused, plain(a.Error)), "They go on by themselves once that is over; 'picloud triggers list' says which."}
 	case a.DeadLetters > 0:
-		return finding{"apps", false, fmt.Sprintf("%d dead letters", a.DeadLetters), "'picloud dead-letters list' says why; redrive them when the cause is mended, or purge them."}, true
+		return finding{"apps", false, fmt.Sprintf("%d dead letters", a.DeadLetters), "'picloud dead-letters list' says why; redrive them when the cause is mended, or purge them."}
 	}
-	return finding{"apps", true, fmt.Sprintf("%d triggers, %d deliveries wait", a.Triggers, a.Waiting), ""}, true
+	return finding{"apps", true, fmt.Sprintf("%d triggers, %d deliveries wait", a.Triggers, a.Waiting), ""}
 }
 
 func nodeFix(err error) string {

@@ -73,10 +73,11 @@ func (p Precondition) Check(version uint64) error {
 
 // Limits of the data services.
 const (
-	MaxKey   = 512     // bytes of a key
-	MaxValue = 1 << 20 // bytes of a value, and of a document
-	MaxPage  = 1000    // things of one page of a list
-	MaxTTL   = 10 * 365 * 24 * time.Hour
+	MaxKey         = 512     // bytes of a key
+	MaxValue       = 1 << 20 // bytes of a value, and of a document
+	MaxPage        = 1000    // things of one page of a list
+	MaxTTL         = 10 * 365 * 24 * time.Hour
+	DefaultMaxFile = 256 << 20 // bytes of a file, if nothing else is set
 )
 
 // CheckKey returns nil when key is 1 to MaxKey bytes of UTF-8 without NUL,

@@ -39,6 +39,7 @@ const (
 	ChangeCollection ChangeKind = "collection"
 	ChangeDocument   ChangeKind = "document" // Name is that of the collection, a zero byte, and the id
 	ChangeDeadLetter ChangeKind = "dead-letter"
+	ChangeFile       ChangeKind = "file"    // what there is to know of it, not its content
 	ChangeDropped    ChangeKind = "dropped" // so many records were given up here to make room
 	ChangeClock      ChangeKind = "clock"   // Name names a start of the board, Value is when it truly was
 )

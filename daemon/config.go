@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -55,6 +56,7 @@ type Config struct {
 	ScriptSandbox bool
 	HTTPHosts     []string // that scripts may ask
 	SecretsKey    string   // file; empty: none
+	MaxFile       int64
 
 	Apps           string // empty: DefaultApps for an installed node; "off": none
 	Spool          string // empty: Data/spool; "off": none
@@ -178,6 +180,8 @@ var Settings = []Setting{
 	{"scripts.http_hosts", "PICLOUD_SCRIPTS_HTTP_HOSTS", "", "", "Hosts that scripts may ask over HTTP: a list of host, host:port, *.domain or *, in the variable separated by commas. Empty: none.", false, words(func(c *Config) *[]string { return &c.HTTPHosts })},
 	{"secrets.key_file", "PICLOUD_SECRETS_KEY_FILE", "", "", "File whose content encrypts the secrets of apps, such as a credential of systemd. Default: the node's own recovery key, which lies in its data directory.", false, text(func(c *Config) *string { return &c.SecretsKey })},
 
+	{"files.max_bytes", "PICLOUD_FILES_MAX_BYTES", "", "268435456", "Largest file of an app in bytes.", false, fileSize},
+
 	{"apps_dir", "PICLOUD_APPS_DIR", "", "", "Folder whose folders are apps: each has an app.toml, and is applied when it changes. Default: /etc/picloud/apps.d for an installed node, else none; off: none.", false, text(func(c *Config) *string { return &c.Apps })},
 	{"spool", "PICLOUD_SPOOL", "", "", "Folder for dropped files. Default: spool in the data directory; off: none.", false, text(func(c *Config) *string { return &c.Spool })},
 	{"log.level", "PICLOUD_LOG_LEVEL", "", "info", "debug, info, warn or error.", true, logLevel},
@@ -274,6 +278,22 @@ func size(at func(*Config) *int64, lo int64) field {
 		get: func(c *Config) string { return strconv.FormatInt(*at(c), 10) },
 	}
 }
+
+// fileSize is a size that the HTTP library can count to, on any board.
+var fileSize = func() field {
+	f := size(func(c *Config) *int64 { return &c.MaxFile }, 1)
+	set := f.set
+	f.set = func(c *Config, v string) error {
+		if err := set(c, v); err != nil {
+			return err
+		}
+		if c.MaxFile > math.MaxInt {
+			return fmt.Errorf("%q: use at most %d on this board", v, math.MaxInt)
+		}
+		return nil
+	}
+	return f
+}()
 
 func seconds(at func(*Config) *time.Duration, hi int) field {
 	return field{

@@ -88,6 +88,9 @@ func Run(ctx context.Context, cfg Config, opt Options) error {
 	if m.apps != nil {
 		parts = append(parts, start(ctx, cancel, "provision", m.apps.Run))
 	}
+	if m.sweeper != nil {
+		parts = append(parts, start(ctx, cancel, "sweeper", m.sweeper.Run))
+	}
 	if m.spool != nil {
 		parts = append(parts, start(ctx, cancel, "spool", m.spool.Run))
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/picloud/picloud/script"
 	"github.com/picloud/picloud/spool"
 	"github.com/picloud/picloud/store"
+	"github.com/picloud/picloud/sweeper"
 )
 
 // machine is all parts of a node, joined.
@@ -29,7 +30,8 @@ type machine struct {
 	central *central     // nil: no copy in Postgres
 	scripts *script.Runner
 	owed    *dispatch.Dispatcher
-	apps    *provisioner // nil: none
+	apps    *provisioner     // nil: none
+	sweeper *sweeper.Sweeper // nil: nothing can be removed
 	api     *httpapi.Server
 	tcp     net.Listener
 	unix    net.Listener
@@ -73,6 +75,9 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 	if dir := cfg.appsDir(); dir != "" && !st.Health().ReadOnly {
 		m.apps = newProvisioner(dir, st, m.scripts, log)
 	}
+	if !st.Health().ReadOnly {
+		m.sweeper = sweeper.New(log, sweeper.NewTemps(st.FilesDir(), st, log).Task(), sweeper.Task{Name: "contents without a file", Sweep: st.CollectFiles})
+	}
 	m.api, err = httpapi.New(httpapi.Config{
 		Store: st, Publisher: publisher, Hub: hub, Authority: authority, Sync: m.central.lane(), Scripts: m.scripts, Dispatcher: m.owed, Version: build.Version, Commit: build.Commit, Started: time.Now(),
 		MaxData: cfg.PublishMaxBytes, OperatorGroup: cfg.OperatorGroup, Ready: life.ready, Alive: m.alive,
@@ -94,7 +99,7 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 func (c Config) StoreConfig() store.Config {
 	sc := store.Config{
 		Dir: c.Data, NodeName: c.Name, Retention: c.Retention, JournalBytes: c.JournalBytes, ReserveBytes: c.ReserveBytes,
-		WearBudget: c.WearBudget, SegmentSize: c.SegmentBytes, CheckpointBytes: c.CheckpointBytes, Intake: c.Intake, Clock: boardClock(c.Clock),
+		WearBudget: c.WearBudget, SegmentSize: c.SegmentBytes, CheckpointBytes: c.CheckpointBytes, Intake: c.Intake, MaxFile: c.MaxFile, Clock: boardClock(c.Clock),
 	}
 	if c.HasDatabase() {
 		sc.Owed = []string{picloud.Central}

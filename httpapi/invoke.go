@@ -69,6 +69,9 @@ func (s *Server) answer(r *request, e *picloud.Endpoint, path string, params map
 	if err := s.admitTo(r, e); err != nil {
 		return err
 	}
+	if err := r.readBody(maxEndpointBody); err != nil {
+		return err
+	}
 	in, err := r.asInput(path, params)
 	if err != nil {
 		return err
@@ -127,9 +130,6 @@ func (s *Server) recognise(r *request, app string) {
 // asInput is a request as scripts get it.
 func (r *request) asInput(path string, params map[string]string) (map[string]any, error) {
 	body := r.PostBody()
-	if len(body) > maxEndpointBody {
-		return nil, errTooLarge.Detailf("send at most %d bytes to an endpoint", maxEndpointBody)
-	}
 	query := map[string]any{}
 	for k, v := range r.QueryArgs().All() {
 		switch old := query[string(k)].(type) {

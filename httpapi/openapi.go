@@ -34,10 +34,11 @@ func (s *Server) document() ([]byte, error) {
 	paths := object{}
 	for i := range s.routes {
 		r := &s.routes[i]
-		item, _ := paths[r.pattern].(object)
+		path := strings.ReplaceAll(r.pattern, "...}", "}")
+		item, _ := paths[path].(object)
 		if item == nil {
 			item = object{}
-			paths[r.pattern] = item
+			paths[path] = item
 		}
 		item[strings.ToLower(r.method)] = operation(r, schemas)
 	}
@@ -76,7 +77,7 @@ func operation(r *route, schemas object) object {
 	var params []object
 	for seg := range strings.SplitSeq(r.pattern, "/") {
 		if strings.HasPrefix(seg, "{") {
-			params = append(params, object{"name": seg[1 : len(seg)-1], "in": "path", "required": true, "schema": object{"type": "string"}})
+			params = append(params, object{"name": strings.TrimSuffix(seg[1:len(seg)-1], "..."), "in": "path", "required": true, "schema": object{"type": "string"}})
 		}
 	}
 	for _, q := range r.query {
@@ -87,6 +88,9 @@ func operation(r *route, schemas object) object {
 	}
 	if r.body != nil {
 		op["requestBody"] = object{"required": true, "content": object{"application/json": object{"schema": schemaOf(reflect.TypeOf(r.body), schemas)}}}
+	}
+	if r.upload {
+		op["requestBody"] = object{"required": true, "content": object{"*/*": object{"schema": object{"type": "string", "format": "binary"}}}}
 	}
 	content := object{}
 	if r.answer != nil {
@@ -108,7 +112,7 @@ func operation(r *route, schemas object) object {
 
 // operationID names an operation by its method and path.
 func operationID(r *route) string {
-	name := strings.NewReplacer("/v1/", "", "{", "", "}", "").Replace(r.pattern)
+	name := strings.NewReplacer("/v1/", "", "{", "", "...}", "", "}", "").Replace(r.pattern)
 	parts := strings.FieldsFunc(name, func(c rune) bool { return c == '/' || c == '-' || c == '.' })
 	for i, p := range parts {
 		parts[i] = strings.ToUpper(p[:1]) + p[1:]

@@ -3,12 +3,10 @@ package httpapi
 import (
 	"encoding/json"
 	"errors"
-	"io"
 	"log/slog"
 	"math"
 	"net"
 	"strconv"
-	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -100,9 +98,6 @@ func (s *Server) refuse(ctx *fasthttp.RequestCtx, err error) {
 	var small *fasthttp.ErrSmallBuffer
 	var timeout net.Error
 	switch {
-	case errors.Is(err, fasthttp.ErrBodyTooLarge):
-		drain(ctx.Conn())
-		s.fail(ctx, errTooLarge.Detailf("send at most %d bytes", maxBody))
 	case errors.As(err, &small):
 		s.problem(ctx, fasthttp.StatusRequestHeaderFieldsTooLarge, errTooLarge.Detailf("the head of the request is too large; use fewer or shorter headers and a shorter URL"))
 	case errors.As(err, &timeout) && timeout.Timeout():
@@ -112,11 +107,4 @@ func (s *Server) refuse(ctx *fasthttp.RequestCtx, err error) {
 	}
 	s.secure(ctx)
 	ctx.SetConnectionClose()
-}
-
-// drain reads some of what is still being sent: closing a connection with
-// unread bytes would take the answer away from the sender.
-func drain(conn net.Conn) {
-	_ = conn.SetReadDeadline(time.Now().Add(2 * time.Second))
-	_, _ = io.CopyN(io.Discard, conn, 4*maxBody) // what fails here fails when answering too
 }

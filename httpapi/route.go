@@ -20,6 +20,7 @@ type route struct {
 	pattern string             // segments in braces are parameters
 	needs   picloud.Capability // of the caller, in {app} where the pattern has it; empty: the handler decides
 	open    bool               // anybody may ask
+	upload  bool               // the handler reads the body as it arrives
 	handler func(*request) error
 	docs
 }
@@ -51,7 +52,8 @@ func (r *request) param(name string) string {
 // the store answers everybody when it stops.
 func (*request) patience() context.Context { return context.Background() }
 
-// router finds routes by the number of their segments.
+// router finds routes by the number of their segments. Those whose last parameter
+// takes the rest of the path are under the negative of it.
 type router map[int][]compiled
 
 type compiled struct {
@@ -64,6 +66,9 @@ func newRouter(routes []route) router {
 	for i := range routes {
 		segments := strings.Split(routes[i].pattern, "/")[1:]
 		n := len(segments)
+		if strings.HasSuffix(segments[n-1], "...}") {
+			n = -n
+		}
 		at := slices.IndexFunc(r[n], func(c compiled) bool { return slices.Equal(c.segments, segments) })
 		if at < 0 {
 			r[n] = append(r[n], compiled{segments: segments})
@@ -81,16 +86,27 @@ func (r router) find(path string) ([]*route, []param, error) {
 		return nil, nil, errPath.Detailf("begin it with '/'")
 	}
 	segments := raw[1:]
-	for _, c := range r[len(segments)] {
-		params, ok, err := c.match(segments)
-		if err != nil {
-			return nil, nil, err
-		}
-		if ok {
-			return c.routes, params, nil
+	routes, params, err := r.among(r[len(segments)], segments)
+	for n := len(segments); routes == nil && err == nil && n > 0; n-- {
+		if rest := r[-n]; rest != nil {
+			joined := append(slices.Clone(segments[:n-1]), strings.Join(segments[n-1:], "/"))
+			routes, params, err = r.among(rest, joined)
 		}
 	}
-	return nil, nil, errRoute
+	if routes == nil && err == nil {
+		err = errRoute
+	}
+	return routes, params, err
+}
+
+func (router) among(list []compiled, segments []string) ([]*route, []param, error) {
+	for _, c := range list {
+		params, ok, err := c.match(segments)
+		if ok || err != nil {
+			return c.routes, params, err
+		}
+	}
+	return nil, nil, nil
 }
 
 func (c *compiled) match(segments []string) (params []param, ok bool, err error) {
@@ -108,7 +124,7 @@ func (c *compiled) match(segments []string) (params []param, ok bool, err error)
 		if value == "" {
 			return nil, false, nil
 		}
-		params = append(params, param{name: want[1 : len(want)-1], value: strings.Clone(value)})
+		params = append(params, param{name: strings.TrimSuffix(want[1:len(want)-1], "..."), value: strings.Clone(value)})
 	}
 	return params, true, nil
 }
@@ -134,8 +150,9 @@ func pathOf(ctx *fasthttp.RequestCtx) string {
 func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	defer s.finish(ctx, s.cfg.Now())
 	path := pathOf(ctx)
+	r := &request{RequestCtx: ctx, s: s}
 	if strings.HasPrefix(path, endpointsPrefix) {
-		if err := s.invoke(&request{RequestCtx: ctx, s: s}, path); err != nil {
+		if err := s.invoke(r, path); err != nil {
 			s.fail(ctx, err)
 		}
 		return
@@ -145,7 +162,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 		s.fail(ctx, err)
 		return
 	}
-	r := &request{RequestCtx: ctx, s: s, params: params}
+	r.params = params
 	s.cors(r)
 	method := string(ctx.Method())
 	switch method {
@@ -162,11 +179,14 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 		return
 	}
 	r.route = routes[i]
-	if err := s.admit(r); err != nil {
-		s.fail(ctx, err)
-		return
+	err = s.admit(r)
+	if err == nil && !r.route.upload {
+		err = r.readBody(maxBody)
 	}
-	if err := r.route.handler(r); err != nil {
+	if err == nil {
+		err = r.route.handler(r)
+	}
+	if err != nil {
 		s.fail(ctx, err)
 	}
 }
@@ -191,6 +211,7 @@ func (s *Server) finish(ctx *fasthttp.RequestCtx, began time.Time) {
 		ctx.Response.Reset()
 		s.fail(ctx, errInternal)
 	}
+	(&request{RequestCtx: ctx, s: s}).drain()
 	s.secure(ctx)
 	s.metrics.count(ctx.Response.StatusCode())
 	s.log.Debug("request", slog.String("method", string(ctx.Method())), slog.String("path", pathOf(ctx)), slog.Int("status", ctx.Response.StatusCode()), slog.Duration("took", s.cfg.Now().Sub(began)))

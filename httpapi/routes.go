@@ -18,6 +18,7 @@ func (s *Server) table() []route {
 		endpoint   = app + "/endpoints/{endpoint}"
 		collection = app + "/docs/{collection}"
 		document   = collection + "/documents/{id}"
+		file       = app + "/files/{path...}"
 	)
 	return []route{
 		{method: "GET", pattern: "/v1/apps", handler: s.listApps, docs: docs{summary: "List the apps the caller may see", answer: Apps{}}},
@@ -62,6 +63,11 @@ func (s *Server) table() []route {
 		{method: "PUT", pattern: document, needs: picloud.AppDataWrite, handler: s.putDocument, docs: docs{summary: "Set a document to the body; If-Match and If-None-Match: * compare and set", body: anyJSON{}, answer: Document{}}},
 		{method: "PATCH", pattern: document, needs: picloud.AppDataWrite, handler: s.mergeDocument, docs: docs{summary: "Merge the body into a document (RFC 7396)", body: anyJSON{}, answer: Document{}}},
 		{method: "DELETE", pattern: document, needs: picloud.AppDataWrite, handler: s.deleteDocument, docs: docs{summary: "Delete a document", status: 204}},
+
+		{method: "GET", pattern: app + "/files", needs: picloud.AppDataRead, handler: s.listFiles, docs: docs{summary: "List files by the beginning of their paths, in order", answer: Files{}, query: listQuery}},
+		{method: "GET", pattern: file, needs: picloud.AppDataRead, handler: s.showFile, docs: docs{summary: "Read a file, or a part of it (Range); its version is the ETag, Repr-Digest its SHA-256", binary: "*/*"}},
+		{method: "PUT", pattern: file, needs: picloud.AppDataWrite, upload: true, handler: s.putFile, docs: docs{summary: "Write a file: the body, of any type and any size up to the limit; Repr-Digest is checked, If-Match and If-None-Match: * compare and set", answer: File{}}},
+		{method: "DELETE", pattern: file, needs: picloud.AppDataWrite, handler: s.deleteFile, docs: docs{summary: "Delete a file", status: 204}},
 
 		{method: "GET", pattern: app + "/scripts", needs: picloud.AppScriptRead, handler: s.listScripts, docs: docs{summary: "List the scripts", answer: Scripts{}}},
 		{method: "GET", pattern: script, needs: picloud.AppScriptRead, handler: s.showScript, docs: docs{summary: "Read the source of a script; its version is the ETag", binary: scriptType}},

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log"
 	"log/slog"
+	"math"
 	"net"
 	"net/netip"
 	"sync"
@@ -91,6 +92,7 @@ type Server struct {
 	metrics requestMetrics
 
 	stopping chan struct{} // closed when no request should wait any longer
+	uploads  chan struct{} // one for each file that arrives
 
 	mu        sync.Mutex // guards what follows
 	listeners []net.Listener
@@ -102,7 +104,7 @@ const maxBody = picloud.MaxBatchBytes + 512<<10
 
 // New returns a Server over the parts in cfg.
 func New(cfg Config) (*Server, error) {
-	s := &Server{cfg: cfg.withDefaults(), stopping: make(chan struct{})}
+	s := &Server{cfg: cfg.withDefaults(), stopping: make(chan struct{}), uploads: make(chan struct{}, maxUploads)}
 	s.log = s.cfg.Logger.With(slog.String("component", "httpapi"))
 	s.routes = s.table()
 	s.router = newRouter(s.routes)
@@ -121,7 +123,9 @@ func New(cfg Config) (*Server, error) {
 		IdleTimeout:                   s.cfg.IdleTimeout,
 		Concurrency:                   s.cfg.MaxRequests,
 		MaxIdleWorkerDuration:         time.Second, // a goroutine that rests is memory
-		MaxRequestBodySize:            maxBody,
+		StreamRequestBody:             true,        // see arrive.go, where its size is looked at, too
+		MaxRequestBodySize:            math.MaxInt,
+		DisablePreParseMultipartForm:  true,
 		ReadBufferSize:                16 << 10, // 64 topics and a token in one URL
 		ReduceMemoryUsage:             true,
 		CloseOnShutdown:               true,

@@ -186,7 +186,7 @@ CREATE TABLE definitions (
 COMMENT ON TABLE definitions IS 'What the apps of each node are made of, and the deliveries that were given up';
 COMMENT ON COLUMN definitions.node_id IS 'The node';
 COMMENT ON COLUMN definitions.app IS 'The app';
-COMMENT ON COLUMN definitions.kind IS 'What it is: script, trigger, endpoint, collection, secret (encrypted) or dead-letter';
+COMMENT ON COLUMN definitions.kind IS 'What it is: script, trigger, endpoint, collection, secret (encrypted), file (its content is on the node alone) or dead-letter';
 COMMENT ON COLUMN definitions.name IS 'Its name within the app and kind';
 COMMENT ON COLUMN definitions.body IS 'What it says';
 

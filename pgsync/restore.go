@@ -293,6 +293,8 @@ func definition(kind picloud.ChangeKind, body []byte) (any, error) {
 		return read[picloud.Endpoint](body)
 	case picloud.ChangeCollection:
 		return read[picloud.Collection](body)
+	case picloud.ChangeFile:
+		return read[picloud.File](body)
 	case picloud.ChangeDeadLetter:
 		return read[picloud.DeadLetter](body)
 	default:

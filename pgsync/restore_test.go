@@ -3,6 +3,7 @@ package pgsync_test
 import (
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -88,6 +89,8 @@ func TestDeadCardIsRestored(t *testing.T) {
 	must(err)
 	doc, err := n.PutDocument(t.Context(), picloud.DocumentChange{App: "shop", Collection: "orders", Body: []byte(`{"who":"ada"}`)})
 	must(err)
+	file, err := n.PutFile(t.Context(), picloud.FileChange{App: "shop", Path: "a/b"}, strings.NewReader("abc"))
+	must(err)
 	entries, err := n.Entries(picloud.EntryList{App: "default"})
 	must(err)
 	n.drained(t)
@@ -130,6 +133,15 @@ func TestDeadCardIsRestored(t *testing.T) {
 	found, err := n.FindDocuments(picloud.DocumentQuery{App: "shop", Collection: "orders", Where: []picloud.Condition{{Field: "who", Op: picloud.OpEqual, Value: "ada"}}})
 	if err != nil || fmt.Sprint(found.Documents) != fmt.Sprint([]picloud.Document{doc}) {
 		t.Errorf("documents %+v, %v, want %+v", found.Documents, err, doc)
+	}
+	if _, _, err := n.OpenFile("shop", "a/b"); !errors.Is(err, picloud.ErrFileLost) {
+		t.Errorf("a file whose content is on the old card: %v", err)
+	}
+	must(os.CopyFS(filepath.Join(restored, "files"), os.DirFS(filepath.Join(dir, "files"))))
+	if f, r, err := n.OpenFile("shop", "a/b"); err != nil || f != file {
+		t.Errorf("file %+v, %v, want %+v", f, err, file)
+	} else {
+		_ = r.Close()
 	}
 	if sc, err := n.Script("shop", "door"); err != nil || sc != script {
 		t.Errorf("script %+v, %v, want %+v", sc, err, script)

@@ -94,7 +94,7 @@ func (s *Sync) queueDelete(b *pgx.Batch, node string, t thing) {
 	case picloud.ChangeDocument:
 		collection, id, _ := strings.Cut(t.name, "\x00")
 		b.Queue(s.q("DELETE FROM @documents WHERE node_id = $1 AND app = $2 AND collection = $3 AND id = $4"), node, t.app, collection, id)
-	case picloud.ChangeScript, picloud.ChangeTrigger, picloud.ChangeEndpoint, picloud.ChangeSecret, picloud.ChangeCollection, picloud.ChangeDeadLetter:
+	case picloud.ChangeScript, picloud.ChangeTrigger, picloud.ChangeEndpoint, picloud.ChangeSecret, picloud.ChangeCollection, picloud.ChangeFile, picloud.ChangeDeadLetter:
 		b.Queue(s.q("DELETE FROM @definitions WHERE node_id = $1 AND app = $2 AND kind = $3 AND name = $4"), node, t.app, string(t.kind), t.name)
 	case picloud.ChangeDropped: // never gone
 	case picloud.ChangeClock: // nobody will ever know: the events stay as they are
@@ -144,7 +144,7 @@ func (s *Sync) queuePut(b *pgx.Batch, node string, r *picloud.Record) {
 			ON CONFLICT (node_id, app, collection, id) DO UPDATE SET body = excluded.body, version = excluded.version,
 			created_at = excluded.created_at, updated_at = excluded.updated_at`),
 			node, v.App, v.Collection, v.ID, string(v.Body), int64(v.Version), v.CreatedAt, v.UpdatedAt) // #nosec G115 -- microseconds since 1970
-	case picloud.Script, picloud.Trigger, picloud.Endpoint, picloud.Secret, picloud.Collection, picloud.DeadLetter:
+	case picloud.Script, picloud.Trigger, picloud.Endpoint, picloud.Secret, picloud.Collection, picloud.File, picloud.DeadLetter:
 		s.queueDefinition(b, node, r.Change)
 	case time.Time:
 		b.Queue(s.q(`UPDATE @events SET published_at = published_at + ($3 - board_started_at), clock = 'corrected'

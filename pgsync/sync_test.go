@@ -208,6 +208,11 @@ func TestEverythingIsCopied(t *testing.T) {
 		_, err = n.PutDocument(t.Context(), picloud.DocumentChange{App: "shop", Collection: "orders", ID: id, Body: []byte(`{"who": "ada"}`)})
 		must(err)
 	}
+	for _, path := range []string{"a/b", "gone"} {
+		_, err = n.PutFile(t.Context(), picloud.FileChange{App: "shop", Path: path, Type: "text/plain"}, strings.NewReader("abc"))
+		must(err)
+	}
+	must(n.DeleteFile(t.Context(), "shop", "gone", picloud.Precondition{}))
 	must(n.DeleteDocument(t.Context(), "shop", "orders", "gone", picloud.Precondition{}))
 	must(n.DeleteScript(t.Context(), "shop", "gone", picloud.Precondition{}))
 	must(n.RevokeAPIKey(t.Context(), "k2"))
@@ -229,8 +234,8 @@ func TestEverythingIsCopied(t *testing.T) {
 	check("SELECT app, key_id, encode(secret, 'hex') FROM picloud.app_secrets", fmt.Sprintf("shop %s %x", key.ID, key.Secret))
 	check("SELECT app, key, value, encode(bytes, 'hex'), version > 0, expires_at FROM picloud.kv ORDER BY key",
 		"default lamp map[on:true] <nil> true <nil>", "default nothing <nil>  true <nil>", "default raw <nil> 00ff true <nil>")
-	check("SELECT app, kind, name, body->>'source', body->>'version' FROM picloud.definitions ORDER BY kind", "shop collection orders <nil> <nil>",
-		"shop script door export default () => '\t' 1", "shop trigger bell <nil> <nil>")
+	check("SELECT app, kind, name, body->>'source', CASE WHEN kind = 'script' THEN body->>'version' END FROM picloud.definitions ORDER BY kind", "shop collection orders <nil> <nil>",
+		"shop file a/b <nil> <nil>", "shop script door export default () => '\t' 1", "shop trigger bell <nil> <nil>")
 	check("SELECT app, collection, id, body, version > 0 FROM picloud.documents", "shop orders 1 map[who:ada] true")
 	check("SELECT node, state, backlog, set_aside, apps FROM picloud.fleet", "pi in sync 0 0 2")
 	if got := n.Cursor(picloud.Central).LSN; got != n.LastLSN() {

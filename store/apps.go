@@ -75,7 +75,7 @@ func (s *Store) DeleteApp(ctx context.Context, name string) error {
 		return picloud.ErrAppProtected
 	}
 	for more := true; more; {
-		err := s.do(ctx, func(tx *tx) error {
+		err := s.doFiles(ctx, func(tx *tx) error {
 			var err error
 			more, err = tx.deleteApp(name)
 			return err

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"io/fs"
 	"os"
 	"time"
 
@@ -22,8 +23,8 @@ import (
 )
 
 // A backup is a gzipped tar archive of a data directory as it was at one
-// moment: node.json, state.db, the journal's files, and last manifest.json with
-// the SHA-256 of each.
+// moment: node.json, state.db, the journal's files, the contents of files, and last
+// manifest.json with the SHA-256 of each.
 
 const manifestFile = "manifest.json"
 
@@ -46,6 +47,7 @@ func (s *Store) Backup(ctx context.Context, w io.Writer) error {
 	if err := s.do(ctx, func(*tx) error { return nil }); err != nil && !errors.Is(err, picloud.ErrReadOnly) {
 		return fmt.Errorf("back up: %w", err) // the empty command has everything before it fsynced
 	}
+	defer s.blobs.hold()()
 	snap, state, err := s.bearings()
 	if err != nil {
 		return fmt.Errorf("back up: %w", err)
@@ -124,6 +126,9 @@ func (s *Store) writeBackup(ctx context.Context, w io.Writer, snap *journal.Snap
 			return err
 		}
 	}
+	if err := s.writeBlobs(&b); err != nil {
+		return err
+	}
 	m, err := json.MarshalIndent(manifest{
 		Format: backupFormat, Node: s.ident.ID, CreatedAt: b.at.UTC(), LastLSN: uint64(snap.Last()), SHA256: b.sums,
 	}, "", "\t")
@@ -134,6 +139,33 @@ func (s *Store) writeBackup(ctx context.Context, w io.Writer, snap *journal.Snap
 		return err
 	}
 	return errors.Join(b.tar.Close(), zw.Close())
+}
+
+// writeBlobs adds the contents of files. Those that came since the backup began do
+// no harm: a node that has them and does not know them removes them.
+func (s *Store) writeBlobs(b *backupWriter) error {
+	names, err := s.blobs.list()
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		f, err := os.Open(s.blobs.path(name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // it was garbage
+		}
+		if err != nil {
+			return err
+		}
+		info, err := f.Stat()
+		if err == nil {
+			err = b.file(blobsDir+"/"+name, info.Size(), f)
+		}
+		_ = f.Close() // only read
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // backupWriter adds files to an archive and keeps their sums.

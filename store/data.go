@@ -6,7 +6,7 @@ import "github.com/picloud/picloud"
 const dataPage = 500
 
 // copied are the tables of what apps keep that concerns others.
-var copied = []table{tableKV, tableDoc, tableScript, tableLetter, tableSecret}
+var copied = []table{tableKV, tableDoc, tableScript, tableLetter, tableSecret, tableFile}
 
 // Data returns what apps keep, as it is now, a page at a time: for those who
 // begin to follow the journal when it does not have all of it any more. Next is

@@ -50,6 +50,7 @@ func TestEncodingsAreThoseOnTheDisk(t *testing.T) {
 		{"collection", collectionRow{Collection: picloud.Collection{App: "shop", Name: "c", Indexes: []string{"a.b"}, CreatedAt: at, UpdatedAt: at}, Indexes: []indexRow{{ID: 9, Field: "a.b", Built: "x", Ready: true, Dropping: true}}}},
 		{"endpoint", picloud.Endpoint{App: "shop", Name: "e", ID: "i", Method: "GET", Path: "/a/{b}", Script: "s", Export: "x", Auth: picloud.EndpointKey, Timeout: 5, CreatedAt: at, UpdatedAt: at}},
 		{"secret", picloud.Secret{App: "shop", Name: "s", Sealed: []byte{1, 2}, UpdatedAt: at}},
+		{"file", picloud.File{App: "shop", Path: "a/b", Type: "t/u", Size: 5, SHA256: "0f", Version: 3, CreatedAt: at, UpdatedAt: at, Blob: "x"}},
 		{"result", resultRow{State: "done", Output: []byte("1"), Expires: at.UnixMicro()}},
 		{"delivery", letterOf(at).What},
 		{"attempt", attemptRow{Attempts: 2, NotUntil: at.UnixMicro(), Err: "e"}},

@@ -29,6 +29,7 @@ func Open(cfg Config) (*Store, error) {
 		nudge:  make(chan struct{}, 1),
 		ended:  make(chan struct{}),
 		space:  space{dir: cfg.Dir, reserve: cfg.ReserveBytes},
+		blobs:  blobs{dir: filepath.Join(cfg.Dir, blobsDir), pending: map[string]bool{}},
 	}
 	s.commit.group = new(group)
 	s.commit.sequences = map[string]*sequence{}
@@ -99,6 +100,11 @@ func (s *Store) open() error {
 	}
 	s.openShared()
 	s.openClock()
+	if !s.readOnly {
+		if err := s.blobs.prepare(); err != nil {
+			return err
+		}
+	}
 	if s.tables.db != nil {
 		s.lookAtState()
 	}
@@ -394,6 +400,7 @@ func (s *Store) settle(r *recovery, known bool) error {
 	}
 	if len(r.lost) > 0 {
 		s.ident.renewEpoch()
+		s.ident.KeepFiles = true
 		s.ident.LostLSN = max(s.ident.LostLSN, uint64(r.lostLSN))
 	}
 	if s.readOnly {

@@ -84,6 +84,8 @@ func oweChange(c *catalog, ch change, lsn uint64, at int64) ([]change, error) {
 		return oweEntry(c, ch, lsn, at)
 	case tableDoc:
 		return oweDocument(c, ch, lsn, at)
+	case tableFile:
+		return oweFile(c, ch, lsn, at)
 	case tableLetter:
 		return oweLetter(c, ch, lsn, at)
 	case tableTick:
@@ -117,6 +119,24 @@ func oweDocument(c *catalog, ch change, lsn uint64, at int64) ([]change, error) 
 		what.Data, what.Version = r.Body, r.Version
 	}
 	return owe(owing{catalog: c, app: app, match: collection, lsn: lsn, what: what}), nil
+}
+
+func oweFile(c *catalog, ch change, lsn uint64, at int64) ([]change, error) {
+	app, path, _ := strings.Cut(string(ch.key), "\x00")
+	what := picloud.Happening{Kind: picloud.TriggerFiles, At: fromMicros(at), Name: path, Deleted: ch.value == nil}
+	if ch.value != nil {
+		var f picloud.File
+		if err := cborDecode(ch.value, &f); err != nil {
+			return nil, err
+		}
+		f.Blob = ""
+		data, err := json.Marshal(f)
+		if err != nil {
+			return nil, fmt.Errorf("describe a file: %w", err)
+		}
+		what.Data, what.Version = data, f.Version
+	}
+	return owe(owing{catalog: c, app: app, match: path, lsn: lsn, what: what}), nil
 }
 
 // oweLetter owes a dead letter to the triggers that its row names. Only its first

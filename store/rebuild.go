@@ -41,6 +41,7 @@ func rebuild(ctx context.Context, cfg Config, from Rebuilt) (picloud.Node, error
 	err := inPlace(cfg.Dir, func(tmp string) error {
 		id := newIdentity(cfg.withDefaults().Now())
 		id.ID, id.Incarnation, id.RecoveryKey = from.ID, from.Incarnation, from.RecoveryKey
+		id.KeepFiles = true // they may be brought over from the old card
 		if err := os.MkdirAll(tmp, 0o700); err != nil {
 			return err
 		}
@@ -141,6 +142,8 @@ func (s *Store) refill(g *group, r *picloud.Record) error {
 	case picloud.Document:
 		row := docRow{Body: v.Body, Version: v.Version, Created: micros(v.CreatedAt), Updated: micros(v.UpdatedAt)}
 		ch = change{table: tableDoc, key: []byte(docKey(v.App, v.Collection, v.ID)), value: row.encode()}
+	case picloud.File: // its content may still be on the old card
+		ch = change{table: tableFile, key: []byte(pair(v.App, v.Path)), value: cborEncode(v)}
 	case picloud.Secret:
 		ch = change{table: tableSecret, key: []byte(pair(v.App, v.Name)), value: cborEncode(v)}
 	case picloud.Endpoint:

@@ -24,7 +24,7 @@ func NewIdentity(dir string) (picloud.Node, error) {
 		if cerr := db.Close(); err == nil {
 			err = cerr
 		}
-		fresh.LostLSN = id.LostLSN
+		fresh.LostLSN, fresh.KeepFiles = id.LostLSN, id.KeepFiles
 		*id = fresh
 		return err
 	})

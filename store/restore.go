@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -79,8 +80,12 @@ func inPlace(dir string, fn func(tmp string) error) (err error) {
 		return err
 	}
 	// node.json comes last: a directory without it is not a node yet.
-	for _, name := range []string{"journal", stateFile, identityFile} {
-		if err := os.Rename(filepath.Join(tmp, name), filepath.Join(dir, name)); err != nil {
+	for _, name := range []string{"journal", blobsDir, stateFile, identityFile} {
+		err := os.Rename(filepath.Join(tmp, name), filepath.Join(dir, name))
+		if errors.Is(err, fs.ErrNotExist) && name == blobsDir {
+			continue // there were no files
+		}
+		if err != nil {
 			return err
 		}
 		if err := syncDir(dir); err != nil {
@@ -108,11 +113,13 @@ func checkEmpty(dir string) error {
 
 // archived are the names an archive may hold. Anything else, and above all a
 // path that leads elsewhere, is refused.
-var archived = regexp.MustCompile(`^(node\.json|state\.db|manifest\.json|journal/[0-9A-Za-z][0-9A-Za-z._-]*)$`)
+var archived = regexp.MustCompile(`^(node\.json|state\.db|manifest\.json|journal/[0-9A-Za-z][0-9A-Za-z._-]*|files/[a-z2-7]{26})$`)
 
 func unpack(dir string, r io.Reader) error {
-	if err := os.MkdirAll(filepath.Join(dir, "journal"), 0o700); err != nil {
-		return err
+	for _, sub := range []string{"journal", blobsDir} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
+			return err
+		}
 	}
 	err := eachFile(r, func(name string, content io.Reader) (string, error) {
 		return unpackFile(filepath.Join(dir, filepath.FromSlash(name)), content)
@@ -120,7 +127,7 @@ func unpack(dir string, r io.Reader) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(syncDir(filepath.Join(dir, "journal")), syncDir(dir))
+	return errors.Join(syncDir(filepath.Join(dir, "journal")), syncDir(filepath.Join(dir, blobsDir)), syncDir(dir))
 }
 
 // VerifyBackup reads an archive and returns nil when it is whole.

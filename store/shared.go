@@ -30,7 +30,7 @@ var bucketSigning = []byte("signing keys")
 // openShared reads cache.db, or begins a new one.
 func (s *Store) openShared() {
 	s.shared.apps = map[string][]picloud.SigningKey{}
-	if !slices.Contains(s.cfg.Owed, picloud.Central) || s.readOnly {
+	if s.readOnly {
 		return
 	}
 	err := s.readShared()

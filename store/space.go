@@ -38,14 +38,18 @@ func (s *Store) look() {
 // look asks the file system. When the question itself fails the old answer
 // stands: a write will tell.
 func (s *space) look() {
-	if s.reserve <= 0 {
-		return
+	if free, known := s.free(); known {
+		s.full.Store(free < s.reserve)
 	}
+}
+
+// free returns how much is free, unless nobody cares or knows.
+func (s *space) free() (bytes int64, known bool) {
 	var st unix.Statfs_t
-	if unix.Statfs(s.dir, &st) != nil {
-		return
+	if s.reserve <= 0 || unix.Statfs(s.dir, &st) != nil {
+		return 0, false
 	}
-	s.full.Store(int64(st.Bavail)*int64(st.Bsize) < s.reserve) //nolint:unconvert // its type differs between boards
+	return int64(st.Bavail) * int64(st.Bsize), true //nolint:unconvert // its type differs between boards
 }
 
 // lookAtState looks at how much of what state.db can hold it holds.

@@ -51,6 +51,9 @@ type Config struct {
 	// 15 minutes. An idle node writes none.
 	CheckpointAfter time.Duration
 
+	// MaxFile bounds the content of a file in bytes; default picloud.DefaultMaxFile.
+	MaxFile int64
+
 	// Credential is what the key of secrets is derived from; empty: the recovery key
 	// in node.json.
 	Credential []byte
@@ -85,6 +88,7 @@ func (c Config) withDefaults() Config {
 	c.Retention = c.Retention.Or(picloud.Retention{MaxEvents: 10_000, MaxAge: 7 * 24 * time.Hour, MaxBytes: 64 << 20})
 	c.JournalBytes = or(c.JournalBytes, 256<<20)
 	c.ReserveBytes = or(c.ReserveBytes, 64<<20)
+	c.MaxFile = or(c.MaxFile, picloud.DefaultMaxFile)
 	c.Intake = or(c.Intake, 4096)
 	c.IntakeBytes = or(c.IntakeBytes, 16<<20)
 	c.WearBudget = or(c.WearBudget, 1<<30)
@@ -129,6 +133,7 @@ type Store struct {
 	cursors    cursors
 	runs       runs
 	scripts    scripts
+	blobs      blobs
 	inbox      inbox
 	shared     shared
 	space      space

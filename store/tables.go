@@ -41,6 +41,7 @@ const (
 	tableEndpoint      table = 25 // app, zero byte, endpoint name
 	tableSecret        table = 26 // app, zero byte, secret name
 	tableResult        table = 27 // app, zero byte, result id: what a request was answered later
+	tableFile          table = 28 // app, zero byte, path: what there is to know of a file beside its content
 )
 
 // kinds says of the tables this version knows what their rows are.
@@ -57,7 +58,7 @@ var kinds = [...]struct {
 	tableKV: {name: "key-value pairs", data: true}, tableDoc: {name: "documents", data: true}, tableSecret: {name: "secrets", data: true},
 	tableScript: {name: "scripts", data: true}, tableScriptVersion: {name: "versions of scripts", data: true}, tableRun: {name: "runs", data: true},
 	tableDelivery: {name: "deliveries", data: true}, tableAttempt: {name: "attempts", data: true}, tableTick: {name: "ticks", data: true},
-	tableLetter: {name: "dead letters", data: true}, tableResult: {name: "results", data: true},
+	tableLetter: {name: "dead letters", data: true}, tableResult: {name: "results", data: true}, tableFile: {name: "files", data: true},
 
 	tableSequence: {name: "sequences"}, tableIdem: {name: "idempotency keys"}, tableAnchor: {name: "anchor"}, tableCursor: {name: "cursors"},
 	tableExpiry: {name: "ends of rows"}, tableDocIndex: {name: "indexes of documents"},

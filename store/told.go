@@ -23,6 +23,7 @@ var told = map[table]struct {
 	tableTrigger:    {picloud.ChangeTrigger, plain[picloud.Trigger]},
 	tableEndpoint:   {picloud.ChangeEndpoint, plain[picloud.Endpoint]},
 	tableSecret:     {picloud.ChangeSecret, plain[picloud.Secret]},
+	tableFile:       {picloud.ChangeFile, plain[picloud.File]},
 	tableLetter:     {picloud.ChangeDeadLetter, from(func(r letterRow) any { return r.Letter })},
 }
 

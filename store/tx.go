@@ -19,7 +19,8 @@ type tx struct {
 	changes []change
 	derived []change // what follows from the changes, and is not in the journal
 	revoked []picloud.Revocation
-	err     error // a staged row that does not decode: a programmer's error
+	blobs   []string // that no row names after the commit
+	err     error    // a staged row that does not decode: a programmer's error
 }
 
 // stageChanges runs fn and turns what it put into one atomic unit of records. A
@@ -67,6 +68,9 @@ func (t *tx) remove(tb table, key string) { t.change(change{table: tb, key: []by
 func (t *tx) change(c change) {
 	if c.table.inCatalog() && !t.copied {
 		t.catalog, t.copied = t.catalog.copy(), true
+	}
+	if c.table == tableFile {
+		t.replaceBlob(c)
 	}
 	more, err := derive(c, before{catalog: t.catalog, get: t.get, tables: t.s.tables})
 	t.derived = append(t.derived, more...)

@@ -51,7 +51,7 @@ func (c *cli) restoreFromPostgres(ctx context.Context, cfg daemon.Config, name s
 		return err
 	}
 	defer src.Close(ctx)
-	done := uint64(0)
+	done, files := uint64(0), 0
 	began := time.Now()
 	n, err := store.Rebuild(ctx, cfg.StoreConfig(), store.Rebuilt{
 		ID: src.ID, Incarnation: src.Incarnation, RecoveryKey: key,
@@ -60,6 +60,11 @@ func (c *cli) restoreFromPostgres(ctx context.Context, cfg daemon.Config, name s
 				if r.Event != nil {
 					if done++; done%1000 == 0 {
 						c.bar("restored", 0, min(done, src.Events), src.Events, "")
+					}
+				}
+				if r.Change != nil {
+					if _, ok := r.Change.Value.(picloud.File); ok {
+						files++
 					}
 				}
 				return put(r)
@@ -83,6 +88,9 @@ func (c *cli) restoreFromPostgres(ctx context.Context, cfg daemon.Config, name s
 	}
 	if src.SetAside > 0 {
 		c.printf("NOT RESTORED: %d records that Postgres had set aside; see the table set_aside.\n", src.SetAside)
+	}
+	if files > 0 {
+		c.printf("NOT RESTORED: the contents of %d files, which Postgres does not have. Copy the folder 'files' of the old card's data directory into %s.\n", files, cfg.Data)
 	}
 	c.printf("What was published after that moment, and requests that are repeated under an idempotency key, is not known to the new card.\nStart it with 'picloud serve --data %s'.\n", cfg.Data)
 	return nil

@@ -1,0 +1,245 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/picloud/picloud"
+)
+
+// blobs are the contents of files: each is a file of its own below files/, under a
+// name that no other ever has, so that nobody ever sees one change. It is written
+// as <name>.tmp.*, fsynced and renamed, and the directory fsynced, before a row of
+// tableFile names it. One that no row names is garbage.
+type blobs struct {
+	dir string
+
+	mu      sync.Mutex // guards what follows
+	pending map[string]bool
+	readers int      // backups, during which nothing goes
+	doomed  []string // goes when they are done
+}
+
+const blobsDir = "files"
+
+// blobName is what the name of a blob looks like.
+var blobName = regexp.MustCompile(`^[a-z2-7]{26}$`)
+
+// blob is one that is being written.
+type blob struct {
+	name string
+	size int64
+	sum  string
+}
+
+// write keeps what it reads, and returns with the blob durable. It is pending until
+// settle is called, whether that fails or not.
+func (b *blobs) write(r io.Reader) (w blob, err error) {
+	w.name = strings.ToLower(rand.Text())
+	b.mu.Lock()
+	b.pending[w.name] = true
+	b.mu.Unlock()
+	if err := b.prepare(); err != nil {
+		return w, err
+	}
+	f, err := os.CreateTemp(b.dir, w.name+".tmp.*")
+	if err != nil {
+		return w, err
+	}
+	h := sha256.New()
+	w.size, err = io.Copy(io.MultiWriter(f, h), r)
+	if err == nil {
+		err = f.Sync()
+	}
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), b.path(w.name))
+	}
+	if err == nil {
+		err = syncDir(b.dir)
+	}
+	if err != nil {
+		_ = os.Remove(f.Name()) // the first error is the one to tell
+	}
+	w.sum = sumText(h)
+	return w, err
+}
+
+// prepare makes the directory, if there is none.
+func (b *blobs) prepare() error {
+	err := os.Mkdir(b.dir, 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(b.dir))
+}
+
+func (b *blobs) path(name string) string { return filepath.Join(b.dir, name) }
+
+// settle ends the writing of a blob. One that is not kept goes.
+func (b *blobs) settle(name string, kept bool) {
+	if !kept {
+		b.remove(name)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.pending, name)
+}
+
+// remove removes blobs that no row names any more. What fails here, the next look
+// for garbage does.
+func (b *blobs) remove(names ...string) {
+	b.mu.Lock()
+	if b.readers > 0 {
+		b.doomed = append(b.doomed, names...)
+		names = nil
+	}
+	b.mu.Unlock()
+	for _, name := range names {
+		_ = os.Remove(b.path(name))
+	}
+}
+
+// hold keeps all blobs there are until release is called.
+func (b *blobs) hold() (release func()) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.readers++
+	return func() {
+		b.mu.Lock()
+		b.readers--
+		doomed := b.doomed
+		if b.readers == 0 {
+			b.doomed = nil
+		}
+		b.mu.Unlock()
+		if len(doomed) > 0 {
+			b.remove(doomed...)
+		}
+	}
+}
+
+// list returns the names of the blobs there are that are not being written.
+func (b *blobs) list() ([]string, error) {
+	entries, err := os.ReadDir(b.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var names []string
+	for _, e := range entries {
+		if name := e.Name(); blobName.MatchString(name) && e.Type().IsRegular() && !b.pending[name] {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+// FilesDir is where the contents of files are, beside those that are being written.
+func (s *Store) FilesDir() string { return s.blobs.dir }
+
+// CollectFiles removes contents of files that no file has any more, as a crash
+// between writing and naming one leaves them, and returns how many. Where rows may
+// have been lost it removes nothing.
+func (s *Store) CollectFiles(ctx context.Context) (removed int, err error) {
+	if s.readOnly || s.ident.KeepFiles {
+		return 0, nil
+	}
+	names, err := s.blobs.list() // before the rows: what is settled later is not in it
+	if err != nil || len(names) == 0 {
+		return 0, err
+	}
+	// What is committed now was named before it was listed, or is gone.
+	if err := s.do(ctx, func(*tx) error { return nil }); err != nil {
+		return 0, err
+	}
+	named := map[string]bool{}
+	s.tables.scan(tableFile, "", "", func(_ string, v []byte) bool {
+		var f picloud.File
+		if err = cborDecode(v, &f); err != nil {
+			return false
+		}
+		named[f.Blob] = true
+		return ctx.Err() == nil
+	})
+	if err != nil || ctx.Err() != nil {
+		return 0, errors.Join(err, ctx.Err())
+	}
+	for _, name := range names {
+		if !named[name] {
+			s.blobs.remove(name)
+			removed++
+		}
+	}
+	return removed, nil
+}
+
+// room returns picloud.ErrNoSpace when so many bytes more would use up what is left
+// to others.
+func (s *Store) room(n int64) error {
+	free, known := s.space.free()
+	if known && (free-n < s.space.reserve || s.space.full.Load()) {
+		return picloud.ErrNoSpace.Detailf("%d bytes are free, of which %d are left to others", free, s.space.reserve)
+	}
+	return nil
+}
+
+// lookEvery is after how many bytes of a file the free space is looked at again.
+const lookEvery = 8 << 20
+
+// bounded reads a content as long as it may be and there is room for it.
+type bounded struct {
+	s    *Store
+	r    io.Reader
+	left int64 // up to the limit
+	next int64 // bytes until the next look
+	err  error // why it ended: that of the reader, or a public one
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	n, err := b.r.Read(p)
+	b.left -= int64(n)
+	b.next -= int64(n)
+	switch {
+	case b.left < 0:
+		err = picloud.ErrFileTooLarge.Detailf("it has more than %d bytes, the limit is that; the operator can raise files.max_bytes", b.s.cfg.MaxFile)
+	case b.next < 0:
+		b.next = lookEvery
+		if fault := b.s.room(0); fault != nil {
+			err = fault
+		}
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		b.err = err
+	}
+	return n, err
+}
+
+// fault is what a write that failed is told as: what was read was at fault, or the
+// disk.
+func (b *bounded) fault(err error) error {
+	switch {
+	case b.err != nil:
+		return b.err
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return picloud.ErrNoSpace
+	}
+	return fmt.Errorf("write a file: %w", err)
+}

@@ -1,0 +1,181 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/picloud/picloud"
+)
+
+// File returns what there is to know of a file, or picloud.ErrFileNotFound.
+func (s *Store) File(app, path string) (f picloud.File, err error) {
+	if _, err := s.catalog.Load().app(app); err != nil {
+		return f, err
+	}
+	b := s.tables.get(tableFile, []byte(pair(app, path)))
+	if b == nil {
+		return f, picloud.ErrFileNotFound
+	}
+	err = cborDecode(b, &f)
+	return f, err
+}
+
+// OpenFile opens a file as it is now: what is written later does not change what is
+// read. The caller closes the content.
+func (s *Store) OpenFile(app, path string) (f picloud.File, content *os.File, err error) {
+	for before := ""; ; {
+		if f, err = s.File(app, path); err != nil {
+			return f, nil, err
+		}
+		content, err = os.Open(s.blobs.path(f.Blob))
+		switch {
+		case err == nil || !errors.Is(err, fs.ErrNotExist):
+			return f, content, err
+		case f.Blob == before:
+			return f, nil, picloud.ErrFileLost
+		}
+		before = f.Blob // it may have been replaced in between
+	}
+}
+
+// Files returns a page of an app's files whose paths begin with a prefix, in the
+// order of the bytes of their paths. Next is what after has to be for the following
+// page; empty: there is none.
+func (s *Store) Files(app, prefix, after string, limit int) (page []picloud.File, next string, err error) {
+	if _, err := s.catalog.Load().app(app); err != nil {
+		return nil, "", err
+	}
+	limit = min(or(limit, picloud.MaxPage), picloud.MaxPage)
+	s.tables.scan(tableFile, pair(app, prefix), pair(app, after), func(_ string, v []byte) bool {
+		var f picloud.File
+		if err = cborDecode(v, &f); err != nil {
+			return false
+		}
+		if f.Path == after {
+			return true
+		}
+		if len(page) == limit {
+			next = page[limit-1].Path
+			return false
+		}
+		page = append(page, f)
+		return true
+	})
+	return page, next, err
+}
+
+// PutFile writes a file with what content holds until its end, and returns it as it
+// is then. Readers see the old file or the new one. When it fails nothing has
+// changed, but after an error of the disk, when that is not known.
+func (s *Store) PutFile(ctx context.Context, c picloud.FileChange, content io.Reader) (f picloud.File, err error) {
+	if err := picloud.CheckFile(c.Path, c.Type); err != nil {
+		return f, err
+	}
+	if err := s.mayPutFile(&c); err != nil {
+		return f, err
+	}
+	in := &bounded{s: s, r: content, left: s.cfg.MaxFile, next: lookEvery}
+	w, err := s.blobs.write(in)
+	kept := false
+	defer func() { s.blobs.settle(w.name, kept) }()
+	switch {
+	case err != nil:
+		return f, in.fault(err)
+	case c.SHA256 != "" && !strings.EqualFold(c.SHA256, w.sum):
+		return f, picloud.ErrFileDigest
+	}
+	kept = true // unless the row is known not to name it
+	f = picloud.File{App: c.App, Path: c.Path, Type: or(c.Type, "application/octet-stream"), Size: w.size, SHA256: w.sum, Blob: w.name}
+	err = s.doFiles(context.WithoutCancel(ctx), func(tx *tx) error {
+		kept = false
+		old, err := tx.file(c.App, c.Path)
+		if err == nil {
+			err = c.If.Check(old.Version)
+		}
+		if err != nil {
+			return err
+		}
+		f.CreatedAt, f.UpdatedAt = old.CreatedAt, fromMicros(tx.at)
+		if f.Version = nextVersion(old.Version, tx.at); old.Version == 0 {
+			f.CreatedAt = f.UpdatedAt
+		}
+		tx.put(tableFile, pair(c.App, c.Path), f)
+		kept = true
+		return nil
+	})
+	return f, err
+}
+
+// mayPutFile says before anything is read what would be said afterwards.
+func (s *Store) mayPutFile(c *picloud.FileChange) error {
+	old, err := s.File(c.App, c.Path)
+	switch {
+	case err != nil && !errors.Is(err, picloud.ErrFileNotFound):
+		return err
+	case s.readOnly:
+		return picloud.ErrReadOnly
+	case c.Size > s.cfg.MaxFile:
+		return picloud.ErrFileTooLarge.Detailf("it has %d bytes, the limit is %d; the operator can raise files.max_bytes", c.Size, s.cfg.MaxFile)
+	}
+	if err := c.If.Check(old.Version); err != nil {
+		return err
+	}
+	return s.room(max(c.Size, 0))
+}
+
+// DeleteFile removes a file, or returns picloud.ErrFileNotFound. Who reads it reads
+// it to its end.
+func (s *Store) DeleteFile(ctx context.Context, app, path string, cond picloud.Precondition) error {
+	return s.doFiles(ctx, func(tx *tx) error {
+		old, err := tx.file(app, path)
+		if err != nil {
+			return err
+		}
+		if old.Version == 0 {
+			return picloud.ErrFileNotFound
+		}
+		if err := cond.Check(old.Version); err != nil {
+			return err
+		}
+		tx.remove(tableFile, pair(app, path))
+		return nil
+	})
+}
+
+// file returns the row of a file, all zero when there is none.
+func (t *tx) file(app, path string) (f picloud.File, err error) {
+	if _, err := t.catalog.app(app); err != nil {
+		return f, err
+	}
+	if b := t.get(tableFile, []byte(pair(app, path))); b != nil {
+		err = cborDecode(b, &f)
+	}
+	return f, err
+}
+
+// replaceBlob notes which content is not named any more with a change of a file.
+func (t *tx) replaceBlob(c change) {
+	app, path, _ := strings.Cut(string(c.key), "\x00")
+	if old, err := t.file(app, path); err == nil && old.Blob != "" {
+		t.blobs = append(t.blobs, old.Blob)
+	}
+}
+
+// doFiles is do for what may take files away: their contents go once that is
+// durable.
+func (s *Store) doFiles(ctx context.Context, fn func(tx *tx) error) error {
+	var gone []string
+	err := s.do(ctx, func(tx *tx) error {
+		err := fn(tx)
+		gone = tx.blobs
+		return err
+	})
+	if err == nil {
+		s.blobs.remove(gone...)
+	}
+	return err
+}

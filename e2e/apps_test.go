@@ -13,7 +13,7 @@ import (
 )
 
 // The examples, as they are in the repository: the node finds them in its folder of
-// apps, and each does what it says (OP-2, TR-1, SC-5).
+// apps, and each does what it says (OP-2, TR-1, FI-1, SC-5).
 func TestExamples(t *testing.T) {
 	t.Parallel()
 	n := newNode(t)
@@ -24,7 +24,7 @@ func TestExamples(t *testing.T) {
 	n.env = append(n.env, "PICLOUD_APPS_DIR="+apps)
 	n.start()
 	key := n.key("", "instance:admin")
-	all := []string{"doorbell", "mailbox", "orders", "summary", "thermostat"}
+	all := []string{"doorbell", "mailbox", "orders", "readings", "summary", "thermostat"}
 	until(t, "the apps are there", func() bool {
 		for _, app := range all {
 			if out, _, code := n.run("", "apply", "--dry-run", "../examples/"+app); code != 0 || !strings.Contains(out, "nothing to do") {
@@ -79,6 +79,15 @@ func TestExamples(t *testing.T) {
 	}
 	if out := n.cli("--json", "docs", "--app", "mailbox", "find", "failures", "trigger=parcel"); !strings.Contains(out, `"data":{"id":1}`) {
 		t.Errorf("the collection of failures:\n%s", out)
+	}
+
+	n.do(200, nil, "PUT", "/v1/apps/readings/files/in/a.csv", key, "attic,2026-11-24T08:00:00Z,21.5\nnonsense\nattic,2026-11-24T09:00:00Z,22\n", "Content-Type", "text/csv")
+	is("the import", []string{`{"path":"in/a.csv","readings":2,"rejected":1}`}, func() []string { return data("readings", "imported") })
+	if out := n.cli("--json", "docs", "--app", "readings", "find", "readings", "sensor=attic"); strings.Count(out, "\n") != 2 || !strings.Contains(out, `"value":21.5`) {
+		t.Errorf("the readings:\n%s", out)
+	}
+	if out := n.cli("files", "--app", "readings", "list"); strings.Count(out, "\n") != 2 || n.cli("files", "--app", "readings", "get", "rejected/a.csv") != "nonsense\n" {
+		t.Errorf("the files:\n%s", out)
 	}
 
 	invoker := n.key("orders", "app:invoke")

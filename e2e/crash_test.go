@@ -14,7 +14,7 @@ import (
 // subscriber has seen; order is kept, nothing is doubled, a repeat under an
 // idempotency key answers the first result, and subscribers resume without a
 // gap. Topics and keys are as acknowledged, and a backup that was finished
-// restores. (PB-1, PB-3, PB-4, PB-9, RT-6, AU-2, TP-1, OP-6)
+// restores. (PB-1, PB-3, PB-4, PB-9, RT-6, AU-2, TP-1, FI-1, OP-6)
 func TestCrash(t *testing.T) {
 	t.Parallel()
 	n := startNode(t)

@@ -33,7 +33,8 @@ type load struct {
 	n   *node
 	key string
 
-	keys *keyLoad
+	keys  *keyLoad
+	files *fileLoad
 
 	mu        sync.Mutex
 	acked     map[string]string            // id → data, on fsynced topics
@@ -63,7 +64,7 @@ func newLoad(t *testing.T, n *node) *load {
 			`{"name":%q,"durability":%q,"retention":{"max_events":1000000,"max_age_sec":86400,"max_bytes":1000000000}}`, topic, durability))
 	}
 	return &load{
-		t: t, n: n, key: n.key("default", "app:publish", "app:read", "app:write"), keys: newKeyLoad(),
+		t: t, n: n, key: n.key("default", "app:publish", "app:read", "app:write"), keys: newKeyLoad(), files: newFileLoad(),
 		acked: map[string]string{}, announced: map[string]string{}, seen: map[string]map[string]string{}, idem: map[string]receipt{},
 		attempts: map[string]int{},
 	}
@@ -116,6 +117,7 @@ func (l *load) start(ctx context.Context) (wait func()) {
 	wg.Go(func() { l.publishBatches(ctx, name("batch"), crashTopics[1]) })
 	wg.Go(func() { l.publishRepeating(ctx, name("idem"), crashTopics[2]) })
 	wg.Go(func() { l.keys.run(ctx, l) })
+	wg.Go(func() { l.files.run(ctx, l) })
 	return wg.Wait
 }
 
@@ -320,6 +322,9 @@ func (l *load) drain(s *stream, name string, seen map[string]string, last string
 func (l *load) check() {
 	l.t.Helper()
 	for _, f := range l.keys.check(l.n, l.key, l.keys.told(), l.keys.asked) {
+		l.t.Error(f)
+	}
+	for _, f := range l.files.check(l.n, l.key, l.files.told(), l.files.asked) {
 		l.t.Error(f)
 	}
 	// What was told so far, before the history is read: the load goes on

@@ -69,6 +69,7 @@ type mark struct {
 	attempts map[string]int
 	ops      []adminOp
 	keys     map[string]int
+	files    map[string]int
 }
 
 func (p *plug) mark() mark {
@@ -84,11 +85,11 @@ func (p *plug) mark() mark {
 func (p *plug) cut() []string {
 	p.t.Helper()
 	told := p.mark()
-	told.keys = p.load.keys.told()
+	told.keys, told.files = p.load.keys.told(), p.load.files.told()
 	keep := []float64{0, 0.1, 0.5, 0.9, 1}[p.rng.IntN(5)]
 	p.last = p.disks.live.image(p.rng, keep)
 	begun := p.mark()
-	begun.keys = p.load.keys.asked()
+	begun.keys, begun.files = p.load.keys.asked(), p.load.files.asked()
 	// The node rests while its image is looked at, and then goes on.
 	pid := p.n.process().cmd.Process.Pid
 	_ = syscall.Kill(-pid, syscall.SIGSTOP)
@@ -106,6 +107,7 @@ func (p *plug) cut() []string {
 	}
 	faults := p.checkEvents(m, &told, &begun)
 	faults = append(faults, p.load.keys.check(m, p.load.key, told.keys, func() map[string]int { return begun.keys })...)
+	faults = append(faults, p.load.files.check(m, p.load.key, told.files, func() map[string]int { return begun.files })...)
 	faults = append(faults, p.checkRepeats(m, &told)...)
 	faults = append(faults, p.admin.check(m, told.ops, begun.ops)...)
 	if log := proc.log.String(); log != "" {
@@ -221,7 +223,7 @@ func (p *plug) checkRepeats(m *node, told *mark) (faults []string) {
 // The plug is pulled again and again on a disk that loses, at random, what was
 // not flushed: the node starts each time, whatever anybody was told is there,
 // in order and once, and nothing is that was never sent. (PB-1, PB-3, PB-4,
-// PB-9, TK-1, AU-2, OP-7)
+// PB-9, TK-1, AU-2, OP-7, FI-1)
 func TestPowerCut(t *testing.T) {
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)

@@ -210,9 +210,10 @@ func (e *engine) host(args []any) (any, error) {
 	}
 	switch word(0) {
 	case "call":
-		if e.size += len(word(4)); e.size > maxCalls {
+		if e.size+len(word(4)) > maxCalls {
 			return false, nil
 		}
+		e.size += len(word(4))
 		id, _ := args[1].(int)
 		var list []json.RawMessage
 		if err := json.Unmarshal([]byte(word(4)), &list); err != nil {

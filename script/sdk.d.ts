@@ -14,6 +14,7 @@ declare module "picloud" {
   export interface PubSubEvent { kind: "pubsub"; at: string; topic: string; data: any; id: string; source: string }
   export interface KVEvent { kind: "kv"; at: string; key: string; value?: any; binary?: true; version: number; deleted: boolean }
   export interface DocsEvent { kind: "docs"; at: string; collection: string; id: string; document?: any; version: number; deleted: boolean }
+  export interface FilesEvent { kind: "files"; at: string; path: string; file?: { path: string; type: string; size: number; sha256: string; version: number }; version: number; deleted: boolean }
   export interface CronEvent { kind: "cron"; at: string }
   export interface DeadLetterEvent { kind: "dead_letter"; at: string; letter: DeadLetter }
   export interface DeadLetter {
@@ -64,6 +65,19 @@ declare module "picloud" {
     merge<T = any>(collection: string, id: string, patch: any, options?: { version?: number }): Promise<Document<T>>;
     delete(collection: string, id: string, options?: { version?: number }): Promise<boolean>;
     find<T = any>(collection: string, query?: { where?: Where; sort?: string; descending?: boolean; after?: string; limit?: number }): Promise<{ documents: Document<T>[]; next: string }>;
+  };
+
+  export interface FileInfo { path: string; type: string; size: number; sha256: string; version: number; createdAt: Date; updatedAt: Date }
+  /** Files of the app. A script reads and writes at most 1 MiB of one at once. */
+  export const files: {
+    stat(path: string): Promise<FileInfo | undefined>;
+    read(path: string, options?: { offset?: number; length?: number }): Promise<Uint8Array | undefined>;
+    /** All of a file as UTF-8 text. */
+    text(path: string): Promise<string | undefined>;
+    /** Writes a whole file; readers see the old one or the new one. `version` and `create` compare and set. */
+    write(path: string, data: string | Bytes, options?: { type?: string; version?: number; create?: boolean }): Promise<FileInfo>;
+    delete(path: string, options?: { version?: number }): Promise<boolean>;
+    list(options?: { prefix?: string; after?: string; limit?: number }): Promise<{ files: FileInfo[]; next: string }>;
   };
 
   /** What only scripts of the app may read. */

@@ -197,6 +197,39 @@ function named(id, name) {
   return id;
 }
 
+function fileOf(f) {
+  if (!f) return undefined;
+  return freeze({
+    path: f.path, type: f.type, size: f.size, sha256: f.sha256, version: f.version,
+    createdAt: new DateOf(f.created_at), updatedAt: new DateOf(f.updated_at),
+  });
+}
+
+/** Files of the app. */
+export const files = freeze({
+  async stat(path) { return fileOf(await call("files", "stat", [path])); },
+  async read(path, opts) {
+    const { offset, length } = options(opts, ["offset", "length"], "files.read");
+    const b = await call("files", "read", [path, { offset, length }]);
+    return b === null ? undefined : fromBase64(b);
+  },
+  async text(path) { return (await call("files", "read", [path, { text: true }])) ?? undefined; },
+  async write(path, data, opts) {
+    const { type, version, create } = options(opts, ["type", "version", "create"], "files.write");
+    if (typeof data !== "string" && !bytesOf(data)) throw new TypeError("files.write: the content has to be text or bytes; use JSON.stringify");
+    return fileOf(await call("files", "write", [path, ...material(data), { type, version, create }]));
+  },
+  async delete(path, opts) {
+    const { version } = options(opts, ["version"], "files.delete");
+    return call("files", "delete", [path, { version }]);
+  },
+  async list(opts) {
+    const { prefix, after, limit } = options(opts, ["prefix", "after", "limit"], "files.list");
+    const page = await call("files", "list", [{ prefix, after, limit }]);
+    return freeze({ files: page.files.map(fileOf), next: page.next });
+  },
+});
+
 /** Events. */
 export const pubsub = freeze({
   async publish(topic, data, opts) {

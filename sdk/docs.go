@@ -84,8 +84,7 @@ func (h *Host) docsFind(_ context.Context, c *call) (any, error) {
 		Where      json.RawMessage `json:"where"`
 		Sort       string          `json:"sort"`
 		Descending bool            `json:"descending"`
-		After      string          `json:"after"`
-		Limit      int             `json:"limit"`
+		page
 	}
 	q := picloud.DocumentQuery{App: c.app}
 	if err := c.read(&q.Collection, &o); err != nil {
@@ -95,20 +94,17 @@ func (h *Host) docsFind(_ context.Context, c *call) (any, error) {
 	if q.Where, err = picloud.ParseWhere(o.Where); err != nil {
 		return nil, err
 	}
-	if o.Limit < 0 || o.Limit > picloud.MaxPage {
-		return nil, errArgument.Detailf("limit: use 1 to %d", picloud.MaxPage)
-	}
-	if o.Limit == 0 {
-		o.Limit = 100
+	if err := o.check(); err != nil {
+		return nil, err
 	}
 	q.Sort, q.Descending, q.After, q.Limit = o.Sort, o.Descending, o.After, o.Limit
-	page, err := h.cfg.Store.FindDocuments(q)
+	found, err := h.cfg.Store.FindDocuments(q)
 	if err != nil {
 		return nil, err
 	}
-	list := make([]document, len(page.Documents))
-	for i := range page.Documents {
-		list[i] = documentOf(&page.Documents[i])
+	list := make([]document, len(found.Documents))
+	for i := range found.Documents {
+		list[i] = documentOf(&found.Documents[i])
 	}
-	return map[string]any{"documents": list, "next": page.Next}, nil
+	return map[string]any{"documents": list, "next": found.Next}, nil
 }

@@ -14,6 +14,7 @@ type Store interface {
 	Secret(app, name string) (string, error)
 	KV
 	Documents
+	Files
 }
 
 // KV keeps key-value pairs.
@@ -52,6 +53,7 @@ func New(cfg Config) *Host {
 	h.methods = map[string]method{
 		"kv.get": h.kvGet, "kv.set": h.kvSet, "kv.delete": h.kvDelete, "kv.increment": h.kvIncrement, "kv.list": h.kvList,
 		"docs.get": h.docsGet, "docs.put": h.docsPut, "docs.delete": h.docsDelete, "docs.find": h.docsFind,
+		"files.stat": h.filesStat, "files.read": h.filesRead, "files.write": h.filesWrite, "files.delete": h.filesDelete, "files.list": h.filesList,
 		"pubsub.publish": h.publish, "pubsub.subscriberToken": h.subscriberToken,
 		"secrets.get": h.secretsGet, "http.fetch": h.fetch,
 		"time.sleep":    sleep,
@@ -139,4 +141,22 @@ func seconds(n float64) (time.Duration, error) {
 		return 0, picloud.ErrTTLInvalid.Detailf("use 0.001 to %d seconds, or leave it out", int64(picloud.MaxTTL/time.Second))
 	}
 	return time.Duration(n * float64(time.Second)), nil
+}
+
+// page is a part of a list as scripts ask for it.
+type page struct {
+	Prefix string `json:"prefix"`
+	After  string `json:"after"`
+	Limit  int    `json:"limit"`
+}
+
+// check completes it, or says what is wrong.
+func (p *page) check() error {
+	if p.Limit < 0 || p.Limit > picloud.MaxPage {
+		return errArgument.Detailf("limit: use 1 to %d", picloud.MaxPage)
+	}
+	if p.Limit == 0 {
+		p.Limit = 100
+	}
+	return nil
 }

@@ -108,31 +108,24 @@ func (h *Host) kvIncrement(ctx context.Context, c *call) (any, error) {
 }
 
 func (h *Host) kvList(_ context.Context, c *call) (any, error) {
-	var o struct {
-		Prefix string `json:"prefix"`
-		After  string `json:"after"`
-		Limit  int    `json:"limit"`
-	}
+	var o page
 	if err := c.read(&o); err != nil {
 		return nil, err
 	}
-	if o.Limit < 0 {
-		return nil, errArgument.Detailf("limit: use 1 to %d", picloud.MaxPage)
+	if err := o.check(); err != nil {
+		return nil, err
 	}
-	if o.Limit == 0 {
-		o.Limit = 100
-	}
-	page, err := h.cfg.Store.Entries(picloud.EntryList{App: c.app, Prefix: o.Prefix, After: o.After, Limit: o.Limit})
+	found, err := h.cfg.Store.Entries(picloud.EntryList{App: c.app, Prefix: o.Prefix, After: o.After, Limit: o.Limit})
 	if err != nil {
 		return nil, err
 	}
-	list := make([]entry, len(page.Entries))
-	for i := range page.Entries {
-		if list[i], err = entryOf(&page.Entries[i]); err != nil {
+	list := make([]entry, len(found.Entries))
+	for i := range found.Entries {
+		if list[i], err = entryOf(&found.Entries[i]); err != nil {
 			return nil, err
 		}
 	}
-	return map[string]any{"entries": list, "next": page.Next}, nil
+	return map[string]any{"entries": list, "next": found.Next}, nil
 }
 
 // fromBase64 reads bytes as the JavaScript side sends them.

@@ -92,7 +92,7 @@ func newNode(t *testing.T) *node {
 // run runs the body of a handler and returns what it returns.
 func (n *node) run(t *testing.T, body string) string {
 	t.Helper()
-	source := "import * as sdk from 'picloud';\nimport { kv, docs, secrets, http, pubsub, time, crypto, log, ctx } from 'picloud';\nconst HOST = '" + n.site + "', OTHER = 'http://127.0.0.1:1/';\nexport default async function (input) {\n" + body + "\n}"
+	source := "import * as sdk from 'picloud';\nimport { kv, docs, files, secrets, http, pubsub, time, crypto, log, ctx } from 'picloud';\nconst HOST = '" + n.site + "', OTHER = 'http://127.0.0.1:1/';\nexport default async function (input) {\n" + body + "\n}"
 	if _, err := n.SaveScript(t.Context(), picloud.Script{App: "default", Name: "test", Source: source}, picloud.Precondition{}); err != nil {
 		t.Fatal(err)
 	}
@@ -204,6 +204,28 @@ func TestMethods(t *testing.T) {
 				await kv.increment("n"), await kv.increment("n", 41), (await kv.list({ prefix: "a" })).entries.length,
 				await kv.delete("a"), await kv.delete("a")];`,
 			`[{"n":1},true,true,[0,255],true,1,42,1,true,false]`,
+		},
+		"files": {
+			`
+			const f = await files.write("a/b.txt", "grüße");
+			const g = await files.write("a/c", new Uint8Array([0, 255, 7]), { type: "image/png", create: true });
+			const empty = await files.write("a/b.txt", "", { version: f.version });
+			const caught = [];
+			for (const fn of [() => files.write("a/c", "x", { create: true }), () => files.write("a/c", "x", { version: 1 }), () => files.write("../c", "x"),
+				() => files.write("o", { n: 1 }), () => files.text("a/c"), () => files.read("a/c", { offset: -1 })]) try { await fn(); } catch (e) { caught.push(e.name); }
+			return [f.size, f.type, f.sha256.length, g.type, empty.size, await files.text("a/b.txt"), [...await files.read("a/c")], [...await files.read("a/c", { offset: 1, length: 1 })],
+				(await files.read("a/c", { offset: 9 })).length, await files.read("none") === undefined, await files.text("none") === undefined, await files.stat("none") === undefined,
+				(await files.stat("a/c")).version === g.version, (await files.list({ prefix: "a/" })).files.map((f) => f.path), caught, await files.delete("a/c"), await files.delete("a/c")];`,
+			`[7,"text/plain; charset=utf-8",64,"image/png",0,"",[0,255,7],[255],0,true,true,true,true,["a/b.txt","a/c"],["PreconditionError","PreconditionError","InvalidError","TypeError","InvalidError","InvalidError"],true,false]`,
+		},
+		"files larger than a run": {
+			`
+			const part = new Uint8Array(1 << 20).fill(7);
+			await files.write("big", part);
+			let caught = [];
+			try { await files.write("big", new Uint8Array(3 << 20)); } catch (e) { caught.push(e.name); }
+			return [(await files.read("big")).length, caught];`,
+			`[1048576,["TooLargeError"]]`,
 		},
 		"kv conditions": {
 			`

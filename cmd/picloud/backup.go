@@ -152,18 +152,22 @@ type meter struct {
 	size int64 // 0: unknown
 	n    int64
 	told int64
+
+	ended bool
 }
 
-// Read reads and tells every MiB.
+// Read reads and tells every MiB; of less there is nothing to tell.
 func (m *meter) Read(p []byte) (int, error) {
 	n, err := m.r.Read(p)
 	m.n += int64(n)
-	if m.n-m.told >= 1<<20 || err != nil {
+	end := err != nil || m.n == m.size
+	if m.n-m.told >= 1<<20 || (end && m.told > 0 && m.n > m.told) {
 		m.told = m.n
 		m.tell()
-		if err != nil {
-			fmt.Fprintln(m.w)
-		}
+	}
+	if end && m.told > 0 && !m.ended {
+		m.ended = true
+		fmt.Fprintln(m.w)
 	}
 	return n, err
 }

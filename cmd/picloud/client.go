@@ -153,13 +153,23 @@ func (c *cli) appPath(parts ...string) string {
 // send sends a request and returns the response, whose body the caller closes,
 // or the problem it carries.
 func (cl *client) send(ctx context.Context, method, path string, body []byte, headers ...string) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, cl.base+path, bytes.NewReader(body))
+	if body != nil {
+		headers = append([]string{"Content-Type", "application/json"}, headers...)
+	}
+	return cl.sendFrom(ctx, method, path, bytes.NewReader(body), int64(len(body)), headers...)
+}
+
+// sendFrom is send for a body that is read as it is sent; a negative size: nobody
+// knows how much it is.
+func (cl *client) sendFrom(ctx context.Context, method, path string, body io.Reader, size int64, headers ...string) (*http.Response, error) {
+	if size == 0 {
+		body = http.NoBody
+	}
+	req, err := http.NewRequestWithContext(ctx, method, cl.base+path, body)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errUsage, err)
 	}
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
+	req.ContentLength = size
 	if cl.key != "" {
 		req.Header.Set("Authorization", "Bearer "+cl.key)
 	}

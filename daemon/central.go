@@ -32,7 +32,7 @@ type central struct {
 func newCentral(cfg Config, build Build, st *store.Store, publisher picloud.Publisher, hub *realtime.Hub, life *life, set *metrics.Set, log *slog.Logger) *central {
 	pc := pgsync.Config{
 		URL: life.databaseURL, Schema: cfg.DatabaseSchema, Local: st, Place: place(cfg.Data), Version: build.Version,
-		Migrate: cfg.DatabaseMigrate, Notify: cfg.Cluster == "postgres", Health: func() string { return healthText(st.Health()) }, Logger: log,
+		Migrate: cfg.DatabaseMigrate, Notify: cfg.Cluster == "postgres", OmitContents: !cfg.DatabaseFiles, Health: func() string { return healthText(st.Health()) }, Logger: log,
 	}
 	sync := pgsync.New(pc)
 	lane := dispatch.New(dispatch.Config{Name: picloud.Central, Journal: st, Consumer: sync, Changed: announce(publisher, log), Logger: log})

@@ -48,6 +48,7 @@ type Config struct {
 	DatabaseURLFile string // wins over DatabaseURL
 	DatabaseSchema  string
 	DatabaseMigrate bool
+	DatabaseFiles   bool
 	Cluster         string // "off" or "postgres"
 	Clock           string // "auto", "kernel" or "trusted"
 
@@ -169,6 +170,8 @@ var Settings = []Setting{
 	{"database.url_file", "PICLOUD_DATABASE_URL_FILE", "", "", "File that holds that URL instead; it is read again for every connection.", false, text(func(c *Config) *string { return &c.DatabaseURLFile })},
 	{"database.schema", "PICLOUD_DATABASE_SCHEMA", "", pgsync.DefaultSchema, "Schema of its tables.", false, text(func(c *Config) *string { return &c.DatabaseSchema })},
 	{"database.migrate", "PICLOUD_DATABASE_MIGRATE", "", "true", "Whether the node may bring the tables up to date; false leaves that to 'picloud migrate up'.", false, yesNo(func(c *Config) *bool { return &c.DatabaseMigrate })},
+
+	{"database.files", "PICLOUD_DATABASE_FILES", "", "true", "Whether contents of files are copied, too; false where the link is too thin, and Postgres then only knows what there is.", false, yesNo(func(c *Config) *bool { return &c.DatabaseFiles })},
 
 	{"clock", "PICLOUD_CLOCK", "", clockAuto, "Whether events published before the board knows the time are marked: auto, when it is a board without a battery for its clock and until the kernel says that it is synchronised; kernel, whatever it is; trusted, never.", false, oneOf(func(c *Config) *string { return &c.Clock }, clockAuto, clockKernel, clockTrusted)},
 	{"cluster", "PICLOUD_CLUSTER", "", "off", "postgres: subscribers here hear, live, what other nodes of the same database publish to the same app and topic; off: only this node.", false, oneOf(func(c *Config) *string { return &c.Cluster }, "off", "postgres")},

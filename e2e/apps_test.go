@@ -186,6 +186,16 @@ export async function fails(event, ctx) {
 			},
 			times: 2, saw: "value->'document'->>'m'", want: "2",
 		},
+		"files": {
+			triggers: []string{"--kind files --prefix in/"},
+			do: func(n *node) {
+				n.cli("files", "put", "apps_test.go", "in/a")
+				n.cli("files", "put", "apps_test.go", "in/a")
+				n.cli("files", "put", "apps_test.go", "out/a")
+				n.cli("files", "delete", "in/a")
+			},
+			times: 3, saw: "value->>'path' || ' ' || (value->>'deleted')", want: "in/a true",
+		},
 		"cron": {
 			triggers: []string{"--kind cron --schedule @every@1s"},
 			do:       func(*node) {},
@@ -212,6 +222,7 @@ export async function fails(event, ctx) {
 				}
 				n.cli(args...)
 			}
+			n.cli("sync", "wait") // then the tables are there
 			test.do(n)
 			runs := func() []string {
 				return pgtest.Query(t, url, "SELECT value FROM picloud.kv WHERE key LIKE 'ran/looked-at/%'")

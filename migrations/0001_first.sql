@@ -175,6 +175,46 @@ COMMENT ON COLUMN documents.version IS 'Rises with every change';
 COMMENT ON COLUMN documents.created_at IS 'When it was made, by the clock of the node';
 COMMENT ON COLUMN documents.updated_at IS 'When it was last changed, by the clock of the node';
 
+CREATE TABLE files (
+	node_id    text NOT NULL REFERENCES nodes,
+	app        text NOT NULL,
+	path       text NOT NULL,
+	type       text NOT NULL,
+	size       bigint NOT NULL,
+	sha256     text NOT NULL,
+	version    bigint NOT NULL,
+	created_at timestamptz NOT NULL,
+	updated_at timestamptz NOT NULL,
+	content    text NOT NULL,
+	PRIMARY KEY (node_id, app, path)
+);
+CREATE UNIQUE INDEX files_content ON files (node_id, content);
+COMMENT ON TABLE files IS 'The files that the apps of each node keep';
+COMMENT ON COLUMN files.node_id IS 'The node';
+COMMENT ON COLUMN files.app IS 'The app';
+COMMENT ON COLUMN files.path IS 'Its path within the app';
+COMMENT ON COLUMN files.type IS 'Its content type';
+COMMENT ON COLUMN files.size IS 'Of its content, in bytes';
+COMMENT ON COLUMN files.sha256 IS 'Of its content, hexadecimal';
+COMMENT ON COLUMN files.version IS 'Rises with every change';
+COMMENT ON COLUMN files.created_at IS 'When it was made, by the clock of the node';
+COMMENT ON COLUMN files.updated_at IS 'When it was last changed, by the clock of the node';
+COMMENT ON COLUMN files.content IS 'Names its parts in file_parts; there are none of an empty file, or where the node keeps contents to itself';
+
+CREATE TABLE file_parts (
+	node_id text NOT NULL REFERENCES nodes,
+	content text NOT NULL,
+	part    bigint NOT NULL,
+	bytes   bytea NOT NULL,
+	PRIMARY KEY (node_id, content, part)
+);
+ALTER TABLE file_parts ALTER bytes SET STORAGE EXTERNAL;
+COMMENT ON TABLE file_parts IS 'The contents of files, in parts of 256 KiB';
+COMMENT ON COLUMN file_parts.node_id IS 'The node';
+COMMENT ON COLUMN file_parts.content IS 'As files.content names it';
+COMMENT ON COLUMN file_parts.part IS 'Counts from 0';
+COMMENT ON COLUMN file_parts.bytes IS 'What it holds';
+
 CREATE TABLE definitions (
 	node_id text NOT NULL REFERENCES nodes,
 	app     text NOT NULL,
@@ -186,7 +226,7 @@ CREATE TABLE definitions (
 COMMENT ON TABLE definitions IS 'What the apps of each node are made of, and the deliveries that were given up';
 COMMENT ON COLUMN definitions.node_id IS 'The node';
 COMMENT ON COLUMN definitions.app IS 'The app';
-COMMENT ON COLUMN definitions.kind IS 'What it is: script, trigger, endpoint, collection, secret (encrypted), file (its content is on the node alone) or dead-letter';
+COMMENT ON COLUMN definitions.kind IS 'What it is: script, trigger, endpoint, collection, secret (encrypted) or dead-letter';
 COMMENT ON COLUMN definitions.name IS 'Its name within the app and kind';
 COMMENT ON COLUMN definitions.body IS 'What it says';
 

@@ -107,6 +107,24 @@ func TestConnectionsAreTerminated(t *testing.T) {
 	same(t, copied(t, url), published(t, n, "a", "b"))
 }
 
+// PG-1, PG-2: the content of a file that is sent while connections end all the time
+// is there once, whole, with nothing beside it.
+func TestContentsOverBrokenConnections(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	n := start(t, t.TempDir(), url)
+	big := strings.Repeat("0123456789abcdef", 1<<20)
+	for i := range 6 {
+		if _, err := n.PutFile(t.Context(), picloud.FileChange{App: "default", Path: "big"}, strings.NewReader(big[i:])); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(20 * time.Millisecond)
+		pgtest.Exec(t, url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'picloud' AND datname = current_database()")
+	}
+	n.drained(t)
+	same(t, pgtest.Query(t, url, "SELECT size, sha256 = encode(sha256((SELECT string_agg(bytes, '' ORDER BY part) FROM picloud.file_parts p WHERE p.content = f.content)), 'hex') FROM picloud.files f"), []string{fmt.Sprint(len(big)-5, " true")})
+}
+
 // publishAllTheTime publishes until stop is called.
 func publishAllTheTime(t *testing.T, n *node) (stop func()) {
 	t.Helper()

@@ -147,7 +147,7 @@ func (src *Source) historyArgs() []any {
 // Records puts everything there is of the node: things first, then events of
 // each app in order.
 func (src *Source) Records(ctx context.Context, put func(picloud.Record) error) error {
-	for _, read := range []func(context.Context, func(any) error) error{src.apps, src.topics, src.apiKeys, src.signingKeys, src.definitions, src.entries, src.documents} {
+	for _, read := range []func(context.Context, func(any) error) error{src.apps, src.topics, src.apiKeys, src.signingKeys, src.definitions, src.entries, src.documents, src.files} {
 		if err := read(ctx, func(v any) error { return put(picloud.Record{Change: &picloud.Change{Value: v}}) }); err != nil {
 			return err
 		}
@@ -293,8 +293,6 @@ func definition(kind picloud.ChangeKind, body []byte) (any, error) {
 		return read[picloud.Endpoint](body)
 	case picloud.ChangeCollection:
 		return read[picloud.Collection](body)
-	case picloud.ChangeFile:
-		return read[picloud.File](body)
 	case picloud.ChangeDeadLetter:
 		return read[picloud.DeadLetter](body)
 	default:

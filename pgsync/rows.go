@@ -56,6 +56,15 @@ func collect(batch []picloud.Record) *collected {
 	return c
 }
 
+// changes lists what things are after the batch.
+func (c *collected) changes() []*picloud.Change {
+	list := make([]*picloud.Change, len(c.order))
+	for i, t := range c.order {
+		list[i] = c.last[t].Change
+	}
+	return list
+}
+
 // queueRows brings the tables of things to what they are after the batch.
 // Things are few and change seldom: a statement for each is soon enough, and
 // all travel together.
@@ -91,10 +100,13 @@ func (s *Sync) queueDelete(b *pgx.Batch, node string, t thing) {
 		b.Queue(s.q("DELETE FROM @api_keys WHERE node_id = $1 AND id = $2"), node, t.name)
 	case picloud.ChangeKV:
 		b.Queue(s.q("DELETE FROM @kv WHERE node_id = $1 AND app = $2 AND key = $3"), node, t.app, t.name)
+	case picloud.ChangeFile:
+		s.queueForget(b, node, t.app, t.name, "")
+		b.Queue(s.q("DELETE FROM @files WHERE node_id = $1 AND app = $2 AND path = $3"), node, t.app, t.name)
 	case picloud.ChangeDocument:
 		collection, id, _ := strings.Cut(t.name, "\x00")
 		b.Queue(s.q("DELETE FROM @documents WHERE node_id = $1 AND app = $2 AND collection = $3 AND id = $4"), node, t.app, collection, id)
-	case picloud.ChangeScript, picloud.ChangeTrigger, picloud.ChangeEndpoint, picloud.ChangeSecret, picloud.ChangeCollection, picloud.ChangeFile, picloud.ChangeDeadLetter:
+	case picloud.ChangeScript, picloud.ChangeTrigger, picloud.ChangeEndpoint, picloud.ChangeSecret, picloud.ChangeCollection, picloud.ChangeDeadLetter:
 		b.Queue(s.q("DELETE FROM @definitions WHERE node_id = $1 AND app = $2 AND kind = $3 AND name = $4"), node, t.app, string(t.kind), t.name)
 	case picloud.ChangeDropped: // never gone
 	case picloud.ChangeClock: // nobody will ever know: the events stay as they are
@@ -139,12 +151,14 @@ func (s *Sync) queuePut(b *pgx.Batch, node string, r *picloud.Record) {
 		s.queueSigningKey(b, node, &v)
 	case picloud.Entry:
 		s.queueEntry(b, node, &v)
+	case picloud.File:
+		s.queueFile(b, node, &v)
 	case picloud.Document:
 		b.Queue(s.q(`INSERT INTO @documents (node_id, app, collection, id, body, version, created_at, updated_at) VALUES ($1, $2, $3, $4, $5::text::jsonb, $6, $7, $8)
 			ON CONFLICT (node_id, app, collection, id) DO UPDATE SET body = excluded.body, version = excluded.version,
 			created_at = excluded.created_at, updated_at = excluded.updated_at`),
 			node, v.App, v.Collection, v.ID, string(v.Body), int64(v.Version), v.CreatedAt, v.UpdatedAt) // #nosec G115 -- microseconds since 1970
-	case picloud.Script, picloud.Trigger, picloud.Endpoint, picloud.Secret, picloud.Collection, picloud.File, picloud.DeadLetter:
+	case picloud.Script, picloud.Trigger, picloud.Endpoint, picloud.Secret, picloud.Collection, picloud.DeadLetter:
 		s.queueDefinition(b, node, r.Change)
 	case time.Time:
 		b.Queue(s.q(`UPDATE @events SET published_at = published_at + ($3 - board_started_at), clock = 'corrected'

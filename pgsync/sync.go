@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"log/slog"
+	"os"
 	"strings"
 	"sync"
 	"time"
@@ -21,6 +22,7 @@ type Local interface {
 	SharedUpTo(epoch string) uint64
 	LastLSN() uint64
 	Data(after string) (page []picloud.Change, next string, err error)
+	OpenBlob(name string) (*os.File, error)
 	Note(name string) []byte
 	SetNote(ctx context.Context, name string, value []byte) error
 	ShareKeys(ctx context.Context, keys []picloud.SigningKey) error
@@ -37,6 +39,8 @@ type Config struct {
 	Version string // of picloud, for the fleet view
 	Migrate bool   // bring the schema up to date when that is needed
 	Notify  bool   // tell other nodes when events have been copied
+
+	OmitContents bool // of files
 
 	Health  func() string // for the fleet view; nil: "ok"
 	Timeout time.Duration // of a statement, and of connecting; default 30 s
@@ -180,6 +184,9 @@ func (s *Sync) maintain(ctx context.Context) error {
 	now := s.cfg.Now()
 	if now.Sub(s.maintained).Abs() < maintainEvery {
 		return nil
+	}
+	if err := s.forgetContents(ctx); err != nil {
+		return err
 	}
 	var left int64
 	if err := s.conn.QueryRow(ctx, s.q("SELECT @maintain()")).Scan(&left); err != nil {

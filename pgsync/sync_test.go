@@ -208,10 +208,13 @@ func TestEverythingIsCopied(t *testing.T) {
 		_, err = n.PutDocument(t.Context(), picloud.DocumentChange{App: "shop", Collection: "orders", ID: id, Body: []byte(`{"who": "ada"}`)})
 		must(err)
 	}
-	for _, path := range []string{"a/b", "gone"} {
-		_, err = n.PutFile(t.Context(), picloud.FileChange{App: "shop", Path: path, Type: "text/plain"}, strings.NewReader("abc"))
+	for _, path := range []string{"a/b", "gone", "replaced"} {
+		_, err = n.PutFile(t.Context(), picloud.FileChange{App: "shop", Path: path, Type: "text/plain"}, strings.NewReader(large+path))
 		must(err)
 	}
+	n.drained(t)
+	_, err = n.PutFile(t.Context(), picloud.FileChange{App: "shop", Path: "replaced"}, strings.NewReader(""))
+	must(err)
 	must(n.DeleteFile(t.Context(), "shop", "gone", picloud.Precondition{}))
 	must(n.DeleteDocument(t.Context(), "shop", "orders", "gone", picloud.Precondition{}))
 	must(n.DeleteScript(t.Context(), "shop", "gone", picloud.Precondition{}))
@@ -235,7 +238,10 @@ func TestEverythingIsCopied(t *testing.T) {
 	check("SELECT app, key, value, encode(bytes, 'hex'), version > 0, expires_at FROM picloud.kv ORDER BY key",
 		"default lamp map[on:true] <nil> true <nil>", "default nothing <nil>  true <nil>", "default raw <nil> 00ff true <nil>")
 	check("SELECT app, kind, name, body->>'source', CASE WHEN kind = 'script' THEN body->>'version' END FROM picloud.definitions ORDER BY kind", "shop collection orders <nil> <nil>",
-		"shop file a/b <nil> <nil>", "shop script door export default () => '\t' 1", "shop trigger bell <nil> <nil>")
+		"shop script door export default () => '\t' 1", "shop trigger bell <nil> <nil>")
+	check("SELECT app, path, type, size, sha256 = encode(sha256(coalesce((SELECT string_agg(bytes, '' ORDER BY part) FROM picloud.file_parts p WHERE p.content = f.content), '')), 'hex') FROM picloud.files f ORDER BY path",
+		"shop a/b text/plain 640003 true", "shop replaced application/octet-stream 0 true")
+	check("SELECT count(*) FROM picloud.file_parts", "3")
 	check("SELECT app, collection, id, body, version > 0 FROM picloud.documents", "shop orders 1 map[who:ada] true")
 	check("SELECT node, state, backlog, set_aside, apps FROM picloud.fleet", "pi in sync 0 0 2")
 	if got := n.Cursor(picloud.Central).LSN; got != n.LastLSN() {

@@ -20,6 +20,9 @@ func (s *Sync) Take(ctx context.Context, batch []picloud.Record, upTo uint64) er
 	if len(c.purges) > 0 {
 		s.maintained = time.Time{} // there is something to remove
 	}
+	if err := s.sendContents(ctx, c.changes()); err != nil {
+		return err
+	}
 	return s.write(ctx, "copy records", upTo, func(b *pgx.Batch) {
 		s.queueEvents(b, c.events)
 		s.queueStamped(b, c.stamped)
@@ -148,14 +151,22 @@ func (s *Sync) copyData(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		changes := make([]*picloud.Change, len(page))
+		for i := range page {
+			changes[i] = &page[i]
+		}
+		if err := s.sendContents(ctx, changes); err != nil {
+			return err
+		}
 		err = s.write(ctx, "copy the data of apps", s.lsn, func(b *pgx.Batch) {
 			if first {
 				b.Queue(s.q("DELETE FROM @kv WHERE node_id = $1"), node)
 				b.Queue(s.q("DELETE FROM @documents WHERE node_id = $1"), node)
 				b.Queue(s.q("DELETE FROM @definitions WHERE node_id = $1"), node)
+				b.Queue(s.q("DELETE FROM @files WHERE node_id = $1"), node)
 			}
 			for i := range page {
-				s.queuePut(b, node, &picloud.Record{Change: &page[i]})
+				s.queuePut(b, node, &picloud.Record{Change: changes[i]})
 			}
 		})
 		if err != nil || next == "" {

@@ -92,6 +92,14 @@ func (b *blobs) prepare() error {
 
 func (b *blobs) path(name string) string { return filepath.Join(b.dir, name) }
 
+// OpenBlob opens a content by its name, for who copies it elsewhere.
+func (s *Store) OpenBlob(name string) (*os.File, error) {
+	if !blobName.MatchString(name) {
+		return nil, fs.ErrNotExist
+	}
+	return os.Open(s.blobs.path(name))
+}
+
 // settle ends the writing of a blob. One that is not kept goes.
 func (b *blobs) settle(name string, kept bool) {
 	if !kept {

@@ -20,6 +20,9 @@ type Rebuilt struct {
 	// Fill puts what there is, events of each app in order. Their sequences are
 	// kept where that is possible.
 	Fill func(put func(picloud.Record) error) error
+	// Contents puts the contents of files, each in parts, in order; nil: there are
+	// none.
+	Contents func(put func(name string, part []byte) error) error
 	// Settle is called when all of it is durable, before the directory becomes a
 	// node: with who it will be and its newest record.
 	Settle func(node picloud.Node, last uint64) error
@@ -54,6 +57,9 @@ func rebuild(ctx context.Context, cfg Config, from Rebuilt) (picloud.Node, error
 			return err
 		}
 		last, err := s.fill(ctx, from.Fill)
+		if err == nil && from.Contents != nil {
+			err = s.blobs.refill(from.Contents)
+		}
 		if err = errors.Join(err, s.Close()); err != nil {
 			return err
 		}
@@ -142,7 +148,12 @@ func (s *Store) refill(g *group, r *picloud.Record) error {
 	case picloud.Document:
 		row := docRow{Body: v.Body, Version: v.Version, Created: micros(v.CreatedAt), Updated: micros(v.UpdatedAt)}
 		ch = change{table: tableDoc, key: []byte(docKey(v.App, v.Collection, v.ID)), value: row.encode()}
-	case picloud.File: // its content may still be on the old card
+	case picloud.File:
+		if v.Size == 0 { // nothing was put for it
+			if err := s.blobs.refill(func(put func(string, []byte) error) error { return put(v.Blob, nil) }); err != nil {
+				return err
+			}
+		}
 		ch = change{table: tableFile, key: []byte(pair(v.App, v.Path)), value: cborEncode(v)}
 	case picloud.Secret:
 		ch = change{table: tableSecret, key: []byte(pair(v.App, v.Name)), value: cborEncode(v)}
@@ -165,4 +176,33 @@ func (s *Store) refill(g *group, r *picloud.Record) error {
 	}
 	g.changes = append(g.changes, more...)
 	return g.catalog.apply(ch, s.sequenceOf)
+}
+
+// refill writes contents as they come.
+func (b *blobs) refill(contents func(put func(name string, part []byte) error) error) error {
+	var f *os.File
+	finish := func() error {
+		if f == nil {
+			return nil
+		}
+		return errors.Join(f.Sync(), f.Close())
+	}
+	err := contents(func(name string, part []byte) error {
+		if !blobName.MatchString(name) {
+			return fmt.Errorf("a copy cannot hold a content that is called %q", name)
+		}
+		if f == nil || f.Name() != b.path(name) {
+			err := finish()
+			f = nil
+			if err == nil {
+				f, err = os.OpenFile(b.path(name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		_, err := f.Write(part)
+		return err
+	})
+	return errors.Join(err, finish(), syncDir(b.dir))
 }

@@ -51,7 +51,8 @@ func (c *cli) restoreFromPostgres(ctx context.Context, cfg daemon.Config, name s
 		return err
 	}
 	defer src.Close(ctx)
-	done, files := uint64(0), 0
+	done := uint64(0)
+	lacking := map[string]bool{} // contents
 	began := time.Now()
 	n, err := store.Rebuild(ctx, cfg.StoreConfig(), store.Rebuilt{
 		ID: src.ID, Incarnation: src.Incarnation, RecoveryKey: key,
@@ -63,11 +64,17 @@ func (c *cli) restoreFromPostgres(ctx context.Context, cfg daemon.Config, name s
 					}
 				}
 				if r.Change != nil {
-					if _, ok := r.Change.Value.(picloud.File); ok {
-						files++
+					if f, ok := r.Change.Value.(picloud.File); ok && f.Size > 0 {
+						lacking[f.Blob] = true
 					}
 				}
 				return put(r)
+			})
+		},
+		Contents: func(put func(name string, part []byte) error) error {
+			return src.Contents(ctx, func(name string, part []byte) error {
+				delete(lacking, name)
+				return put(name, part)
 			})
 		},
 		Settle: func(node picloud.Node, last uint64) error { return src.Settle(ctx, node, last) },
@@ -89,8 +96,8 @@ func (c *cli) restoreFromPostgres(ctx context.Context, cfg daemon.Config, name s
 	if src.SetAside > 0 {
 		c.printf("NOT RESTORED: %d records that Postgres had set aside; see the table set_aside.\n", src.SetAside)
 	}
-	if files > 0 {
-		c.printf("NOT RESTORED: the contents of %d files, which Postgres does not have. Copy the folder 'files' of the old card's data directory into %s.\n", files, cfg.Data)
+	if len(lacking) > 0 {
+		c.printf("NOT RESTORED: the contents of %d files, which Postgres does not have. Copy the folder 'files' of the old card's data directory into %s.\n", len(lacking), cfg.Data)
 	}
 	c.printf("What was published after that moment, and requests that are repeated under an idempotency key, is not known to the new card.\nStart it with 'picloud serve --data %s'.\n", cfg.Data)
 	return nil

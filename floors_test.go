@@ -61,7 +61,7 @@ var thirdParty = map[string][]string{
 
 // Limits on size: what does not fit in a head does not fit in a file.
 const (
-	maxRootLines = 2000
+	maxRootLines = 2100
 	maxFileLines = 600
 )
 

@@ -82,6 +82,7 @@ type ScriptCall struct {
 	App, Script    string // whose script calls
 	Module, Method string // such as kv and get
 	Args           []json.RawMessage
+	Hops           int // of what it makes triggers owe; see WithHops
 }
 
 // RunOK is the outcome of a run that ended well.

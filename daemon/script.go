@@ -70,7 +70,7 @@ func (h handler) Handle(ctx context.Context, t picloud.Trigger, d picloud.Delive
 	}
 	_, err = h.scripts.Do(ctx, script.Job{
 		App: t.App, Script: t.Script, Export: t.Export, Input: in, Context: also,
-		Cause: "trigger:" + t.Name, Delivery: d.ID, Attempt: d.Attempts + 1, Limits: script.Limits{Total: t.Timeout},
+		Cause: "trigger:" + t.Name, Delivery: d.ID, Attempt: d.Attempts + 1, Hops: d.What.Hops + 1, Limits: script.Limits{Total: t.Timeout},
 	})
 	return err
 }
@@ -88,7 +88,7 @@ func (h handler) request(ctx context.Context, t picloud.Trigger, d picloud.Deliv
 	}
 	res, err := h.scripts.Do(ctx, script.Job{
 		App: t.App, Script: t.Script, Export: t.Export, Input: r.Input, Context: about,
-		Cause: "endpoint:" + t.Name, Delivery: d.ID, Attempt: d.Attempts + 1, Limits: script.Limits{Total: t.Timeout},
+		Cause: "endpoint:" + t.Name, Delivery: d.ID, Attempt: d.Attempts + 1, Hops: d.What.Hops + 1, Limits: script.Limits{Total: t.Timeout},
 	})
 	if err != nil {
 		return err

@@ -362,6 +362,54 @@ func TestOrderIsKeptForEachKey(t *testing.T) {
 	})
 }
 
+// Recursion: handlers that set each other off are stopped, also those that hear of
+// that and go on.
+func TestCirclesAreStopped(t *testing.T) {
+	var o *outbox
+	ran := map[string]int{}
+	var mu sync.Mutex
+	handle := func(ctx context.Context, tr picloud.Trigger, d picloud.Delivery) error {
+		mu.Lock()
+		ran[tr.Name]++
+		mu.Unlock()
+		ctx = picloud.WithHops(ctx, d.What.Hops+1) // as the SDK does
+		switch tr.Name {
+		case "ping":
+			_, err := o.SetEntry(ctx, picloud.EntryChange{App: "default", Key: "pong", Value: []byte("1")})
+			return err
+		default:
+			_, err := o.Publish(ctx, picloud.Publication{App: "default", By: picloud.LocalOperator(), Drafts: []picloud.Draft{{Topic: "ping", Data: []byte("1")}}})
+			return err
+		}
+	}
+	inBubble(t, handle, func(t *testing.T, node *outbox) {
+		o = node
+		o.trigger(t, picloud.Trigger{Name: "ping", Kind: picloud.TriggerPubSub, Topic: "ping"})
+		o.trigger(t, picloud.Trigger{Name: "pong", Kind: picloud.TriggerKV, Prefix: "pong"})
+		o.publish(t, "ping", 1)
+		time.Sleep(time.Hour)
+		letters := o.letters(t)
+		if ran["ping"]+ran["pong"] != picloud.MaxHops+1 || len(letters) != 1 || !strings.Contains(letters[0].Reason, "set each other off") || letters[0].Attempts != 1 {
+			t.Errorf("%v %+v", ran, letters)
+		}
+		if n, err := o.Redrive(t.Context(), "default", picloud.LetterFilter{}); n != 1 || err != nil {
+			t.Error(n, err)
+		}
+		time.Sleep(time.Hour)
+		if ran["ping"]+ran["pong"] != 2*(picloud.MaxHops+1) {
+			t.Errorf("after redriving: %v", ran)
+		}
+		o.trigger(t, picloud.Trigger{Name: "hears", Kind: picloud.TriggerDeadLetter})
+		o.publish(t, "ping", 1)
+		time.Sleep(time.Hour)
+		was := fmt.Sprint(ran)
+		time.Sleep(24 * time.Hour)
+		if fmt.Sprint(ran) != was || ran["hears"] == 0 {
+			t.Errorf("%s, a day later %v", was, ran)
+		}
+	})
+}
+
 // TR-8: a delivery that is gone when its turn comes holds up nothing that comes
 // after it.
 func TestSettledMeanwhile(t *testing.T) {

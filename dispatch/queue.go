@@ -295,8 +295,31 @@ func (q *queue) handle(ctx context.Context, t picloud.Trigger, d picloud.Deliver
 			err = errors.New("the node failed; its log has the cause")
 		}
 	}()
+	if runsInCircles(&t, &d) {
+		return circleError{}
+	}
 	return q.cfg.Handler.Handle(ctx, t, d)
 }
+
+// runsInCircles reports whether deliveries have led to one another so often that
+// they would go on for ever. Who is to hear of that may still do so.
+func runsInCircles(t *picloud.Trigger, d *picloud.Delivery) bool {
+	if t.Kind == picloud.TriggerDeadLetter {
+		return d.What.Hops > 2*picloud.MaxHops
+	}
+	return d.What.Hops > picloud.MaxHops
+}
+
+// circleError is why such a delivery is given up.
+type circleError struct{}
+
+// Error says what to do about it.
+func (circleError) Error() string {
+	return fmt.Sprintf("stopped: scripts have set each other off %d times in a row by what they wrote or published. Let the script write where its own trigger does not match; redriving this goes on for as many rounds again.", picloud.MaxHops)
+}
+
+// Permanent says that trying again does not help.
+func (circleError) Permanent() bool { return true }
 
 // conclude lets the outbox know how deliveries went. What cannot be noted now is
 // noted later: nothing of it is begun again in between.

@@ -12,6 +12,22 @@ import (
 	"github.com/picloud/picloud/pgsync/pgtest"
 )
 
+// A script that sets itself off through the whole node is stopped.
+func TestCircleIsStopped(t *testing.T) {
+	t.Parallel()
+	n := startNode(t)
+	const source = `import { kv, pubsub } from "picloud"; export default async () => { await kv.increment("rounds"); await pubsub.publish("again", 1); }`
+	if _, errs, code := n.run(source, "scripts", "push", "--name", "circle", "-"); code != 0 {
+		t.Fatal(errs)
+	}
+	n.cli("triggers", "set", "circle", "--kind", "pubsub", "--topic", "again", "--script", "circle")
+	n.cli("publish", "again", "1")
+	until(t, "it is stopped", func() bool { return strings.Contains(n.cli("dead-letters", "list"), "set each other off") })
+	if rounds := n.cli("kv", "get", "rounds"); rounds != "17\n" {
+		t.Errorf("it went round %s times", rounds)
+	}
+}
+
 // The examples, as they are in the repository: the node finds them in its folder of
 // apps, and each does what it says (OP-2, TR-1, FI-1, SC-5).
 func TestExamples(t *testing.T) {

@@ -26,6 +26,7 @@ type Job struct {
 	Cause    string
 	Delivery string
 	Attempt  int
+	Hops     int // of what it makes triggers owe; see picloud.WithHops
 
 	// Limits of this run; what is zero is taken from the Runner's.
 	Limits Limits

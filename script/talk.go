@@ -214,7 +214,7 @@ func (c *calls) begin(ctx context.Context, b callBody) {
 		r := replyBody{ID: b.ID}
 		select {
 		case c.slots <- struct{}{}:
-			v, err := c.host.Call(ctx, picloud.ScriptCall{App: c.job.App, Script: c.job.Script, Module: b.Module, Method: b.Method, Args: b.Args})
+			v, err := c.host.Call(ctx, picloud.ScriptCall{App: c.job.App, Script: c.job.Script, Module: b.Module, Method: b.Method, Args: b.Args, Hops: c.job.Hops})
 			<-c.slots
 			switch {
 			case err != nil:

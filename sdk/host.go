@@ -81,7 +81,7 @@ func (h *Host) Call(ctx context.Context, c picloud.ScriptCall) (json.RawMessage,
 	if m == nil {
 		return nil, errArgument.Detailf("there is no %s.%s", c.Module, c.Method)
 	}
-	v, err := m(ctx, &call{app: c.App, by: principal(c.App, c.Script), args: c.Args})
+	v, err := m(picloud.WithHops(ctx, c.Hops), &call{app: c.App, by: principal(c.App, c.Script), args: c.Args})
 	if err != nil {
 		return nil, err
 	}

@@ -220,11 +220,11 @@ func TestMethods(t *testing.T) {
 		},
 		"files larger than a run": {
 			`
-			await files.write("big", "x".repeat(1 << 20));
+			await files.write("big", "x".repeat(1 << 18));
 			let caught = [];
-			try { await files.write("big", "x".repeat(3 << 20)); } catch (e) { caught.push(e.name); }
-			return [(await files.text("big")).length, (await files.read("big", { offset: 1, length: 100000 })).length, caught];`,
-			`[1048576,100000,["TooLargeError"]]`,
+			try { await files.write("big", "x".repeat(2200000)); } catch (e) { caught.push(e.name); }
+			return [(await files.text("big")).length, (await files.read("big", { offset: 1, length: 1000 })).length, caught];`,
+			`[262144,1000,["TooLargeError"]]`,
 		},
 		"kv conditions": {
 			`

@@ -182,7 +182,7 @@ func (s *Store) prepare(g *group, c *command) {
 	var err error
 	switch {
 	case c.fn != nil && c.size == 0: // may be what makes room
-		err = s.stageChanges(g, c.fn)
+		err = s.stageCommand(g, c)
 	case s.space.full.Load():
 		s.metrics.noSpace.Inc()
 		err = picloud.ErrNoSpace
@@ -191,7 +191,7 @@ func (s *Store) prepare(g *group, c *command) {
 		err = picloud.ErrBacklogFull
 	case c.fn != nil:
 		if err = picloud.ErrStateFull; !s.space.state.Load() {
-			err = s.stageChanges(g, c.fn)
+			err = s.stageCommand(g, c)
 		}
 	default:
 		hard, err = s.stagePublication(g, c)

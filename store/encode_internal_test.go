@@ -147,7 +147,7 @@ func FuzzRecordBodies(f *testing.F) {
 				_, _ = changeOf(c)
 				catalog := newCatalog()
 				catalog.triggers.Set("a\x00t", picloud.Trigger{App: "a", Kind: picloud.TriggerKV, Enabled: true})
-				_, _ = oweChange(catalog, c, 7, 8)
+				_, _ = oweChange(catalog, c, cause{lsn: 7, at: 8})
 			}
 		}
 		_, _ = parseEvent(1, &journal.Record{Key: key, Body: body}) // must not panic

@@ -125,6 +125,7 @@ func (s *Store) Redrive(ctx context.Context, app string, f picloud.LetterFilter)
 		if !ok {
 			return false, picloud.ErrTriggerNotFound.Detailf("the dead letter %s comes from the trigger %q, which is gone; make it again, or purge the letter", l.Letter.ID, l.Letter.Trigger)
 		}
+		l.Letter.What.Hops = 0 // somebody has looked at it
 		tx.put(tableDelivery, oweKey(app, t.ID, &l.Letter.LSN), l.Letter.What)
 		tx.remove(tableLetter, pair(app, l.Letter.ID))
 		return true, nil

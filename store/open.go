@@ -337,7 +337,7 @@ func (s *Store) replayRecord(r *recovery, c *catalog, rec *journal.Record) error
 			if err != nil {
 				return err
 			}
-			s.tables.put(oweEvent(c, &ev, uint64(rec.LSN)))
+			s.tables.put(oweEvent(c, &ev, uint64(rec.LSN), 0))
 		}
 	case kindChange:
 		ch, err := parseChange(rec.Body)
@@ -366,7 +366,7 @@ func (s *Store) replayRecord(r *recovery, c *catalog, rec *journal.Record) error
 		if err := c.apply(ch, s.sequenceOf); err != nil {
 			return err
 		}
-		owed, err := oweChange(c, ch, uint64(rec.LSN), rec.At)
+		owed, err := oweChange(c, ch, cause{lsn: uint64(rec.LSN), at: rec.At})
 		if err != nil {
 			return err
 		}

@@ -65,39 +65,46 @@ func owe(o owing) []change {
 }
 
 // oweEvent is owe for an event.
-func oweEvent(c *catalog, ev *picloud.Event, lsn uint64) []change {
+func oweEvent(c *catalog, ev *picloud.Event, lsn uint64, hops int) []change {
 	if c.triggers.Len() == 0 {
 		return nil
 	}
 	return owe(owing{catalog: c, app: ev.App, match: ev.Topic, lsn: lsn, what: picloud.Happening{
-		Kind: picloud.TriggerPubSub, At: ev.PublishedAt, Name: ev.Topic, Position: ev.Position.String(), Source: ev.Source, Data: ev.Data,
+		Kind: picloud.TriggerPubSub, At: ev.PublishedAt, Hops: hops, Name: ev.Topic, Position: ev.Position.String(), Source: ev.Source, Data: ev.Data,
 	}})
 }
 
-// oweChange is owe for a row that was put or deleted at a time.
-func oweChange(c *catalog, ch change, lsn uint64, at int64) ([]change, error) {
+// cause is where a change stands in the journal.
+type cause struct {
+	lsn  uint64
+	at   int64
+	hops int // see picloud.WithHops; not known any more when it is replayed
+}
+
+// oweChange is owe for a row that was put or deleted.
+func oweChange(c *catalog, ch change, by cause) ([]change, error) {
 	if c.triggers.Len() == 0 {
 		return nil, nil
 	}
 	switch ch.table {
 	case tableKV:
-		return oweEntry(c, ch, lsn, at)
+		return oweEntry(c, ch, by)
 	case tableDoc:
-		return oweDocument(c, ch, lsn, at)
+		return oweDocument(c, ch, by)
 	case tableFile:
-		return oweFile(c, ch, lsn, at)
+		return oweFile(c, ch, by)
 	case tableLetter:
-		return oweLetter(c, ch, lsn, at)
+		return oweLetter(c, ch, by)
 	case tableTick:
-		return oweTick(ch, lsn)
+		return oweTick(ch, by.lsn)
 	default:
 		return nil, nil
 	}
 }
 
-func oweEntry(c *catalog, ch change, lsn uint64, at int64) ([]change, error) {
+func oweEntry(c *catalog, ch change, by cause) ([]change, error) {
 	app, key, _ := strings.Cut(string(ch.key), "\x00")
-	what := picloud.Happening{Kind: picloud.TriggerKV, At: fromMicros(at), Name: key, Deleted: ch.value == nil}
+	what := picloud.Happening{Kind: picloud.TriggerKV, At: fromMicros(by.at), Hops: by.hops, Name: key, Deleted: ch.value == nil}
 	if ch.value != nil {
 		r, err := decodeEntryRow(ch.value)
 		if err != nil {
@@ -105,12 +112,12 @@ func oweEntry(c *catalog, ch change, lsn uint64, at int64) ([]change, error) {
 		}
 		what.Data, what.Binary, what.Version = r.Value, r.Binary, r.Version
 	}
-	return owe(owing{catalog: c, app: app, match: key, lsn: lsn, what: what}), nil
+	return owe(owing{catalog: c, app: app, match: key, lsn: by.lsn, what: what}), nil
 }
 
-func oweDocument(c *catalog, ch change, lsn uint64, at int64) ([]change, error) {
+func oweDocument(c *catalog, ch change, by cause) ([]change, error) {
 	app, collection, id := splitDocKey(string(ch.key))
-	what := picloud.Happening{Kind: picloud.TriggerDocs, At: fromMicros(at), Container: collection, Name: id, Deleted: ch.value == nil}
+	what := picloud.Happening{Kind: picloud.TriggerDocs, At: fromMicros(by.at), Hops: by.hops, Container: collection, Name: id, Deleted: ch.value == nil}
 	if ch.value != nil {
 		r, err := decodeDocRow(ch.value)
 		if err != nil {
@@ -118,12 +125,12 @@ func oweDocument(c *catalog, ch change, lsn uint64, at int64) ([]change, error) 
 		}
 		what.Data, what.Version = r.Body, r.Version
 	}
-	return owe(owing{catalog: c, app: app, match: collection, lsn: lsn, what: what}), nil
+	return owe(owing{catalog: c, app: app, match: collection, lsn: by.lsn, what: what}), nil
 }
 
-func oweFile(c *catalog, ch change, lsn uint64, at int64) ([]change, error) {
+func oweFile(c *catalog, ch change, by cause) ([]change, error) {
 	app, path, _ := strings.Cut(string(ch.key), "\x00")
-	what := picloud.Happening{Kind: picloud.TriggerFiles, At: fromMicros(at), Name: path, Deleted: ch.value == nil}
+	what := picloud.Happening{Kind: picloud.TriggerFiles, At: fromMicros(by.at), Hops: by.hops, Name: path, Deleted: ch.value == nil}
 	if ch.value != nil {
 		var f picloud.File
 		if err := cborDecode(ch.value, &f); err != nil {
@@ -136,12 +143,12 @@ func oweFile(c *catalog, ch change, lsn uint64, at int64) ([]change, error) {
 		}
 		what.Data, what.Version = data, f.Version
 	}
-	return owe(owing{catalog: c, app: app, match: path, lsn: lsn, what: what}), nil
+	return owe(owing{catalog: c, app: app, match: path, lsn: by.lsn, what: what}), nil
 }
 
 // oweLetter owes a dead letter to the triggers that its row names. Only its first
 // version does: later ones are notes on it.
-func oweLetter(c *catalog, ch change, lsn uint64, at int64) ([]change, error) {
+func oweLetter(c *catalog, ch change, by cause) ([]change, error) {
 	if ch.value == nil {
 		return nil, nil
 	}
@@ -149,11 +156,11 @@ func oweLetter(c *catalog, ch change, lsn uint64, at int64) ([]change, error) {
 	if err := cborDecode(ch.value, &l); err != nil || l.Version != 1 {
 		return nil, err
 	}
-	what, err := letterHappening(&l.Letter, at)
+	what, err := letterHappening(&l.Letter, by.at)
 	if err != nil {
 		return nil, err
 	}
-	return owe(owing{catalog: c, app: l.Letter.App, match: l.Letter.Trigger, lsn: lsn, what: what}), nil
+	return owe(owing{catalog: c, app: l.Letter.App, match: l.Letter.Trigger, lsn: by.lsn, what: what}), nil
 }
 
 // letterHappening is a dead letter as something that a trigger reacts to.
@@ -162,7 +169,7 @@ func letterHappening(l *picloud.DeadLetter, at int64) (picloud.Happening, error)
 	if err != nil {
 		return picloud.Happening{}, fmt.Errorf("describe a dead letter: %w", err)
 	}
-	return picloud.Happening{Kind: picloud.TriggerDeadLetter, At: fromMicros(at), Name: l.ID, Data: data}, nil
+	return picloud.Happening{Kind: picloud.TriggerDeadLetter, At: fromMicros(at), Hops: l.What.Hops, Name: l.ID, Data: data}, nil
 }
 
 // oweTick owes a trigger of the clock what its time that came asks for. The row

@@ -14,6 +14,7 @@ type tx struct {
 	s       *Store
 	g       *group
 	at      int64
+	hops    int
 	catalog *catalog
 	copied  bool // the catalog is the command's own
 	changes []change
@@ -44,6 +45,14 @@ func (s *Store) stageChanges(g *group, fn func(tx *tx) error) error {
 		g.notices = append(g.notices, notice{revocation: &t.revoked[i]})
 	}
 	return nil
+}
+
+// stageCommand is stageChanges for what somebody asked for.
+func (s *Store) stageCommand(g *group, c *command) error {
+	return s.stageChanges(g, func(tx *tx) error {
+		tx.hops = c.hops
+		return c.fn(tx)
+	})
 }
 
 // record stages changes as one unit.
@@ -78,7 +87,7 @@ func (t *tx) change(c change) {
 		err = t.catalog.apply(c, t.s.sequenceOf)
 	}
 	if err == nil {
-		more, err = oweChange(t.catalog, c, t.lsn(), t.at)
+		more, err = oweChange(t.catalog, c, cause{lsn: t.lsn(), at: t.at, hops: t.hops})
 		t.derived = append(t.derived, more...)
 	}
 	if err != nil && t.err == nil {

@@ -15,7 +15,7 @@ func (s *Server) cors(r *request) {
 	}
 	if origin := s.allowedOrigin(r.RequestCtx, app); origin != "" {
 		r.Response.Header.Set("Access-Control-Allow-Origin", origin)
-		r.Response.Header.Set("Access-Control-Expose-Headers", "ETag, Expires, Location, Picloud-Run, Preference-Applied, Retry-After")
+		r.Response.Header.Set("Access-Control-Expose-Headers", "Accept-Ranges, Content-Range, ETag, Expires, Location, Picloud-Run, Preference-Applied, Repr-Digest, Retry-After")
 	}
 }
 
@@ -47,7 +47,7 @@ func (*Server) allowMethods(r *request, methods string) {
 	h.Set("Allow", methods)
 	if len(h.Peek("Access-Control-Allow-Origin")) > 0 {
 		h.Set("Access-Control-Allow-Methods", methods)
-		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, Prefer")
+		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Digest, Content-Type, Idempotency-Key, If-Match, If-None-Match, If-Range, Last-Event-ID, Prefer, Range, Repr-Digest")
 		h.Set("Access-Control-Max-Age", "600")
 	}
 	r.SetStatusCode(fasthttp.StatusNoContent)

@@ -164,6 +164,9 @@ func (s *Server) putFile(r *request) error {
 	if len(h.Peek("Content-Range")) > 0 {
 		return errBody.Detailf("a file is written as a whole: send it without Content-Range")
 	}
+	if coding := string(h.ContentEncoding()); coding != "" && coding != "identity" {
+		return errType.Detailf("Content-Encoding: send the file as it is, without %s", coding)
+	}
 	sum, err := r.digest()
 	if err != nil {
 		return err

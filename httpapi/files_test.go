@@ -73,6 +73,7 @@ func TestFiles(t *testing.T) {
 		{"PUT", "x", []string{"Content-Digest", "sha-256=x"}, 400, ""},
 		{"PUT", "x", []string{"Content-Range", "bytes 0-0/2"}, 400, ""},
 		{"PUT", "x", []string{"Content-Type", "none at all"}, 422, ""},
+		{"PUT", "x", []string{"Content-Encoding", "gzip"}, 415, ""},
 		{"DELETE", "", []string{"If-Match", `"1"`}, 412, ""},
 	} {
 		a := n.ask(t, c.method, filesPath+"a/b%20c.txt", n.admin, c.body, c.headers...)

@@ -178,6 +178,26 @@ func TestFilesAreRefused(t *testing.T) {
 	}
 }
 
+// FI-1, OP-7: no file is taken that would use up what is left to others, and none on a
+// disk that cannot be written; what is there can be read.
+func TestFilesNeedRoom(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := start(t, store.Config{Dir: dir})
+	put(t, s, "a", []byte("1"))
+	s.stop(t)
+	s = start(t, store.Config{Dir: dir, ReserveBytes: 1 << 60})
+	if _, err := s.PutFile(t.Context(), picloud.FileChange{App: "default", Path: "b", Size: 1}, strings.NewReader("x")); !errors.Is(err, picloud.ErrNoSpace) {
+		t.Errorf("%v", err)
+	}
+	if _, b := content(t, s, "a"); string(b) != "1" || len(onDisk(t, dir)) != 1 {
+		t.Errorf("%q, %v", b, onDisk(t, dir))
+	}
+	if err := s.DeleteFile(t.Context(), "default", "a", picloud.Precondition{}); err != nil || len(onDisk(t, dir)) != 0 {
+		t.Errorf("what makes room is refused: %v", err)
+	}
+}
+
 type endlessly struct{}
 
 func (endlessly) Read(p []byte) (int, error) { return len(p), nil }

@@ -141,10 +141,11 @@ func (s *Store) writeBackup(ctx context.Context, w io.Writer, snap *journal.Snap
 	return errors.Join(b.tar.Close(), zw.Close())
 }
 
-// writeBlobs adds the contents of files. Those that came since the backup began do
-// no harm: a node that has them and does not know them removes them.
+// writeBlobs adds the contents of files, all of them: one that is about to be settled
+// may have its row in the backup already. Those that came since do no harm: a node
+// that has them and does not know them removes them.
 func (s *Store) writeBlobs(b *backupWriter) error {
-	names, err := s.blobs.list()
+	names, err := s.blobs.list(true)
 	if err != nil {
 		return err
 	}

@@ -131,20 +131,18 @@ func (b *blobs) hold() (release func()) {
 	b.readers++
 	return func() {
 		b.mu.Lock()
-		b.readers--
-		doomed := b.doomed
-		if b.readers == 0 {
-			b.doomed = nil
+		var doomed []string
+		if b.readers--; b.readers == 0 {
+			doomed, b.doomed = b.doomed, nil
 		}
 		b.mu.Unlock()
-		if len(doomed) > 0 {
-			b.remove(doomed...)
-		}
+		b.remove(doomed...)
 	}
 }
 
-// list returns the names of the blobs there are that are not being written.
-func (b *blobs) list() ([]string, error) {
+// list returns the names of the blobs there are: settled ones, or all, of which some
+// may have no row yet, or never get one.
+func (b *blobs) list(all bool) ([]string, error) {
 	entries, err := os.ReadDir(b.dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -153,7 +151,7 @@ func (b *blobs) list() ([]string, error) {
 	defer b.mu.Unlock()
 	var names []string
 	for _, e := range entries {
-		if name := e.Name(); blobName.MatchString(name) && e.Type().IsRegular() && !b.pending[name] {
+		if name := e.Name(); blobName.MatchString(name) && e.Type().IsRegular() && (all || !b.pending[name]) {
 			names = append(names, name)
 		}
 	}
@@ -170,7 +168,7 @@ func (s *Store) CollectFiles(ctx context.Context) (removed int, err error) {
 	if s.readOnly || s.ident.KeepFiles {
 		return 0, nil
 	}
-	names, err := s.blobs.list() // before the rows: what is settled later is not in it
+	names, err := s.blobs.list(false) // before the rows: what is settled later is not in it
 	if err != nil || len(names) == 0 {
 		return 0, err
 	}

@@ -1,12 +1,10 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"mime"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -14,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/httpapi"
 )
 
@@ -33,49 +30,11 @@ func (c *cli) filePath(path string) string {
 }
 
 func (c *cli) filesListCommand() *cobra.Command {
-	var limit int
-	cmd := &cobra.Command{
-		Use: "list [PREFIX]", Short: "List the files whose paths begin with PREFIX, in order", Args: atMostOne,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if limit < 1 {
-				return fmt.Errorf("%w: --limit %d: use 1 or more", errUsage, limit)
-			}
-			q := url.Values{"limit": {strconv.Itoa(min(limit, picloud.MaxPage))}}
-			if len(args) == 1 {
-				q.Set("prefix", args[0])
-			}
-			next := c.appPath("files") + "?" + q.Encode()
-			var rows [][]string
-			for left := limit; left > 0 && next != ""; {
-				var page httpapi.Files
-				if err := c.call(cmd.Context(), http.MethodGet, next, nil, &page); err != nil {
-					return err
-				}
-				next = ""
-				if page.Next != nil {
-					next = *page.Next
-				}
-				for _, f := range page.Files[:min(left, len(page.Files))] {
-					left--
-					if c.json {
-						line, err := json.Marshal(f)
-						if err != nil {
-							return err
-						}
-						c.printf("%s\n", line)
-						continue
-					}
-					rows = append(rows, []string{f.Path, strconv.FormatInt(f.Size, 10), f.Type, when(f.UpdatedAt)})
-				}
-			}
-			if !c.json {
-				c.table("PATH BYTES TYPE CHANGED", rows)
-			}
-			return nil
-		},
-	}
-	cmd.Flags().IntVar(&limit, "limit", 1000, "files at most")
-	return cmd
+	return listCommand(c, "list [PREFIX]", "List the files whose paths begin with PREFIX, in order", "files", "PATH BYTES TYPE CHANGED",
+		func(page *httpapi.Files) ([]httpapi.File, *string) { return page.Files, page.Next },
+		func(f *httpapi.File) []string {
+			return []string{f.Path, strconv.FormatInt(f.Size, 10), f.Type, when(f.UpdatedAt)}
+		})
 }
 
 func (c *cli) filesPutCommand() *cobra.Command {

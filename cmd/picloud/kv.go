@@ -2,11 +2,9 @@ package main
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strconv"
 	"time"
 
@@ -143,48 +141,11 @@ func (c *cli) kvIncrementCommand() *cobra.Command {
 }
 
 func (c *cli) kvListCommand() *cobra.Command {
-	var limit int
-	cmd := &cobra.Command{
-		Use: "list [PREFIX]", Short: "List keys, in order", Args: usage(cobra.MaximumNArgs(1)),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if limit < 1 {
-				return fmt.Errorf("%w: --limit %d: use 1 or more", errUsage, limit)
-			}
-			q := url.Values{"limit": {strconv.Itoa(min(limit, picloud.MaxPage))}}
-			if len(args) == 1 {
-				q.Set("prefix", args[0])
-			}
-			var rows [][]string
-			path := c.appPath("kv") + "?" + q.Encode()
-			for path != "" && limit > 0 {
-				var page httpapi.Entries
-				if err := c.call(cmd.Context(), http.MethodGet, path, nil, &page); err != nil {
-					return err
-				}
-				for _, e := range page.Entries[:min(limit, len(page.Entries))] {
-					limit--
-					if c.json {
-						b, err := json.Marshal(e)
-						if err != nil {
-							return err
-						}
-						c.printf("%s\n", b)
-						continue
-					}
-					rows = append(rows, []string{e.Key, strconv.FormatUint(e.Version, 10), when(e.ExpiresAt), shown(&e)})
-				}
-				if path = ""; page.Next != nil {
-					path = *page.Next
-				}
-			}
-			if !c.json {
-				c.table("KEY VERSION ENDS VALUE", rows)
-			}
-			return nil
-		},
-	}
-	cmd.Flags().IntVar(&limit, "limit", 1000, "keys at most")
-	return cmd
+	return listCommand(c, "list [PREFIX]", "List keys, in order", "kv", "KEY VERSION ENDS VALUE",
+		func(page *httpapi.Entries) ([]httpapi.Entry, *string) { return page.Entries, page.Next },
+		func(e *httpapi.Entry) []string {
+			return []string{e.Key, strconv.FormatUint(e.Version, 10), when(e.ExpiresAt), shown(e)}
+		})
 }
 
 // shown is a value as it fits on a line.

@@ -10,7 +10,7 @@ CUTS    ?= 2000
 SOAK    ?= 1h
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test unit race e2e crash powercut soak lint fmt nightly fuzz bench cross install-tools ci clean
+.PHONY: help build run test unit race e2e crash powercut boards soak lint fmt nightly fuzz bench cross install-tools ci clean
 
 help: ## print this list
 	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | while IFS=$$'\t' read -r t d; do printf '  make %-14s %s\n' "$$t" "$$d"; done
@@ -41,6 +41,9 @@ crash: ## the kill -9 loop alone: ROUNDS=200
 powercut: ## power cuts on a disk that loses what was not flushed: CUTS=2000 (root)
 	PICLOUD_E2E_CUTS=$(CUTS) $(GO) test -count=1 -timeout 120m -run 'TestPowerCut' -v ./e2e/
 
+boards: ## hostile scripts in workers as they run on arm64 and ARMv6 boards, emulated
+	scripts/boards
+
 soak: ## full load for SOAK=1h, with flat memory
 	PICLOUD_E2E_SOAK=$(SOAK) $(GO) test -count=1 -timeout 0 -run 'TestSoak' -v ./e2e/
 
@@ -50,9 +53,9 @@ lint: ## golangci-lint with .golangci.yml
 fmt: ## format all Go code as the linter wants it
 	scripts/lint fmt
 
-nightly: ## the long runs: fuzzing for 2 minutes each, 2 000 power cuts, 200 kills, an hour of soak
+nightly: ## the long runs: fuzzing for 2 minutes each, 2 000 power cuts, 200 kills, emulated boards, an hour of soak
 	FUZZTIME=2m scripts/fuzz
-	$(MAKE) powercut crash soak
+	$(MAKE) powercut crash boards soak
 
 fuzz: ## every fuzz target for FUZZTIME=30s each
 	FUZZTIME=$(FUZZTIME) scripts/fuzz

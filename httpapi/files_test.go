@@ -178,6 +178,34 @@ func TestUploads(t *testing.T) {
 	}
 }
 
+// FI-1: a download may take its time as long as it moves.
+func TestSlowDownload(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, func(c *httpapi.Config) { c.WriteTimeout = 500 * time.Millisecond })
+	big := bytes.Repeat([]byte("0123456789abcdef"), 1<<20)
+	if a := n.ask(t, "PUT", filesPath+"big", n.admin, string(big)); a.status != 200 {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), "GET", "http://"+n.addr+filesPath+"big", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+n.admin)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	var got bytes.Buffer
+	for err == nil {
+		<-time.After(100 * time.Millisecond)
+		_, err = io.CopyN(&got, res.Body, 1<<20)
+	}
+	if !bytes.Equal(got.Bytes(), big) {
+		t.Errorf("%d bytes of %d: %v", got.Len(), len(big), err)
+	}
+}
+
 // What is no file is bounded, however it arrives, and who sends too much is told.
 func TestBodiesAreBounded(t *testing.T) {
 	t.Parallel()

@@ -101,8 +101,8 @@ func (s *Store) open() error {
 	s.openShared()
 	s.openClock()
 	if !s.readOnly {
-		if err := s.blobs.prepare(); err != nil {
-			return err
+		if err := s.blobs.prepare(); err != nil { // who writes a file tries again
+			s.log.Warn("the directory of files cannot be made", slog.Any("err", err))
 		}
 	}
 	if s.tables.db != nil {

@@ -127,18 +127,19 @@ func (t *Temps) age(name string, written time.Time) time.Duration {
 	return age
 }
 
-// forget forgets all but what is there.
+// forget forgets what is not there any more; what has come since it was looked is.
 func (t *Temps) forget(there map[string]time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	maps.DeleteFunc(t.seen, func(name string, _ time.Duration) bool {
-		_, ok := there[name]
-		return !ok
-	})
-	maps.DeleteFunc(t.booked, func(name string, _ time.Time) bool {
-		_, ok := there[name]
-		return !ok
-	})
+	gone := func(name string) bool {
+		if _, ok := there[name]; ok {
+			return false
+		}
+		_, err := os.Lstat(filepath.Join(t.root, name))
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	maps.DeleteFunc(t.seen, func(name string, _ time.Duration) bool { return gone(name) })
+	maps.DeleteFunc(t.booked, func(name string, _ time.Time) bool { return gone(name) })
 }
 
 // save brings the book up to date, if it is not.

@@ -12,6 +12,9 @@ import (
 	"modernc.org/quickjs"
 )
 
+//go:embed run.js
+var runSource string
+
 //go:embed sdk.js
 var sdkSource string
 
@@ -30,18 +33,20 @@ const (
 // compiledName is what the engine calls a module that it has compiled by itself.
 const compiledName = "<eval>"
 
-// sdkCode is the SDK as the engine executes it: reading its source would take as
-// long as everything else in a short run.
-var sdkCode = sync.OnceValues(func() ([]byte, error) {
+// ours is the JavaScript of ours as the engine executes it: reading its source would
+// take as long as everything else in a short run.
+var ours = sync.OnceValues(func() (c struct{ run, sdk []byte }, err error) {
 	vm, err := quickjs.NewVM()
 	if err != nil {
-		return nil, fmt.Errorf("make an engine: %w", err)
+		return c, fmt.Errorf("make an engine: %w", err)
 	}
-	code, err := vm.Compile(sdkSource, quickjs.EvalModule)
+	if c.run, err = vm.Compile(runSource, quickjs.EvalGlobal); err == nil {
+		c.sdk, err = vm.Compile(sdkSource, quickjs.EvalModule)
+	}
 	if err = errors.Join(err, vm.Close()); err != nil {
-		return nil, fmt.Errorf("compile the SDK: %w", err)
+		return c, fmt.Errorf("compile the SDK: %w", err)
 	}
-	return code, nil
+	return c, nil
 })
 
 // daemonSide is what an engine asks of the daemon while it has the floor.
@@ -55,7 +60,8 @@ type engine struct {
 	vm     *quickjs.VM
 	daemon daemonSide
 	job    *jobBody
-	settle *quickjs.Value // nil: the SDK was not loaded
+	inside *quickjs.Value // how to get in; nil: nothing was loaded
+	sdk    bool           // the SDK was loaded, or could not be
 	left   time.Duration  // how long the script itself may still run
 	calls  []callBody     // made since the floor was given up last
 	size   int            // bytes of their arguments
@@ -63,13 +69,19 @@ type engine struct {
 	done   *doneBody      // not nil: the run has ended
 }
 
+// gcAtFraction is at which part of its memory an engine looks for garbage in circles
+// for the first time. The engine's own choice, 256 KiB, is so little that the SDK
+// alone makes every run do so.
+const gcAtFraction = 8
+
 func newEngine(d daemonSide, j *jobBody) (*engine, error) {
 	vm, err := quickjs.NewVM()
 	if err != nil {
 		return nil, fmt.Errorf("make an engine: %w", err)
 	}
 	e := &engine{vm: vm, daemon: d, job: j, left: j.Limits.Time}
-	vm.SetMemoryLimit(uintptr(j.Limits.Memory)) // #nosec G115 -- positive
+	vm.SetMemoryLimit(uintptr(j.Limits.Memory))                // #nosec G115 -- positive
+	vm.SetGCThreshold(uintptr(j.Limits.Memory / gcAtFraction)) // #nosec G115 -- as above
 	vm.SetModuleLoader(e.load, e.normalize)
 	if err := vm.RegisterHostFunc("__host", e.host); err != nil {
 		return nil, errors.Join(fmt.Errorf("make an engine: %w", err), vm.Close())
@@ -78,8 +90,8 @@ func newEngine(d daemonSide, j *jobBody) (*engine, error) {
 }
 
 func (e *engine) close() error {
-	if e.settle != nil {
-		e.settle.Free()
+	if e.inside != nil {
+		e.inside.Free()
 	}
 	if err := e.vm.Close(); err != nil {
 		return fmt.Errorf("close the engine: %w", err)
@@ -94,30 +106,40 @@ func (e *engine) start() {
 		return
 	}
 	e.segment(func() error {
-		code, err := sdkCode()
+		code, err := ours()
 		if err != nil {
 			return err
 		}
-		if _, err := e.vm.EvalBytecode(code); err != nil {
-			return err
-		}
-		settle, err := e.vm.EvalValue("__settle", quickjs.EvalGlobal)
+		inside, err := e.vm.EvalBytecodeValue(code.run)
 		if err != nil {
 			return err
 		}
-		e.settle = &settle
-		start, err := e.vm.EvalValue("__start", quickjs.EvalGlobal)
-		if err != nil {
-			return err
-		}
-		defer start.Free()
-		if _, err := e.vm.Eval("delete globalThis.__start; delete globalThis.__settle", quickjs.EvalGlobal); err != nil {
-			return err
-		}
+		e.inside = &inside
 		j := e.job
-		_, err = start.Call(quickjs.UndefinedValue, appScheme+j.Script, j.Export, string(j.Input), string(j.Ctx), j.Limits.Calls)
-		return err
+		return e.enter("start", appScheme+j.Script, j.Export, string(j.Input), string(j.Ctx), j.Limits.Calls)
 	})
+}
+
+// enter calls what run.js lets in.
+func (e *engine) enter(args ...any) error {
+	_, err := e.inside.Call(quickjs.UndefinedValue, args...)
+	return err //nolint:wrapcheck // an exception, which is classified
+}
+
+// loadSDK makes the SDK one of the modules that the engine knows.
+func (e *engine) loadSDK() error {
+	e.sdk = true
+	code, err := ours()
+	if err == nil {
+		err = e.enter("share")
+	}
+	if err == nil {
+		_, err = e.vm.EvalBytecode(code.sdk)
+	}
+	if err != nil {
+		e.end(classify(err, e.job.Limits))
+	}
+	return err
 }
 
 // check only reads the script.
@@ -146,15 +168,13 @@ func (e *engine) reply(replies []replyBody) {
 		e.open--
 		e.segment(func() error {
 			if r.Error == nil {
-				_, err := e.settle.Call(quickjs.UndefinedValue, r.ID, string(r.Value), quickjs.Undefined{})
-				return err
+				return e.enter("settle", r.ID, string(r.Value))
 			}
 			fault, err := json.Marshal(r.Error)
 			if err != nil {
 				return err
 			}
-			_, err = e.settle.Call(quickjs.UndefinedValue, r.ID, "", string(fault))
-			return err
+			return e.enter("settle", r.ID, "", string(fault))
 		})
 	}
 }
@@ -243,6 +263,11 @@ func (e *engine) host(args []any) (any, error) {
 // normalize turns what an import says into the name of a module.
 func (e *engine) normalize(_ *quickjs.VM, _, name string) (string, error) {
 	if name == sdkName {
+		if !e.sdk && !e.job.Check {
+			if err := e.loadSDK(); err != nil {
+				return "", err
+			}
+		}
 		return compiledName, nil
 	}
 	if strings.HasPrefix(name, appScheme) {

@@ -1,6 +1,7 @@
 package script
 
 import (
+	"bufio"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -78,6 +79,7 @@ type doneBody struct {
 // goroutine may send while another receives.
 type conn struct {
 	rw  io.ReadWriter
+	r   *bufio.Reader // over rw; nil: nothing was received yet
 	in  []byte
 	out []byte
 }
@@ -108,8 +110,11 @@ func (c *conn) send(k frameKind, body any) error {
 
 // receive returns the next frame. Its body is valid until the next call.
 func (c *conn) receive() (frameKind, []byte, error) {
+	if c.r == nil {
+		c.r = bufio.NewReader(c.rw)
+	}
 	var head [5]byte
-	if _, err := io.ReadFull(c.rw, head[:]); err != nil {
+	if _, err := io.ReadFull(c.r, head[:]); err != nil {
 		return 0, nil, fmt.Errorf("receive frame: %w", err)
 	}
 	n := binary.LittleEndian.Uint32(head[:4])
@@ -120,7 +125,7 @@ func (c *conn) receive() (frameKind, []byte, error) {
 		c.in = make([]byte, n)
 	}
 	c.in = c.in[:n]
-	if _, err := io.ReadFull(c.rw, c.in); err != nil {
+	if _, err := io.ReadFull(c.r, c.in); err != nil {
 		return 0, nil, fmt.Errorf("receive frame: %w", err)
 	}
 	return frameKind(head[4]), c.in, nil

@@ -2,15 +2,15 @@
 // It keeps its own references to what it needs of the language, so that a script
 // that changes Array.prototype or Promise harms itself alone.
 
-const host = globalThis.__host;
-delete globalThis.__host;
+const { host, run, line, log: lines } = globalThis.__run;
+delete globalThis.__run;
 
 const { parse, stringify } = JSON;
 const { freeze, keys } = Object;
 const { floor } = Math;
-const P = Promise, E = Error, S = String, U8 = Uint8Array, then = uncurry(Promise.prototype.then);
+const P = Promise, E = Error, S = String, U8 = Uint8Array;
 const M = Map, mapGet = uncurry(Map.prototype.get), mapSet = uncurry(Map.prototype.set), mapDelete = uncurry(Map.prototype.delete);
-const charCodeAt = uncurry(S.prototype.charCodeAt), slice = uncurry(S.prototype.slice);
+const charCodeAt = uncurry(S.prototype.charCodeAt);
 const isArray = Array.isArray, isView = ArrayBuffer.isView, AB = ArrayBuffer, DateOf = Date, now = Date.now;
 
 function uncurry(f) { return f.call.bind(f); }
@@ -48,12 +48,12 @@ const classes = freeze({
 // ---- calls ----
 
 const waiting = new M();
-let last = 0, open = 0, budget = 0, finished;
+let last = 0;
 
 function call(module, method, args) {
   return new P((resolve, reject) => {
     const name = module + "." + method;
-    if (budget-- <= 0) throw new LimitError({ code: "limit", type: "too-many-calls", title: "The run may not call the SDK any more often" }, name);
+    if (run.budget-- <= 0) throw new LimitError({ code: "limit", type: "too-many-calls", title: "The run may not call the SDK any more often" }, name);
     let text;
     try { text = stringify(args); } catch (e) {
       throw new InvalidError({ code: "invalid", type: "argument-invalid", title: "An argument is not JSON", detail: S(e && e.message) }, name);
@@ -62,25 +62,25 @@ function call(module, method, args) {
     if (!host("call", id, module, method, text)) {
       throw new TooLargeError({ code: "too-large", type: "arguments-too-large", title: "Too much is handed to the SDK at once", detail: "Use at most 2 MiB in calls that are not awaited." }, name);
     }
-    open++;
+    run.open++;
     mapSet(waiting, id, { resolve, reject, name });
   });
 }
 
-function settle(id, value, error) {
+run.settle = (id, value, error) => {
   const w = mapGet(waiting, id);
   if (!w) return;
   mapDelete(waiting, id);
-  open--;
+  run.open--;
   if (error === undefined) { w.resolve(value === "" ? undefined : parse(value)); }
   else {
     const e = parse(error);
     const err = new (classes[e.code] || PiCloudError)(e, w.name);
-    if (finished) line("error", ["a call that nobody waited for failed: " + err.name + ": " + err.message]);
+    if (run.finished) line("error", ["a call that nobody waited for failed: " + err.name + ": " + err.message]);
     w.reject(err);
   }
-  if (finished && open === 0) finished();
-}
+  if (run.finished && run.open === 0) run.finished();
+};
 
 // ---- bytes ----
 
@@ -259,10 +259,7 @@ export const http = freeze({
 });
 
 /** Lines for whoever looks at the runs of this script. */
-export const log = freeze({
-  debug: (...a) => line("debug", a), info: (...a) => line("info", a),
-  warn: (...a) => line("warn", a), error: (...a) => line("error", a),
-});
+export const log = lines;
 
 /** Time. */
 export const time = freeze({
@@ -284,7 +281,7 @@ function material(v) {
 }
 
 /** What this run is about. */
-export let ctx = freeze({});
+export const ctx = run.ctx;
 
 /** Refuses whoever asks an endpoint without saying who they are; returns who it is. */
 export function requireCaller() {
@@ -308,59 +305,3 @@ export const response = freeze({
   empty: (status = 204) => answer("none", null, { status }),
   redirect: (url, status = 302) => answer("none", null, { status, headers: { location: S(url) } }),
 });
-
-// ---- console ----
-
-function show(v) {
-  if (typeof v === "string") return v;
-  if (v instanceof E) return v.stack ? v.name + ": " + v.message + "\n" + v.stack : v.name + ": " + v.message;
-  if (typeof v === "bigint") return v + "n";
-  if (typeof v === "symbol" || typeof v === "function" || v === undefined) return S(v);
-  try { return stringify(v) ?? S(v); } catch { return "[" + (typeof v) + " that is not JSON]"; }
-}
-
-function line(level, args) {
-  let s = "";
-  for (let i = 0; i < args.length; i++) s += (i ? " " : "") + show(args[i]);
-  host("line", level, slice(s, 0, 8192));
-}
-
-globalThis.console = freeze({
-  debug: log.debug, log: log.info, info: log.info, warn: log.warn, error: log.error, trace: log.debug,
-});
-
-// ---- the run itself ----
-
-function fail(e) {
-  let name = "", message = "", stack = "";
-  try {
-    if (e instanceof E) { name = S(e.name); message = S(e.message); stack = S(e.stack || ""); } else { message = "thrown: " + show(e); }
-  } catch { message = "something was thrown that cannot be shown"; }
-  host("fail", name, message, stack);
-}
-
-function start(main, exported, input, context, calls) {
-  budget = calls;
-  ctx = freeze(parse(context));
-  const run = async () => {
-    const module = await import(main);
-    const handler = module[exported];
-    if (typeof handler !== "function") {
-      const there = keys(module).filter((k) => typeof module[k] === "function");
-      host("missing", "the script exports no function '" + exported + "'" + (there.length ? "; it exports " + there.join(", ") : "") + ": write 'export default async function (input, ctx) { … }'");
-      return undefined;
-    }
-    return handler(parse(input), ctx);
-  };
-  then(run(), (value) => {
-    const end = () => {
-      let text;
-      try { text = stringify(value); } catch (e) { host("output", S(e && e.message)); return; }
-      host("done", text === undefined ? "null" : text);
-    };
-    if (open === 0) end(); else finished = end;
-  }, (e) => { if (open === 0) fail(e); else finished = () => fail(e); });
-}
-
-globalThis.__start = start;
-globalThis.__settle = settle;

@@ -31,7 +31,7 @@ func Work() int {
 		fmt.Fprintln(os.Stderr, "lock the worker in:", err)
 		return 1
 	}
-	if _, err := sdkCode(); err != nil { // no run pays for it
+	if _, err := ours(); err != nil { // no run pays for it
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}

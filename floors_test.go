@@ -56,7 +56,7 @@ var thirdParty = map[string][]string{
 	"github.com/elastic/go-seccomp-bpf":  {"script"},
 	"github.com/netresearch/go-cron":     {"dispatch"},
 	"github.com/VictoriaMetrics/metrics": {"store", "realtime", "spool", "httpapi", "daemon"},
-	"golang.org/x/sys":                   {"journal", "store", "realtime", "spool", "auth", "httpapi", "pgsync", "script", "daemon", "cmd/picloud"},
+	"golang.org/x/sys":                   {"journal", "store", "realtime", "spool", "auth", "httpapi", "pgsync", "script", "hw", "daemon", "cmd/picloud"},
 }
 
 // Limits on size: what does not fit in a head does not fit in a file.

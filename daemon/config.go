@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/hw"
 	"github.com/picloud/picloud/pgsync"
 )
 
@@ -58,6 +59,9 @@ type Config struct {
 	HTTPHosts     []string // that scripts may ask
 	SecretsKey    string   // file; empty: none
 	MaxFile       int64
+
+	Driver string         // of the pins: "kernel" or "sim"
+	Pins   []hw.PinConfig // from the file alone
 
 	Apps           string // empty: DefaultApps for an installed node; "off": none
 	Spool          string // empty: Data/spool; "off": none
@@ -184,6 +188,8 @@ var Settings = []Setting{
 	{"secrets.key_file", "PICLOUD_SECRETS_KEY_FILE", "", "", "File whose content encrypts the secrets of apps, such as a credential of systemd. Default: the node's own recovery key, which lies in its data directory.", false, text(func(c *Config) *string { return &c.SecretsKey })},
 
 	{"files.max_bytes", "PICLOUD_FILES_MAX_BYTES", "", "268435456", "Largest file of an app in bytes.", false, fileSize},
+
+	{"hw.driver", "PICLOUD_HW_DRIVER", "", hw.DriverKernel, "What the pins below hw.inputs and hw.outputs are: kernel, lines of this board; sim, of one that does not exist, for development.", false, oneOf(func(c *Config) *string { return &c.Driver }, hw.DriverKernel, hw.DriverSim)},
 
 	{"apps_dir", "PICLOUD_APPS_DIR", "", "", "Folder whose folders are apps: each has an app.toml, and is applied when it changes. Default: /etc/picloud/apps.d for an installed node, else none; off: none.", false, text(func(c *Config) *string { return &c.Apps })},
 	{"spool", "PICLOUD_SPOOL", "", "", "Folder for dropped files. Default: spool in the data directory; off: none.", false, text(func(c *Config) *string { return &c.Spool })},
@@ -397,7 +403,7 @@ func (c Config) check() []error {
 	if c.Cluster == "postgres" && !c.HasDatabase() {
 		faults = append(faults, errors.New("cluster: \"postgres\" needs database.url"))
 	}
-	return faults
+	return append(faults, c.checkPins()...)
 }
 
 // Show returns the settings and their values, one a line.
@@ -410,5 +416,6 @@ func (c Config) Show() string {
 		}
 		fmt.Fprintf(&b, "%-34s %s\n", Settings[i].Key, value)
 	}
+	c.showPins(&b)
 	return b.String()
 }

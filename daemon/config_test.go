@@ -3,11 +3,13 @@ package daemon_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/picloud/picloud/daemon"
+	"github.com/picloud/picloud/hw"
 )
 
 // write puts files below a directory and returns the main one's path.
@@ -96,6 +98,48 @@ func TestTokenTimesMustFit(t *testing.T) {
 	}
 }
 
+// Pins are tables; what does not fit is told with its line.
+func TestPinsAreRead(t *testing.T) {
+	t.Parallel()
+	c, err := daemon.Load(daemon.Source{File: write(t, map[string]string{"picloud.toml": `
+[hw.inputs.door]
+line = "GPIO17"
+pull = "up"
+invert = true
+[hw.outputs]
+lamp = { line = "gpiochip0:22", app = "porch", start = "on" }
+`})})
+	want := []hw.PinConfig{
+		{App: "default", Name: "door", Line: "GPIO17", Pull: "up", Invert: true},
+		{App: "porch", Name: "lamp", Line: "gpiochip0:22", Output: true, Start: true},
+	}
+	if err != nil || !slices.Equal(c.Pins, want) {
+		t.Fatalf("%+v, %v", c.Pins, err)
+	}
+	for _, line := range []string{"hw.inputs.door.invert              true", "hw.outputs.lamp.start              on"} {
+		if !strings.Contains(c.Show(), line+"\n") {
+			t.Errorf("%q is not shown:\n%s", line, c.Show())
+		}
+	}
+	if live, restart := daemon.Changed(daemon.DefaultConfig(), c); len(live) != 0 || !slices.Equal(restart, []string{"hw.inputs", "hw.outputs"}) {
+		t.Errorf("changed: %v, %v", live, restart)
+	}
+	for text, want := range map[string]string{
+		"[hw.outputs.lamp]\nline = 'GPIO1'\npull = 'up'":                                     ":3: hw.outputs.lamp.pull: unknown setting of a pin; there are line, app, invert, start, stop",
+		"[hw.outputs.lamp]\nline = 'GPIO1'\nstart = true":                                    ":3: hw.outputs.lamp.start: \"true\": use \"on\" or \"off\"",
+		"[hw.inputs.'Front Door']\nline = 'GPIO1'":                                           "cannot be the name of a pin",
+		"[hw.inputs.door]\npull = 'up'":                                                      "hw.inputs.door: say which line",
+		"[hw.inputs.door]\nline = 'GPIO1'\n[hw.outputs.lamp]\nline = 'GPIO1'":                "hw.inputs.door and hw.outputs.lamp are one line, GPIO1",
+		"hw.driver = 'sim'\n[hw.inputs.x]\nline = 'a'\n[hw.outputs.x]\nline = 'b'":           "need different names",
+		"[hw.inputs.door]\nline = 'GPIO1'\npull = 'sideways'\napp = 'Not A Name'":            "\"sideways\": use up, down or none",
+		"retention = { max_events = 0 }\n[hw.inputs]\ndoor = { line = 'GPIO1', pul = 'up' }": ":3: hw.inputs.door.pul: unknown setting of a pin",
+	} {
+		if _, err := daemon.Load(daemon.Source{File: write(t, map[string]string{"picloud.toml": text})}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s\ngot  %v\nwant %s", text, err, want)
+		}
+	}
+}
+
 func TestShowListsEverySetting(t *testing.T) {
 	t.Parallel()
 	text := daemon.DefaultConfig().Show()
@@ -113,6 +157,7 @@ func FuzzConfig(f *testing.F) {
 	f.Add("name = \"x\"\n[log]\nlevel = \"debug\"\n")
 	f.Add("a.b = [1, [2]]\n")
 	f.Add("data = 1979-05-27\n")
+	f.Add("[hw.outputs]\nlamp = { line = \"GPIO22\", start = \"on\" }\n")
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, text string) {
 		path := filepath.Join(dir, "f.toml")

@@ -106,7 +106,7 @@ func parseTOML(c *Config, name string, b []byte) []error {
 		if e.Kind != unstable.KeyValue {
 			continue
 		}
-		if err := apply(c, table+keyOf(e), e.Value()); err != nil {
+		for _, err := range applyAll(c, table+keyOf(e), e.Value()) {
 			faults = append(faults, fmt.Errorf("%s:%d: %w", name, lineOf(&p, e), err))
 		}
 	}
@@ -129,7 +129,31 @@ func lineOf(p *unstable.Parser, e *unstable.Node) int {
 	return p.Shape(it.Node().Raw).Start.Line
 }
 
+// applyAll applies a value, or those of an inline table.
+func applyAll(c *Config, key string, value *unstable.Node) (faults []error) {
+	if value.Kind != unstable.InlineTable {
+		if err := apply(c, key, value); err != nil {
+			return []error{err}
+		}
+		return nil
+	}
+	for it := value.Children(); it.Next(); {
+		faults = append(faults, applyAll(c, key+"."+keyOf(it.Node()), it.Node().Value())...)
+	}
+	return faults
+}
+
 func apply(c *Config, key string, value *unstable.Node) error {
+	if output, name, field, ok := pinKey(key); ok {
+		v, err := textOf(value)
+		if err == nil {
+			err = c.setPin(output, name, field, v)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+		return nil
+	}
 	i := slices.IndexFunc(Settings, func(s Setting) bool { return s.Key == key })
 	if i < 0 {
 		return fmt.Errorf("unknown setting %q%s", key, suggest(key, func(s *Setting) string { return s.Key }))
@@ -240,6 +264,9 @@ func Changed(a, b Config) (live, restart []string) {
 		} else {
 			restart = append(restart, s.Key)
 		}
+	}
+	if !slices.Equal(a.Pins, b.Pins) {
+		restart = append(restart, "hw."+pinInputs, "hw."+pinOutputs)
 	}
 	return live, restart
 }

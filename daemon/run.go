@@ -31,6 +31,7 @@ const (
 	stopRequests = 5 * time.Second
 	stopStreams  = 5 * time.Second
 	stopSpool    = 10 * time.Second
+	stopBoard    = 5 * time.Second
 	stopStore    = 40 * time.Second
 )
 
@@ -80,6 +81,7 @@ func Run(ctx context.Context, cfg Config, opt Options) error {
 	defer cancel(nil)
 	storePart := start(ctx, cancel, "store", m.store.Run)
 	hubPart := start(ctx, cancel, "realtime", m.hub.Run)
+	boardPart := start(ctx, cancel, "hw", m.board.Run) // outputs are as they are to be at the start before scripts come
 	parts := []*part{}
 	if !m.store.Health().ReadOnly {
 		parts = append(parts, start(ctx, cancel, "dispatch", m.owed.Run))
@@ -130,7 +132,7 @@ func Run(ctx context.Context, cfg Config, opt Options) error {
 	for _, p := range parts {
 		faults = append(faults, p.stop(stopSpool))
 	}
-	faults = append(faults, storePart.stop(stopStore), m.store.Close())
+	faults = append(faults, boardPart.stop(stopBoard), storePart.stop(stopStore), m.store.Close())
 	err = errors.Join(faults...)
 	if err == nil {
 		log.Info("stopped")

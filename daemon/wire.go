@@ -14,6 +14,7 @@ import (
 	"github.com/picloud/picloud/auth"
 	"github.com/picloud/picloud/dispatch"
 	"github.com/picloud/picloud/httpapi"
+	"github.com/picloud/picloud/hw"
 	"github.com/picloud/picloud/publish"
 	"github.com/picloud/picloud/realtime"
 	"github.com/picloud/picloud/script"
@@ -28,6 +29,7 @@ type machine struct {
 	hub     *realtime.Hub
 	spool   *spool.Spool // nil: none
 	central *central     // nil: no copy in Postgres
+	board   *hw.Board
 	scripts *script.Runner
 	owed    *dispatch.Dispatcher
 	apps    *provisioner     // nil: none
@@ -68,7 +70,8 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 	if cfg.HasDatabase() && !st.Health().ReadOnly {
 		m.central = newCentral(cfg, build, st, publisher, hub, life, set, log)
 	}
-	m.scripts = newScripts(cfg, st, publisher, authority, log)
+	m.board = hw.New(hw.Config{Driver: cfg.Driver, Pins: cfg.Pins, Data: cfg.Data, Logger: log})
+	m.scripts = newScripts(cfg, st, publisher, authority, m.board, log)
 	m.owed = dispatch.NewDispatcher(dispatch.DispatcherConfig{Outbox: st, Handler: handler{m.scripts, st}, Tick: cfg.CronTick, Logger: log})
 	st.SetDeliverer(m.owed)
 	m.measure(set)

@@ -91,6 +91,38 @@ declare module "picloud" {
 
   // ---- the world ----
 
+  /** How the board is. What is null is not known. */
+  export interface BoardHealth {
+    readonly at: Date; readonly model: string | null;
+    /** The pins are simulated. */
+    readonly simulated: boolean;
+    /** Seconds since the board was started. */
+    readonly uptime: number | null;
+    readonly celsius: number | null;
+    /** Now, and at any time since the board was started. */
+    readonly undervoltage: boolean | null; readonly undervoltageSeen: boolean | null;
+    readonly throttled: boolean | null; readonly throttledSeen: boolean | null;
+    /** 0 to 1 of all cores, since it was asked before. */
+    readonly cpu: number | null;
+    readonly load: number | null;
+    /** Bytes. */
+    readonly memoryTotal: number | null; readonly memoryAvailable: number | null;
+    readonly diskTotal: number | null; readonly diskFree: number | null;
+    /** 0 to 1 of the life of the card. */
+    readonly wear: number | null;
+    readonly clockSynced: boolean | null;
+  }
+  /** `fault` says why a pin cannot be used. */
+  export interface Pin { name: string; line: string; output: boolean; simulated: boolean; fault?: string }
+  /** The board, and the pins that the node's configuration gives to the app. */
+  export const hw: {
+    health(): Promise<BoardHealth>;
+    pins(): Promise<Pin[]>;
+    /** Whether it is on: what is seen at an input, what an output was set to. */
+    read(name: string): Promise<boolean>;
+    set(name: string, on: boolean): Promise<void>;
+  };
+
   /** Requests to the hosts that the node's operator allows. `timeout` is in seconds. */
   export const http: {
     fetch(url: string, options?: { method?: string; headers?: Record<string, string>; body?: string | Bytes; timeout?: number }): Promise<{

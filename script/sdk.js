@@ -15,7 +15,7 @@ const isArray = Array.isArray, isView = ArrayBuffer.isView, AB = ArrayBuffer, Da
 
 function uncurry(f) { return f.call.bind(f); }
 
-export const version = "0.1.0";
+export const version = "0.2.0";
 
 // ---- errors ----
 
@@ -243,6 +243,22 @@ export const pubsub = freeze({
 /** What only scripts of the app may read. */
 export const secrets = freeze({
   async get(name) { return (await call("secrets", "get", [name])) ?? undefined; },
+});
+
+/** The board: how it is, and the pins that the node's configuration gives to the app. What of its health is null is not known. */
+export const hw = freeze({
+  async health() {
+    const h = await call("hw", "health", []);
+    return freeze({
+      at: new DateOf(h.at), model: h.model, simulated: h.simulated, uptime: h.uptime_seconds, celsius: h.celsius,
+      undervoltage: h.undervoltage, undervoltageSeen: h.undervoltage_seen, throttled: h.throttled, throttledSeen: h.throttled_seen,
+      cpu: h.cpu, load: h.load, memoryTotal: h.memory_total, memoryAvailable: h.memory_available,
+      diskTotal: h.disk_total, diskFree: h.disk_free, wear: h.wear, clockSynced: h.clock_synced,
+    });
+  },
+  async pins() { return call("hw", "pins", []); },
+  async read(name) { return call("hw", "read", [name]); },
+  async set(name, on) { return call("hw", "set", [name, on]); },
 });
 
 /** Requests to the hosts that the node's operator allows. */

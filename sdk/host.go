@@ -26,6 +26,14 @@ type KV interface {
 	DeleteEntry(ctx context.Context, app, key string, cond picloud.Precondition) error
 }
 
+// Board is the board with its pins; *hw.Board implements it.
+type Board interface {
+	Health() picloud.BoardHealth
+	Pins(app string) []picloud.Pin
+	ReadPin(app, name string) (on bool, err error)
+	SetPin(app, name string, on bool) error
+}
+
 // Mint issues a subscriber token, as auth.Authority does.
 type Mint func(ctx context.Context, by picloud.Principal, app string, topics []string, ttl time.Duration) (token string, expires time.Time, err error)
 
@@ -34,6 +42,7 @@ type Config struct {
 	Store     Store
 	Publisher picloud.Publisher
 	Mint      Mint
+	Board     Board
 	HTTPHosts []string // that scripts may ask: host, host:port, *.domain, or * for any; none if empty
 }
 
@@ -56,6 +65,7 @@ func New(cfg Config) *Host {
 		"files.stat": h.filesStat, "files.read": h.filesRead, "files.write": h.filesWrite, "files.delete": h.filesDelete, "files.list": h.filesList,
 		"pubsub.publish": h.publish, "pubsub.subscriberToken": h.subscriberToken,
 		"secrets.get": h.secretsGet, "http.fetch": h.fetch,
+		"hw.health": h.hwHealth, "hw.pins": h.hwPins, "hw.read": h.hwRead, "hw.set": h.hwSet,
 		"time.sleep":    sleep,
 		"crypto.random": random, "crypto.uuid": uuid, "crypto.hash": digest, "crypto.hmac": sign,
 	}

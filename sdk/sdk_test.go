@@ -19,6 +19,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/hw"
 	"github.com/picloud/picloud/publish"
 	"github.com/picloud/picloud/script"
 	"github.com/picloud/picloud/sdk"
@@ -72,9 +73,12 @@ func newNode(t *testing.T) *node {
 	mint := func(_ context.Context, by picloud.Principal, app string, topics []string, ttl time.Duration) (string, time.Time, error) {
 		return by.Source() + " " + app + " " + strings.Join(topics, ",") + " " + ttl.String(), time.Unix(1e9, 0).UTC(), nil
 	}
+	board := hw.New(hw.Config{Driver: hw.DriverSim, Pins: []hw.PinConfig{
+		{App: "default", Name: "lamp", Line: "GPIO22", Output: true}, {App: "default", Name: "level", Line: "GPIO22"}, {App: "other", Name: "others", Line: "GPIO4"},
+	}})
 	server := website(t)
 	n := &node{Store: st, site: server, runner: script.New(script.Config{
-		Host: sdk.New(sdk.Config{Store: st, Publisher: publish.New(publish.Config{Committer: st}), Mint: mint, HTTPHosts: []string{strings.TrimPrefix(server, "http://")}}),
+		Host: sdk.New(sdk.Config{Store: st, Publisher: publish.New(publish.Config{Committer: st}), Mint: mint, Board: board, HTTPHosts: []string{strings.TrimPrefix(server, "http://")}}),
 	})}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 2)
@@ -92,7 +96,7 @@ func newNode(t *testing.T) *node {
 // run runs the body of a handler and returns what it returns.
 func (n *node) run(t *testing.T, body string) string {
 	t.Helper()
-	source := "import * as sdk from 'picloud';\nimport { kv, docs, files, secrets, http, pubsub, time, crypto, log, ctx } from 'picloud';\nconst HOST = '" + n.site + "', OTHER = 'http://127.0.0.1:1/';\nexport default async function (input) {\n" + body + "\n}"
+	source := "import * as sdk from 'picloud';\nimport { kv, docs, files, secrets, http, hw, pubsub, time, crypto, log, ctx } from 'picloud';\nconst HOST = '" + n.site + "', OTHER = 'http://127.0.0.1:1/';\nexport default async function (input) {\n" + body + "\n}"
 	if _, err := n.SaveScript(t.Context(), picloud.Script{App: "default", Name: "test", Source: source}, picloud.Precondition{}); err != nil {
 		t.Fatal(err)
 	}
@@ -280,6 +284,16 @@ func TestMethods(t *testing.T) {
 				try { await http.fetch(url, { timeout: 0.5 }); caught.push("fine"); } catch (e) { caught.push(e.name + " " + e.type); }
 			return [r.status, r.ok, r.text, r.headers["x-b"], [...b.bytes()], b.ok, caught];`,
 			`[201,true,"POST b hello","c",[0,255],true,["ForbiddenError http-not-allowed","ForbiddenError http-not-allowed","TooLargeError http-answer-too-large","UnavailableError http-failed","InvalidError argument-invalid","ForbiddenError http-not-allowed","InvalidError argument-invalid"]]`,
+		},
+		"hw": {
+			`
+			const at = [await hw.read("lamp"), await hw.read("level")];
+			await hw.set("lamp", true);
+			let caught = [];
+			for (const fn of [() => hw.set("lamp", 1), () => hw.set("lamp"), () => hw.set("level", true), () => hw.read("others"), () => hw.read()]) try { await fn(); } catch (e) { caught.push(e.name + " " + e.type); }
+			const h = await hw.health();
+			return [at, await hw.read("lamp"), await hw.read("level"), (await hw.pins()).map((p) => p.name + p.output + p.simulated), caught, h.simulated, h.at > 0, h.load >= 0, h.undervoltage === null || typeof h.undervoltage];`,
+			`[[false,false],true,true,["lamptruetrue","levelfalsetrue"],["InvalidError argument-invalid","InvalidError argument-invalid","ConflictError pin-is-input","NotFoundError pin-not-found","NotFoundError pin-not-found"],true,true,true,true]`,
 		},
 		"time": {
 			`

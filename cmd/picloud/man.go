@@ -77,12 +77,30 @@ table **[log]**, or **log.level = "debug"** outside of any.
 		b.WriteString("\n")
 	}
 	b.WriteString(`
+# PINS
+The tables **hw.inputs.**_NAME_ and **hw.outputs.**_NAME_ give a line of the board a
+name, by which scripts of an app use it. They have no variables.
+`)
+	for _, s := range daemon.PinSettings {
+		of := "Inputs and outputs."
+		switch {
+		case !s.Outputs:
+			of = "Inputs."
+		case !s.Inputs:
+			of = "Outputs."
+		}
+		fmt.Fprintf(&b, "\n**%s**\n: %s %s\n", s.Key, of, s.Text)
+	}
+	b.WriteString(`
 # EXAMPLE
 	name = "workshop"
 	trusted_proxies = ["192.168.1.2"]
 
 	[retention]
 	max_age_sec = 2592000
+
+	[hw.outputs.lamp]
+	line = "GPIO22"
 
 # SEE ALSO
 **picloud**(1), **picloud-serve**(1), **picloud-config**(1)

@@ -1,0 +1,43 @@
+package picloud
+
+import "time"
+
+// BoardHealth is how a board is. What is nil is not known.
+type BoardHealth struct {
+	At        time.Time `json:"at"`
+	Model     *string   `json:"model"`
+	Simulated bool      `json:"simulated"`      // the pins are
+	Uptime    *float64  `json:"uptime_seconds"` // since the kernel started
+
+	Celsius *float64 `json:"celsius"` // of the processor
+	// Power and heat, now and at any time since the board was started.
+	Undervoltage     *bool `json:"undervoltage"`
+	UndervoltageSeen *bool `json:"undervoltage_seen"`
+	Throttled        *bool `json:"throttled"`
+	ThrottledSeen    *bool `json:"throttled_seen"`
+
+	CPU             *float64 `json:"cpu"` // 0 to 1 of all cores, since it was asked before
+	Load            *float64 `json:"load"`
+	MemoryTotal     *uint64  `json:"memory_total"` // bytes
+	MemoryAvailable *uint64  `json:"memory_available"`
+	DiskTotal       *uint64  `json:"disk_total"` // bytes, of the disk with the data
+	DiskFree        *uint64  `json:"disk_free"`
+	Wear            *float64 `json:"wear"` // 0 to 1 of the life that the card's maker promised
+	ClockSynced     *bool    `json:"clock_synced"`
+}
+
+// Pin is a line of the board that the configuration has given a name.
+type Pin struct {
+	Name      string `json:"name"`
+	Line      string `json:"line"` // as the kernel calls it
+	Output    bool   `json:"output"`
+	Simulated bool   `json:"simulated"`
+	Fault     string `json:"fault,omitempty"` // why it cannot be used; empty: it can
+}
+
+// Errors about pins.
+var (
+	ErrPinNotFound    = &Error{Code: CodeNotFound, Type: "pin-not-found", Title: "There is no such pin"}
+	ErrPinInput       = &Error{Code: CodeConflict, Type: "pin-is-input", Title: "The pin is an input", Detail: "Only pins below hw.outputs in the node's configuration can be set."}
+	ErrPinUnavailable = &Error{Code: CodeUnavailable, Type: "pin-unavailable", Title: "The pin cannot be used"}
+)

@@ -1,0 +1,149 @@
+package daemon
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/hw"
+)
+
+// Tables of pins: hw.inputs.NAME and hw.outputs.NAME.
+const (
+	pinInputs  = "inputs"
+	pinOutputs = "outputs"
+)
+
+// PinSetting is one thing to say of a pin.
+type PinSetting struct {
+	Key     string
+	Text    string
+	Inputs  bool // it is for them
+	Outputs bool
+	set     func(p *hw.PinConfig, text string) error
+	get     func(p *hw.PinConfig) string
+}
+
+// PinSettings is the table of what can be said of a pin.
+var PinSettings = []PinSetting{
+	{"line", "Line of the board by the name that the kernel has for it, such as GPIO17 (`gpioinfo` lists them), or CHIP:OFFSET, such as gpiochip0:17.", true, true, func(p *hw.PinConfig, v string) error {
+		p.Line = v
+		return nil
+	}, func(p *hw.PinConfig) string { return p.Line }},
+	{"app", "App whose scripts may use the pin. Default: default.", true, true, func(p *hw.PinConfig, v string) error {
+		p.App = v
+		return picloud.CheckAppName(v)
+	}, func(p *hw.PinConfig) string { return p.App }},
+	{"invert", "Whether the pin is on when the line is low. Default: false.", true, true, func(p *hw.PinConfig, v string) (err error) {
+		if p.Invert, err = strconv.ParseBool(v); err != nil {
+			err = fmt.Errorf("%q: use true or false", v)
+		}
+		return err
+	}, func(p *hw.PinConfig) string { return strconv.FormatBool(p.Invert) }},
+	{"pull", "Resistor of the board: up, down or none. Default: as it is.", true, false, func(p *hw.PinConfig, v string) error {
+		if !slices.Contains([]string{"up", "down", "none"}, v) {
+			return fmt.Errorf("%q: use up, down or none", v)
+		}
+		p.Pull = v
+		return nil
+	}, func(p *hw.PinConfig) string { return p.Pull }},
+	{"start", "What it is set to when the node starts: on or off. Default: off.", false, true, func(p *hw.PinConfig, v string) error {
+		return onOff(&p.Start, v)
+	}, func(p *hw.PinConfig) string { return onOffText(p.Start) }},
+	{"stop", "What it is left at when the node stops: on or off. Default: off.", false, true, func(p *hw.PinConfig, v string) error {
+		return onOff(&p.Stop, v)
+	}, func(p *hw.PinConfig) string { return onOffText(p.Stop) }},
+}
+
+func onOff(at *bool, v string) error {
+	if v != "on" && v != "off" {
+		return fmt.Errorf("%q: use \"on\" or \"off\"", v)
+	}
+	*at = v == "on"
+	return nil
+}
+
+func onOffText(on bool) string {
+	if on {
+		return "on"
+	}
+	return "off"
+}
+
+// pinKey takes a key such as hw.inputs.door.line apart.
+func pinKey(key string) (output bool, name, field string, ok bool) {
+	parts := strings.Split(key, ".")
+	if len(parts) != 4 || parts[0] != "hw" || (parts[1] != pinInputs && parts[1] != pinOutputs) {
+		return false, "", "", false
+	}
+	return parts[1] == pinOutputs, parts[2], parts[3], true
+}
+
+// setPin says something of a pin, which is made when it is named first.
+func (c *Config) setPin(output bool, name, field, text string) error {
+	i := slices.IndexFunc(PinSettings, func(s PinSetting) bool {
+		return s.Key == field && (s.Outputs && output || s.Inputs && !output)
+	})
+	if i < 0 {
+		var known []string
+		for _, s := range PinSettings {
+			if s.Outputs && output || s.Inputs && !output {
+				known = append(known, s.Key)
+			}
+		}
+		return fmt.Errorf("unknown setting of a pin; there are %s", strings.Join(known, ", "))
+	}
+	if picloud.CheckAppName(name) != nil {
+		return fmt.Errorf("%q cannot be the name of a pin: use lower-case letters, digits and -, beginning with a letter", name)
+	}
+	at := slices.IndexFunc(c.Pins, func(p hw.PinConfig) bool { return p.Name == name && p.Output == output })
+	if at < 0 {
+		at = len(c.Pins)
+		c.Pins = append(slices.Clone(c.Pins), hw.PinConfig{Name: name, Output: output, App: picloud.DefaultApp})
+	}
+	return PinSettings[i].set(&c.Pins[at], text)
+}
+
+// pinTable is the table that describes a pin.
+func pinTable(p *hw.PinConfig) string {
+	if p.Output {
+		return "hw." + pinOutputs + "." + p.Name
+	}
+	return "hw." + pinInputs + "." + p.Name
+}
+
+// checkPins finds pins without a line, and two where there can be one.
+func (c Config) checkPins() (faults []error) {
+	for i := range c.Pins {
+		p := &c.Pins[i]
+		if p.Line == "" {
+			faults = append(faults, fmt.Errorf("%s: say which line of the board it is, such as line = \"GPIO17\"", pinTable(p)))
+		}
+		for k := range c.Pins[:i] {
+			q := &c.Pins[k]
+			switch {
+			case p.Line == q.Line && p.Line != "" && c.Driver == hw.DriverKernel:
+				faults = append(faults, fmt.Errorf("%s and %s are one line, %s, which can have one use only", pinTable(q), pinTable(p), p.Line))
+			case p.Name == q.Name && p.App == q.App:
+				faults = append(faults, fmt.Errorf("%s and %s: the pins of an app need different names", pinTable(q), pinTable(p)))
+			}
+		}
+	}
+	return faults
+}
+
+// showPins writes what is said of the pins as the file would.
+func (c Config) showPins(b *strings.Builder) {
+	pins := slices.Clone(c.Pins)
+	slices.SortFunc(pins, func(p, q hw.PinConfig) int { return cmp.Compare(pinTable(&p), pinTable(&q)) })
+	for i := range pins {
+		for _, s := range PinSettings {
+			if s.Outputs && pins[i].Output || s.Inputs && !pins[i].Output {
+				fmt.Fprintf(b, "%-34s %s\n", pinTable(&pins[i])+"."+s.Key, s.get(&pins[i]))
+			}
+		}
+	}
+}

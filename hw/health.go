@@ -1,0 +1,205 @@
+package hw
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/picloud/picloud"
+)
+
+// health reads how the board is from what the kernel tells.
+type health struct {
+	root string
+	data string
+
+	mu   sync.Mutex // guards what follows
+	last cpuTimes
+	cpu  *float64
+}
+
+// Health tells how the board is now. What the kernel does not tell is nil.
+func (b *Board) Health() picloud.BoardHealth {
+	h := &b.health
+	p := picloud.BoardHealth{At: time.Now().UTC(), Simulated: b.cfg.Driver == DriverSim, Model: h.model(), Celsius: h.celsius(), CPU: h.busy(), Wear: h.wear()}
+	h.power(&p)
+	var info unix.Sysinfo_t
+	if unix.Sysinfo(&info) == nil {
+		unit := uint64(info.Unit)
+		p.Uptime = new(float64(info.Uptime))
+		p.Load = new(float64(info.Loads[0]) / (1 << 16))
+		p.MemoryTotal = new(uint64(info.Totalram) * unit) //nolint:unconvert // its type differs between boards
+		p.MemoryAvailable = h.available()
+	}
+	var disk unix.Statfs_t
+	if unix.Statfs(h.data, &disk) == nil {
+		p.DiskTotal = new(disk.Blocks * uint64(disk.Bsize)) // #nosec G115 -- positive
+		p.DiskFree = new(disk.Bavail * uint64(disk.Bsize))  // #nosec G115 -- positive
+	}
+	var clock unix.Timex
+	if _, err := unix.Adjtimex(&clock); err == nil {
+		p.ClockSynced = new(clock.Status&unix.STA_UNSYNC == 0)
+	}
+	return p
+}
+
+// read returns what the first file says that matches a pattern below the root.
+func (h *health) read(pattern string) (string, bool) {
+	names, _ := filepath.Glob(filepath.Join(h.root, pattern)) // the patterns are sound
+	for _, name := range names {
+		if b, err := os.ReadFile(name); err == nil {
+			return strings.TrimSpace(strings.TrimRight(string(b), "\x00")), true
+		}
+	}
+	return "", false
+}
+
+// model is from the device tree, or what the firmware of a PC says.
+func (h *health) model() *string {
+	for _, name := range []string{"sys/firmware/devicetree/base/model", "sys/class/dmi/id/product_name"} {
+		if text, ok := h.read(name); ok && text != "" {
+			return &text
+		}
+	}
+	return nil
+}
+
+// celsius is of the zone that is called after the processor, or else of the first.
+func (h *health) celsius() *float64 {
+	zones, _ := filepath.Glob(filepath.Join(h.root, "sys/class/thermal/thermal_zone*")) // as in read
+	var first *float64
+	for _, zone := range zones {
+		b, err := os.ReadFile(filepath.Join(zone, "temp"))
+		if err != nil {
+			continue
+		}
+		milli, err := strconv.ParseFloat(string(bytes.TrimSpace(b)), 64)
+		if err != nil {
+			continue
+		}
+		kind, _ := os.ReadFile(filepath.Join(zone, "type")) // without one it has no name
+		if bytes.HasPrefix(kind, []byte("cpu")) {
+			return new(milli / 1000)
+		}
+		if first == nil {
+			first = new(milli / 1000)
+		}
+	}
+	return first
+}
+
+// Bits of what the firmware of a Raspberry Pi says:
+// https://www.raspberrypi.com/documentation/computers/os.html#get_throttled
+const (
+	nowUndervoltage = 1 << 0
+	nowCapped       = 1 << 1
+	nowThrottled    = 1 << 2
+	nowSoftLimit    = 1 << 3
+	everSince       = 16 // the same bits, of the time since the board was started
+)
+
+// power asks the firmware, or at least the watch over the voltage that the kernel
+// has.
+func (h *health) power(p *picloud.BoardHealth) {
+	for _, pattern := range []string{"sys/devices/platform/soc*/soc*:firmware/get_throttled", "sys/devices/platform/soc*:firmware/get_throttled"} {
+		text, ok := h.read(pattern)
+		bits, err := strconv.ParseUint(strings.TrimPrefix(text, "0x"), 16, 32)
+		if !ok || err != nil {
+			continue
+		}
+		const slowed = nowCapped | nowThrottled | nowSoftLimit
+		p.Undervoltage, p.UndervoltageSeen = new(bits&nowUndervoltage != 0), new(bits>>everSince&nowUndervoltage != 0)
+		p.Throttled, p.ThrottledSeen = new(bits&slowed != 0), new(bits>>everSince&slowed != 0)
+		return
+	}
+	monitors, _ := filepath.Glob(filepath.Join(h.root, "sys/class/hwmon/hwmon*/name")) // as in read
+	for _, name := range monitors {
+		if kind, err := os.ReadFile(name); err != nil || string(bytes.TrimSpace(kind)) != "rpi_volt" {
+			continue
+		}
+		if alarm, err := os.ReadFile(filepath.Join(filepath.Dir(name), "in0_lcrit_alarm")); err == nil {
+			p.Undervoltage = new(string(bytes.TrimSpace(alarm)) != "0")
+		}
+	}
+}
+
+// available is what programs can still get, page cache included.
+func (h *health) available() *uint64 {
+	text, _ := h.read("proc/meminfo")
+	for line := range strings.Lines(text) {
+		if f := strings.Fields(line); len(f) == 3 && f[0] == "MemAvailable:" {
+			if n, err := strconv.ParseUint(f[1], 10, 53); err == nil {
+				return new(n << 10)
+			}
+		}
+	}
+	return nil
+}
+
+// cpuTimes are ticks since the kernel started, of all cores together.
+type cpuTimes struct {
+	at          time.Time
+	busy, total uint64
+}
+
+// busyEvery is how often the time of the processor is looked at, at the most: over
+// less it says nothing.
+const busyEvery = time.Second
+
+// busy is the part of the processor's time that was used since the look before, the
+// first time since the kernel started.
+func (h *health) busy() *float64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.cpu != nil && time.Since(h.last.at) < busyEvery {
+		return h.cpu
+	}
+	text, _ := h.read("proc/stat")
+	line, _, _ := strings.Cut(text, "\n")
+	f := strings.Fields(line)
+	if len(f) < 9 || f[0] != "cpu" {
+		return nil
+	}
+	now := cpuTimes{at: time.Now()}
+	for i, v := range f[1:9] { // user nice system idle iowait irq softirq steal
+		n, err := strconv.ParseUint(v, 10, 64)
+		if err != nil {
+			return nil
+		}
+		if now.total += n; i != 3 && i != 4 {
+			now.busy += n
+		}
+	}
+	if total := now.total - h.last.total; total > 0 {
+		h.cpu = new(float64(now.busy-h.last.busy) / float64(total))
+	}
+	h.last = now
+	return h.cpu
+}
+
+// wear is what the card says of itself, in tenths, as eMMC and some cards do
+// (JEDEC JESD84-B51, DEVICE_LIFE_TIME_EST).
+func (h *health) wear() *float64 {
+	text, ok := h.read("sys/class/block/mmcblk*/device/life_time")
+	if !ok {
+		return nil
+	}
+	worst := uint64(0)
+	for part := range strings.FieldsSeq(text) {
+		n, err := strconv.ParseUint(strings.TrimPrefix(part, "0x"), 16, 8)
+		if err != nil {
+			return nil
+		}
+		worst = max(worst, n)
+	}
+	if worst == 0 {
+		return nil // it does not say
+	}
+	return new(min(float64(worst)/10, 1))
+}

@@ -1,0 +1,246 @@
+package hw
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/picloud/picloud"
+)
+
+// Drivers of the pins.
+const (
+	DriverKernel = "kernel" // /dev/gpiochip*
+	DriverSim    = "sim"    // a board that does not exist
+)
+
+// PinConfig says what a pin is.
+type PinConfig struct {
+	App    string // whom it belongs to
+	Name   string
+	Line   string // the kernel's name for it, or CHIP:OFFSET, such as gpiochip0:17
+	Output bool
+	Invert bool   // on is the low level
+	Pull   string // of an input: "up", "down", "none"; empty: as it is
+
+	// Start and Stop are what an output is set to when the node starts and stops.
+	Start, Stop bool
+}
+
+// Config configures a Board.
+type Config struct {
+	Driver string // default DriverKernel
+	Pins   []PinConfig
+	Data   string       // directory whose disk counts
+	Root   string       // of the kernel's files, for tests; default /
+	Logger *slog.Logger // nil: none
+}
+
+// line is a line that was taken into use. Levels are those that count: inverted,
+// where the pin says so.
+type line interface {
+	get() (on bool, err error)
+	set(on bool) error
+	Close() error
+}
+
+// chips opens lines.
+type chips interface {
+	open(p *PinConfig) (line, error)
+}
+
+// Board is the board of this node. It is safe for concurrent use.
+type Board struct {
+	cfg    Config
+	log    *slog.Logger
+	chips  chips
+	pins   []*pin // by app and name
+	health health
+}
+
+// pin is a pin and its line.
+type pin struct {
+	PinConfig
+
+	mu   sync.Mutex // guards what follows; the kernel answers at once
+	line line       // nil: not in use
+	on   bool       // what an output was set to
+	left bool       // it is not to be used any more
+}
+
+// New returns a Board. Its pins are in use once it runs.
+func New(cfg Config) *Board {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	b := &Board{cfg: cfg, log: cfg.Logger.With(slog.String("component", "hw")), chips: kernel{dev: "/dev"}}
+	if cfg.Driver == DriverSim {
+		b.chips = &sim{levels: map[string]bool{}}
+	}
+	b.health = health{root: cmp.Or(cfg.Root, "/"), data: cfg.Data}
+	for _, p := range cfg.Pins {
+		b.pins = append(b.pins, &pin{PinConfig: p})
+	}
+	slices.SortFunc(b.pins, func(a, b *pin) int { return cmp.Or(cmp.Compare(a.App, b.App), cmp.Compare(a.Name, b.Name)) })
+	return b
+}
+
+// retry is how often pins that cannot be used are tried again.
+const retry = 30 * time.Second
+
+// Run takes the pins into use, outputs as they are to be at the start, and keeps
+// them until ctx ends; then outputs are set as they are to be left behind. A pin
+// that cannot be used is told once, and tried again.
+func (b *Board) Run(ctx context.Context) error {
+	told := map[*pin]bool{}
+	tick := time.NewTicker(retry)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		missing := false
+		for _, p := range b.pins {
+			if err := p.use(b.chips); err != nil {
+				missing = true
+				if !told[p] {
+					b.log.Warn("pin cannot be used; it is tried again", slog.String("app", p.App), slog.String("pin", p.Name), slog.Any("err", err))
+				}
+				told[p] = true
+			}
+		}
+		if !missing {
+			tick.Stop()
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+	}
+	var faults []error
+	for _, p := range b.pins {
+		if err := p.leave(); err != nil {
+			faults = append(faults, fmt.Errorf("pin %s of app %s: %w", p.Name, p.App, err))
+		}
+	}
+	if err := errors.Join(faults...); err != nil {
+		b.log.Warn("pins were not left as they should be", slog.Any("err", err))
+	}
+	return nil
+}
+
+// with calls fn with the line of the pin, which is taken into use if it is not. A
+// line that fails, such as that of a chip that was pulled out, is let go of: it is
+// taken anew when it is asked for again.
+func (p *pin) with(from chips, fn func(line) error) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.left {
+		return errStopped
+	}
+	if p.line == nil {
+		l, err := from.open(&p.PinConfig)
+		if err != nil {
+			return err
+		}
+		p.line, p.on = l, p.Start
+	}
+	err := fn(p.line)
+	if err != nil {
+		_ = p.line.Close() // it is gone
+		p.line = nil
+	}
+	return err
+}
+
+// use takes the line into use, if it is not.
+func (p *pin) use(from chips) error { return p.with(from, func(line) error { return nil }) }
+
+// leave gives the line back, for good.
+func (p *pin) leave() (err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.left = true
+	if p.line == nil {
+		return nil
+	}
+	if p.Output {
+		err = p.line.set(p.Stop)
+	}
+	err = errors.Join(err, p.line.Close())
+	p.line = nil
+	return err
+}
+
+// Pins lists the pins of an app, by name.
+func (b *Board) Pins(app string) []picloud.Pin {
+	list := []picloud.Pin{}
+	for _, p := range b.pins {
+		if p.App != app {
+			continue
+		}
+		one := picloud.Pin{Name: p.Name, Line: p.Line, Output: p.Output, Simulated: b.cfg.Driver == DriverSim}
+		if err := p.use(b.chips); err != nil {
+			one.Fault = err.Error()
+		}
+		list = append(list, one)
+	}
+	return list
+}
+
+// find returns a pin of an app.
+func (b *Board) find(app, name string) (*pin, error) {
+	i := slices.IndexFunc(b.pins, func(p *pin) bool { return p.App == app && p.Name == name })
+	if i < 0 {
+		return nil, picloud.ErrPinNotFound.Detailf("the node's configuration has no pin %q for the app %s, neither below hw.inputs nor below hw.outputs", name, app)
+	}
+	return b.pins[i], nil
+}
+
+// ReadPin tells whether a pin of an app is on: what is seen at an input, what an
+// output was set to. It returns picloud.ErrPinNotFound or
+// picloud.ErrPinUnavailable.
+func (b *Board) ReadPin(app, name string) (on bool, err error) {
+	p, err := b.find(app, name)
+	if err != nil {
+		return false, err
+	}
+	err = p.with(b.chips, func(l line) (err error) {
+		if on = p.on; !p.Output { // an output is not asked: some drivers make it an input then
+			on, err = l.get()
+		}
+		return err
+	})
+	return on, unavailable(err)
+}
+
+// SetPin sets an output of an app. It returns picloud.ErrPinNotFound,
+// picloud.ErrPinInput or picloud.ErrPinUnavailable.
+func (b *Board) SetPin(app, name string, on bool) error {
+	p, err := b.find(app, name)
+	if err != nil {
+		return err
+	}
+	if !p.Output {
+		return picloud.ErrPinInput
+	}
+	return unavailable(p.with(b.chips, func(l line) error {
+		err := l.set(on)
+		if err == nil {
+			p.on = on
+		}
+		return err
+	}))
+}
+
+// unavailable words why a pin cannot be used, for whoever asked.
+func unavailable(err error) error {
+	if err == nil {
+		return nil
+	}
+	return picloud.ErrPinUnavailable.Detailf("%v", err)
+}
+
+var errStopped = errors.New("the node is stopping")

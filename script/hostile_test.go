@@ -178,7 +178,7 @@ func TestFloods(t *testing.T) {
 			t.Parallel()
 			h := &shelf{scripts: map[string]string{"a/main": tt.source}}
 			r := newRunner(t, script.Config{Host: h})
-			limits := script.Limits{Time: time.Minute, Total: 2 * time.Minute} // a busy machine takes its time
+			var limits script.Limits
 			if tt.reason == script.ReasonTime {
 				limits.Time = time.Second
 			}

@@ -57,8 +57,16 @@ func (s *shelf) Call(ctx context.Context, c picloud.ScriptCall) (json.RawMessage
 // slowly, and without a filter of the kernel (scripts/boards).
 const boardWorker = "PICLOUD_TEST_WORKER"
 
+// patient are limits for runs that are not about time: a machine that is busy with
+// something else, and the race detector, take theirs.
+var patient = script.Limits{Time: time.Minute, Total: 2 * time.Minute}
+
+// newRunner runs a runner, with a patience of its own if cfg names none.
 func newRunner(tb testing.TB, cfg script.Config) *script.Runner {
 	tb.Helper()
+	if cfg.Limits == (script.Limits{}) {
+		cfg.Limits = patient
+	}
 	if exe := os.Getenv(boardWorker); exe != "" && cfg.Executable == "" {
 		cfg.Executable, cfg.NoSandbox = exe, true
 	}

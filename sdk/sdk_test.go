@@ -78,7 +78,8 @@ func newNode(t *testing.T) *node {
 	}})
 	server := website(t)
 	n := &node{Store: st, site: server, runner: script.New(script.Config{
-		Host: sdk.New(sdk.Config{Store: st, Publisher: publish.New(publish.Config{Committer: st}), Mint: mint, Board: board, HTTPHosts: []string{strings.TrimPrefix(server, "http://")}}),
+		Host:   sdk.New(sdk.Config{Store: st, Publisher: publish.New(publish.Config{Committer: st}), Mint: mint, Board: board, HTTPHosts: []string{strings.TrimPrefix(server, "http://")}}),
+		Limits: script.Limits{Time: time.Minute, Total: 2 * time.Minute}, // a busy machine takes its time
 	})}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 2)

@@ -55,13 +55,15 @@ type daemonSide interface {
 	line(level, text string)
 }
 
-// engine runs one job in a QuickJS of its own. It is used by one goroutine.
+// engine runs one job in a QuickJS of its own. It can be made before there is a
+// job. It is used by one goroutine.
 type engine struct {
 	vm     *quickjs.VM
 	daemon daemonSide
-	job    *jobBody
-	inside *quickjs.Value // how to get in; nil: nothing was loaded
-	sdk    bool           // the SDK was loaded, or could not be
+	job    *jobBody       // nil: none yet
+	inside *quickjs.Value // how to get in
+	sdk    bool           // the SDK is loaded
+	wants  bool           // the job has asked for it
 	left   time.Duration  // how long the script itself may still run
 	calls  []callBody     // made since the floor was given up last
 	size   int            // bytes of their arguments
@@ -74,17 +76,30 @@ type engine struct {
 // alone makes every run do so.
 const gcAtFraction = 8
 
-func newEngine(d daemonSide, j *jobBody) (*engine, error) {
+// newEngine makes an engine that knows run.js, and the SDK when that will be
+// wanted. Nothing of any script has run in it.
+func newEngine(d daemonSide, sdk bool) (*engine, error) {
+	code, err := ours()
+	if err != nil {
+		return nil, err
+	}
 	vm, err := quickjs.NewVM()
 	if err != nil {
 		return nil, fmt.Errorf("make an engine: %w", err)
 	}
-	e := &engine{vm: vm, daemon: d, job: j, left: j.Limits.Time}
-	vm.SetMemoryLimit(uintptr(j.Limits.Memory))                // #nosec G115 -- positive
-	vm.SetGCThreshold(uintptr(j.Limits.Memory / gcAtFraction)) // #nosec G115 -- as above
+	e := &engine{vm: vm, daemon: d}
 	vm.SetModuleLoader(e.load, e.normalize)
-	if err := vm.RegisterHostFunc("__host", e.host); err != nil {
-		return nil, errors.Join(fmt.Errorf("make an engine: %w", err), vm.Close())
+	if err = vm.RegisterHostFunc("__host", e.host); err == nil {
+		var inside quickjs.Value
+		if inside, err = vm.EvalBytecodeValue(code.run); err == nil {
+			e.inside = &inside
+		}
+	}
+	if err == nil && sdk {
+		err = e.loadSDK()
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("make an engine: %w", err), e.close())
 	}
 	return e, nil
 }
@@ -99,23 +114,16 @@ func (e *engine) close() error {
 	return nil
 }
 
-// start runs the job until it has ended or waits for replies.
-func (e *engine) start() {
-	if e.job.Check {
+// start runs a job until it has ended or waits for replies.
+func (e *engine) start(j *jobBody) {
+	e.job, e.left = j, j.Limits.Time
+	e.vm.SetMemoryLimit(uintptr(j.Limits.Memory))                // #nosec G115 -- positive
+	e.vm.SetGCThreshold(uintptr(j.Limits.Memory / gcAtFraction)) // #nosec G115 -- as above
+	if j.Check {
 		e.check()
 		return
 	}
 	e.segment(func() error {
-		code, err := ours()
-		if err != nil {
-			return err
-		}
-		inside, err := e.vm.EvalBytecodeValue(code.run)
-		if err != nil {
-			return err
-		}
-		e.inside = &inside
-		j := e.job
 		return e.enter("start", appScheme+j.Script, j.Export, string(j.Input), string(j.Ctx), j.Limits.Calls)
 	})
 }
@@ -128,7 +136,6 @@ func (e *engine) enter(args ...any) error {
 
 // loadSDK makes the SDK one of the modules that the engine knows.
 func (e *engine) loadSDK() error {
-	e.sdk = true
 	code, err := ours()
 	if err == nil {
 		err = e.enter("share")
@@ -136,9 +143,7 @@ func (e *engine) loadSDK() error {
 	if err == nil {
 		_, err = e.vm.EvalBytecode(code.sdk)
 	}
-	if err != nil {
-		e.end(classify(err, e.job.Limits))
-	}
+	e.sdk = err == nil
 	return err
 }
 
@@ -263,8 +268,10 @@ func (e *engine) host(args []any) (any, error) {
 // normalize turns what an import says into the name of a module.
 func (e *engine) normalize(_ *quickjs.VM, _, name string) (string, error) {
 	if name == sdkName {
+		e.wants = true
 		if !e.sdk && !e.job.Check {
 			if err := e.loadSDK(); err != nil {
+				e.end(classify(err, e.job.Limits))
 				return "", err
 			}
 		}

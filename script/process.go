@@ -29,8 +29,9 @@ type process struct {
 // busy with something else.
 const startTimeout = 10 * time.Second
 
-// spawn starts a worker and waits until it is locked in.
-func spawn(executable, sandbox string) (*process, error) {
+// spawn starts a worker and waits until it is locked in, or ctx ends. It outlives
+// ctx.
+func spawn(ctx context.Context, executable, sandbox string) (*process, error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("make a socket pair: %w", err)
@@ -39,7 +40,7 @@ func spawn(executable, sandbox string) (*process, error) {
 	_ = unix.SetNonblock(fds[0], true) // never fails for a descriptor that is open
 	p := &process{file: os.NewFile(uintptr(fds[0]), "script worker"), ended: make(chan struct{})}
 	p.rw = p.file
-	p.cmd = exec.CommandContext(context.Background(), executable, WorkerArg) // #nosec G204 -- this binary
+	p.cmd = exec.CommandContext(context.WithoutCancel(ctx), executable, WorkerArg) // #nosec G204 -- this binary
 	p.cmd.ExtraFiles = []*os.File{theirs}
 	p.cmd.Env = []string{"GOTRACEBACK=none", "GODEBUG=madvdontneed=1", "GORACE=atexit_sleep_ms=0", sandboxEnv + "=" + sandbox}
 	p.cmd.Dir = "/"
@@ -56,7 +57,8 @@ func spawn(executable, sandbox string) (*process, error) {
 		_ = p.cmd.Wait() // how it ended is told by what it was doing
 		close(p.ended)
 	}()
-	_ = p.file.SetReadDeadline(time.Now().Add(startTimeout)) // sockets can
+	defer context.AfterFunc(ctx, func() { _ = p.cmd.Process.Kill() })() // it may be gone
+	_ = p.file.SetReadDeadline(time.Now().Add(startTimeout))            // sockets can
 	kind, _, err := p.receive()
 	if err != nil || kind != frameReady {
 		p.kill()
@@ -64,6 +66,16 @@ func spawn(executable, sandbox string) (*process, error) {
 	}
 	_ = p.file.SetReadDeadline(time.Time{})
 	return p, nil
+}
+
+// gone reports whether the process has ended by itself, or by the kernel.
+func (p *process) gone() bool {
+	select {
+	case <-p.ended:
+		return true
+	default:
+		return false
+	}
 }
 
 // kill ends the process and waits until nothing is left of it.

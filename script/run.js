@@ -14,7 +14,7 @@ const uncurry = (f) => f.call.bind(f);
 const then = uncurry(Promise.prototype.then), slice = uncurry(S.prototype.slice);
 
 // What the SDK shares with this. Calls that are open keep a run from ending.
-const run = { open: 0, budget: 0, ctx: undefined, finished: undefined, settle: undefined };
+const run = { open: 0, budget: 0, ctx: undefined, started: undefined, finished: undefined, settle: undefined };
 
 function show(v) {
   if (typeof v === "string") return v;
@@ -64,6 +64,7 @@ async function handle(main, exported, input) {
 function start(main, exported, input, context, calls) {
   run.budget = calls;
   run.ctx = freeze(parse(context));
+  if (run.started) run.started();
   then(handle(main, exported, input),
     (value) => { if (run.open === 0) end(value); else run.finished = () => end(value); },
     (e) => { if (run.open === 0) fail(e); else run.finished = () => fail(e); });

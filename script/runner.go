@@ -48,6 +48,9 @@ type Runner struct {
 	apps   map[string]*appSlots
 	runs   map[*Job]context.CancelCauseFunc // also those that wait for their turn
 	idle   []*process                       // longest idle first
+	spare  *process                         // it has run nothing yet; nil: none
+
+	respawn chan struct{} // has room for one: a spare is wanted
 }
 
 // appSlots are the runs of one app; it is forgotten when there are none.
@@ -72,15 +75,16 @@ func New(cfg Config) *Runner {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	r := &Runner{cfg: cfg, log: cfg.Logger.With(slog.String("component", "script")), slots: make(chan struct{}, cfg.Workers), apps: make(map[string]*appSlots), runs: make(map[*Job]context.CancelCauseFunc)}
+	r := &Runner{cfg: cfg, log: cfg.Logger.With(slog.String("component", "script")), slots: make(chan struct{}, cfg.Workers), apps: make(map[string]*appSlots), runs: make(map[*Job]context.CancelCauseFunc), respawn: make(chan struct{}, 1)}
 	if cfg.NoSandbox {
 		r.sandbox = sandboxOff
 	}
 	return r
 }
 
-// Run stops workers that have nothing to do, until ctx ends; then it ends all
-// runs and workers. Jobs asked for later are refused.
+// Run stops workers that have nothing to do, and keeps one ready for whoever has
+// none, until ctx ends; then it ends all runs and workers. Jobs asked for later are
+// refused.
 func (r *Runner) Run(ctx context.Context) error {
 	tick := time.NewTicker(max(r.cfg.Idle/4, time.Millisecond))
 	defer tick.Stop()
@@ -88,11 +92,16 @@ func (r *Runner) Run(ctx context.Context) error {
 		select {
 		case now := <-tick.C:
 			r.stopIdle(func(p *process) bool { return now.Sub(p.idle) >= r.cfg.Idle })
+		case <-r.respawn:
+			r.prepare(ctx)
 		case <-ctx.Done():
 			r.mu.Lock()
 			r.closed = true
 			for _, cut := range r.runs {
 				cut(errStopping)
+			}
+			if r.spare != nil {
+				r.idle, r.spare = append(r.idle, r.spare), nil
 			}
 			r.mu.Unlock()
 			r.stopIdle(func(*process) bool { return true })
@@ -170,9 +179,29 @@ func (r *Runner) enter(ctx context.Context, app string) (leave func(), fault *Er
 	}, nil
 }
 
-// worker returns a worker that may run scripts of app: one that has done so, or a
-// new one.
-func (r *Runner) worker(app string) (*process, error) {
+// prepare starts the spare worker, so that nobody has to wait for one to start:
+// that takes a small board a good part of a second.
+func (r *Runner) prepare(ctx context.Context) {
+	r.mu.Lock()
+	there := r.spare != nil
+	r.mu.Unlock()
+	if there {
+		return
+	}
+	p, err := spawn(ctx, r.cfg.Executable, r.sandbox)
+	if err != nil {
+		r.log.Debug("no spare worker could be started", slog.Any("err", err)) // who needs one hears of it
+		return
+	}
+	r.mu.Lock()
+	r.spare = p
+	r.mu.Unlock()
+}
+
+// worker returns a worker that may run scripts of app: one that has done so, or one
+// that has run nothing.
+func (r *Runner) worker(ctx context.Context, app string) (*process, error) {
+	r.stopIdle((*process).gone) // for want of memory, say
 	r.mu.Lock()
 	found := -1
 	for i, p := range r.idle {
@@ -188,16 +217,29 @@ func (r *Runner) worker(app string) (*process, error) {
 	case found >= 0:
 		p = r.idle[found]
 		r.idle = append(r.idle[:found], r.idle[found+1:]...)
-	case len(r.idle)+len(r.slots) > cap(r.slots):
-		surplus, r.idle = r.idle[0], r.idle[1:] // it belongs to another app
+	default:
+		if len(r.idle)+len(r.slots) > cap(r.slots) {
+			surplus, r.idle = r.idle[0], r.idle[1:] // it belongs to another app
+		}
+		p, r.spare = r.spare, nil
+	}
+	if r.spare == nil {
+		select {
+		case r.respawn <- struct{}{}:
+		default:
+		}
 	}
 	r.mu.Unlock()
 	if surplus != nil {
 		surplus.kill()
 	}
+	if p != nil && p.gone() {
+		p.kill()
+		p = nil
+	}
 	if p == nil {
 		var err error
-		if p, err = spawn(r.cfg.Executable, r.sandbox); err != nil {
+		if p, err = spawn(ctx, r.cfg.Executable, r.sandbox); err != nil {
 			return nil, err
 		}
 	}
@@ -266,7 +308,7 @@ func (r *Runner) do(ctx context.Context, job *Job) (Result, *Error) {
 		return Result{Version: main.Version, Started: time.Now()}, fault
 	}
 	defer leave()
-	p, err := r.worker(job.App) //nolint:contextcheck // a worker outlives the run it was started for
+	p, err := r.worker(ctx, job.App)
 	if err != nil {
 		var public *Error
 		if !errors.As(err, &public) {

@@ -297,7 +297,8 @@ function material(v) {
 }
 
 /** What this run is about. */
-export const ctx = run.ctx;
+export let ctx = run.ctx;
+run.started = () => { ctx = run.ctx; };
 
 /** Refuses whoever asks an endpoint without saying who they are; returns who it is. */
 export function requireCaller() {

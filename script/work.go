@@ -31,21 +31,19 @@ func Work() int {
 		fmt.Fprintln(os.Stderr, "lock the worker in:", err)
 		return 1
 	}
-	if _, err := ours(); err != nil { // no run pays for it
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	if err := w.run(); err != nil {
-		if errors.Is(err, io.EOF) {
-			return 0
-		}
+	if err := w.run(); !errors.Is(err, io.EOF) { // the daemon has gone
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
 	return 0
 }
 
+// run runs jobs until that fails.
 func (w *worker) run() error {
+	e, err := newEngine(w, false)
+	if err != nil {
+		return err
+	}
 	if err := w.send(frameReady, nil); err != nil {
 		return err
 	}
@@ -58,19 +56,20 @@ func (w *worker) run() error {
 		if err != nil {
 			return err
 		}
-		if err := w.do(&job); err != nil {
+		if err := w.do(e, &job); err != nil {
+			return err
+		}
+		// The next one is made now, when nobody waits for it, and most likely runs
+		// the same script.
+		if e, err = newEngine(w, e.wants); err != nil {
 			return err
 		}
 	}
 }
 
 // do runs one job and tells its end.
-func (w *worker) do(job *jobBody) error {
-	e, err := newEngine(w, job)
-	if err != nil {
-		return err
-	}
-	for e.start(); e.done == nil; {
+func (w *worker) do(e *engine, job *jobBody) error {
+	for e.start(job); e.done == nil; {
 		if err := w.send(frameCalls, e.give()); err != nil {
 			return err
 		}

@@ -10,7 +10,7 @@ CUTS    ?= 2000
 SOAK    ?= 1h
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test unit race e2e crash powercut boards soak lint fmt nightly fuzz bench cross install-tools ci clean
+.PHONY: help build run test unit race e2e crash powercut boards pins soak lint fmt nightly fuzz bench cross install-tools ci clean
 
 help: ## print this list
 	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | while IFS=$$'\t' read -r t d; do printf '  make %-14s %s\n' "$$t" "$$d"; done
@@ -44,6 +44,9 @@ powercut: ## power cuts on a disk that loses what was not flushed: CUTS=2000 (ro
 boards: ## hostile scripts in workers as they run on arm64 and ARMv6 boards, emulated
 	scripts/boards
 
+pins: ## pins of a real kernel with a simulated GPIO chip, in an emulated machine (Debian on amd64)
+	scripts/pins
+
 soak: ## full load for SOAK=1h, with flat memory
 	PICLOUD_E2E_SOAK=$(SOAK) $(GO) test -count=1 -timeout 0 -run 'TestSoak' -v ./e2e/
 
@@ -53,9 +56,9 @@ lint: ## golangci-lint with .golangci.yml
 fmt: ## format all Go code as the linter wants it
 	scripts/lint fmt
 
-nightly: ## the long runs: fuzzing for 2 minutes each, 2 000 power cuts, 200 kills, emulated boards, an hour of soak
+nightly: ## the long runs: fuzzing for 2 minutes each, 2 000 power cuts, 200 kills, emulated boards and pins, an hour of soak
 	FUZZTIME=2m scripts/fuzz
-	$(MAKE) powercut crash boards soak
+	$(MAKE) powercut crash boards pins soak
 
 fuzz: ## every fuzz target for FUZZTIME=30s each
 	FUZZTIME=$(FUZZTIME) scripts/fuzz

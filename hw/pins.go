@@ -69,7 +69,6 @@ type pin struct {
 
 	mu   sync.Mutex // guards what follows; the kernel answers at once
 	line line       // nil: not in use
-	on   bool       // what an output was set to
 	left bool       // it is not to be used any more
 }
 
@@ -90,29 +89,29 @@ func New(cfg Config) *Board {
 	return b
 }
 
-// retry is how often pins that cannot be used are tried again.
-const retry = 30 * time.Second
+// checkEvery is how often it is looked whether pins can still be used, or again.
+const checkEvery = 30 * time.Second
 
 // Run takes the pins into use, outputs as they are to be at the start, and keeps
 // them until ctx ends; then outputs are set as they are to be left behind. A pin
 // that cannot be used is told once, and tried again.
 func (b *Board) Run(ctx context.Context) error {
-	told := map[*pin]bool{}
-	tick := time.NewTicker(retry)
+	faulty := map[*pin]bool{}
+	tick := time.NewTicker(checkEvery)
 	defer tick.Stop()
+	if len(b.pins) == 0 {
+		tick.Stop()
+	}
 	for ctx.Err() == nil {
-		missing := false
 		for _, p := range b.pins {
-			if err := p.use(b.chips); err != nil {
-				missing = true
-				if !told[p] {
-					b.log.Warn("pin cannot be used; it is tried again", slog.String("app", p.App), slog.String("pin", p.Name), slog.Any("err", err))
-				}
-				told[p] = true
+			_, err := p.read(b.chips)
+			switch {
+			case err != nil && !faulty[p]:
+				b.log.Warn("pin cannot be used; it is tried again", slog.String("app", p.App), slog.String("pin", p.Name), slog.Any("err", err))
+			case err == nil && faulty[p]:
+				b.log.Info("pin can be used again", slog.String("app", p.App), slog.String("pin", p.Name))
 			}
-		}
-		if !missing {
-			tick.Stop()
+			faulty[p] = err != nil
 		}
 		select {
 		case <-tick.C:
@@ -132,31 +131,35 @@ func (b *Board) Run(ctx context.Context) error {
 }
 
 // with calls fn with the line of the pin, which is taken into use if it is not. A
-// line that fails, such as that of a chip that was pulled out, is let go of: it is
-// taken anew when it is asked for again.
-func (p *pin) with(from chips, fn func(line) error) error {
+// line that fails, such as that of a chip that was pulled out, is let go of, and
+// taken anew at once: the chip may be back.
+func (p *pin) with(from chips, fn func(line) error) (err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.left {
 		return errStopped
 	}
-	if p.line == nil {
-		l, err := from.open(&p.PinConfig)
-		if err != nil {
-			return err
+	if p.line != nil {
+		if err = fn(p.line); err == nil {
+			return nil
 		}
-		p.line, p.on = l, p.Start
-	}
-	err := fn(p.line)
-	if err != nil {
 		_ = p.line.Close() // it is gone
-		p.line = nil
 	}
-	return err
+	if p.line, err = from.open(&p.PinConfig); err != nil {
+		p.line = nil
+		return err
+	}
+	return fn(p.line)
 }
 
-// use takes the line into use, if it is not.
-func (p *pin) use(from chips) error { return p.with(from, func(line) error { return nil }) }
+// read tells whether the pin is on.
+func (p *pin) read(from chips) (on bool, err error) {
+	err = p.with(from, func(l line) (err error) {
+		on, err = l.get()
+		return err
+	})
+	return on, err
+}
 
 // leave gives the line back, for good.
 func (p *pin) leave() (err error) {
@@ -182,7 +185,7 @@ func (b *Board) Pins(app string) []picloud.Pin {
 			continue
 		}
 		one := picloud.Pin{Name: p.Name, Line: p.Line, Output: p.Output, Simulated: b.cfg.Driver == DriverSim}
-		if err := p.use(b.chips); err != nil {
+		if _, err := p.read(b.chips); err != nil {
 			one.Fault = err.Error()
 		}
 		list = append(list, one)
@@ -199,20 +202,14 @@ func (b *Board) find(app, name string) (*pin, error) {
 	return b.pins[i], nil
 }
 
-// ReadPin tells whether a pin of an app is on: what is seen at an input, what an
-// output was set to. It returns picloud.ErrPinNotFound or
+// ReadPin tells whether a pin of an app is on. It returns picloud.ErrPinNotFound or
 // picloud.ErrPinUnavailable.
 func (b *Board) ReadPin(app, name string) (on bool, err error) {
 	p, err := b.find(app, name)
 	if err != nil {
 		return false, err
 	}
-	err = p.with(b.chips, func(l line) (err error) {
-		if on = p.on; !p.Output { // an output is not asked: some drivers make it an input then
-			on, err = l.get()
-		}
-		return err
-	})
+	on, err = p.read(b.chips)
 	return on, unavailable(err)
 }
 
@@ -226,13 +223,7 @@ func (b *Board) SetPin(app, name string, on bool) error {
 	if !p.Output {
 		return picloud.ErrPinInput
 	}
-	return unavailable(p.with(b.chips, func(l line) error {
-		err := l.set(on)
-		if err == nil {
-			p.on = on
-		}
-		return err
-	}))
+	return unavailable(p.with(b.chips, func(l line) error { return l.set(on) }))
 }
 
 // unavailable words why a pin cannot be used, for whoever asked.

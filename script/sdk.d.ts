@@ -118,7 +118,6 @@ declare module "picloud" {
   export const hw: {
     health(): Promise<BoardHealth>;
     pins(): Promise<Pin[]>;
-    /** Whether it is on: what is seen at an input, what an output was set to. */
     read(name: string): Promise<boolean>;
     set(name: string, on: boolean): Promise<void>;
   };

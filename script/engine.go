@@ -64,7 +64,7 @@ type engine struct {
 	inside *quickjs.Value // how to get in
 	sdk    bool           // the SDK is loaded
 	wants  bool           // the job has asked for it
-	left   time.Duration  // how long the script itself may still run
+	left   time.Duration  // of the processor's time, for the script itself
 	calls  []callBody     // made since the floor was given up last
 	size   int            // bytes of their arguments
 	open   int            // calls without a reply
@@ -149,7 +149,7 @@ func (e *engine) loadSDK() error {
 
 // check only reads the script.
 func (e *engine) check() {
-	_ = e.vm.SetEvalTimeout(e.left) // never fails
+	defer whenOver(ownTime()+e.left, ownTime, e.vm.Interrupt)()
 	_, err := e.vm.Compile(e.job.Source, quickjs.EvalModule)
 	if err == nil {
 		e.done = &doneBody{}
@@ -190,13 +190,14 @@ func (e *engine) segment(fn func() error) {
 	if e.done != nil {
 		return
 	}
-	began := time.Now()
-	_ = e.vm.SetEvalTimeout(max(e.left, time.Millisecond)) // never fails
+	began := ownTime()
+	stop := whenOver(began+e.left, ownTime, e.vm.Interrupt)
 	err := fn()
 	if err == nil {
 		_, err = e.vm.ExecutePendingJobs()
 	}
-	e.left -= time.Since(began)
+	stop()
+	e.left -= ownTime() - began
 	switch {
 	case e.left <= 0:
 		e.end(failf(ReasonTime, "it ran for longer than %v: end the loop, or do less in one run", e.job.Limits.Time))

@@ -40,8 +40,8 @@ type Job struct {
 
 // Limits hold back a run. The zero value of each field means its default.
 type Limits struct {
-	Time   time.Duration // of the script itself, without what it waits for; 5 s
-	Total  time.Duration // of the run, with all waiting; 30 s
+	Time   time.Duration // of the processor, for the script itself; 5 s
+	Total  time.Duration // of the run by the clock, with all waiting; 30 s
 	Memory int           // bytes the engine may use; 32 MiB
 	Calls  int           // calls of the SDK; 1 000
 	Output int           // bytes of the result; 1 MiB

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -22,6 +23,7 @@ type process struct {
 	file   *os.File
 	stderr said
 	idle   time.Time     // since when
+	used   atomic.Int64  // nanoseconds of the processor's time, when it was asked last
 	ended  chan struct{} // closed when the process has gone and was waited for
 }
 
@@ -66,6 +68,15 @@ func spawn(ctx context.Context, executable, sandbox string) (*process, error) {
 	}
 	_ = p.file.SetReadDeadline(time.Time{})
 	return p, nil
+}
+
+// ownTime is the processor time that the process has used; when it has gone, what is
+// known of it.
+func (p *process) ownTime() time.Duration {
+	if d, err := timeOf(p.cmd.Process.Pid); err == nil {
+		p.used.Store(int64(d))
+	}
+	return time.Duration(p.used.Load())
 }
 
 // gone reports whether the process has ended by itself, or by the kernel.

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -218,6 +220,39 @@ func TestWaitingDoesNotCount(t *testing.T) {
 	var e *script.Error
 	if _, err := r.Do(t.Context(), job); !errors.As(err, &e) || e.Reason != script.ReasonTime {
 		t.Errorf("the run ended with %v, want its total to be over", err)
+	}
+}
+
+// TestBusyMachineTakesNoTime runs a script beside programs that leave it a small part
+// of the processor: it gets its time nevertheless.
+func TestBusyMachineTakesNoTime(t *testing.T) {
+	h := &shelf{scripts: map[string]string{"a/main": `export default () => { let x = 0; for (let i = 0; i < 3e5; i++) x = (x * 31 + i) % 1000003; return x }`}}
+	r := newRunner(t, script.Config{Host: h})
+	job := script.Job{App: "a", Script: "main"}
+	alone := time.Hour
+	for range 8 { // something else may be going on, too
+		res, err := r.Do(t.Context(), job)
+		if err != nil {
+			t.Fatal(err)
+		}
+		alone = min(alone, res.Duration)
+	}
+	for range 10 * runtime.NumCPU() {
+		busy := exec.CommandContext(t.Context(), "nice", "-n", "5", "sh", "-c", "while :; do :; done") // as nice as a worker
+		if err := busy.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = busy.Wait() }() // it was killed
+		defer func() { _ = busy.Process.Kill() }()
+	}
+	job.Limits.Time = 2*alone + 50*time.Millisecond
+	res, err := r.Do(t.Context(), job)
+	if err != nil {
+		t.Errorf("it took %v of %v, and %v alone: %v", res.Duration, job.Limits.Time, alone, err)
+	}
+	t.Logf("%v alone, %v beside others; limit %v", alone, res.Duration, job.Limits.Time)
+	if res.Duration < job.Limits.Time {
+		t.Error("the machine was not busy: this run proves nothing")
 	}
 }
 

@@ -30,7 +30,7 @@ type talk struct {
 	kept int // bytes of the lines
 
 	left    time.Duration // of the script's own time, grace included
-	began   time.Time     // since when the worker has the floor
+	began   time.Duration // the worker's own time when it got the floor
 	overrun atomic.Bool   // it was killed for its time
 }
 
@@ -98,22 +98,21 @@ func (t *talk) verdict(ctx context.Context, err error) *Error {
 
 // floor sends a frame after which the worker has the floor.
 func (t *talk) floor(kind frameKind, body any) error {
-	t.began = time.Now()
+	t.began = t.p.ownTime()
 	return t.p.send(kind, body)
 }
 
 // next returns the frame with which the worker gives the floor back, in the time
 // that it has left. Lines that come before are kept.
 func (t *talk) next() (frameKind, []byte, error) {
-	knife := time.AfterFunc(t.left-time.Since(t.began), func() {
+	defer whenOver(t.began+t.left, t.p.ownTime, func() {
 		t.overrun.Store(true)
 		_ = t.p.cmd.Process.Kill()
-	})
-	defer knife.Stop()
+	})()
 	for {
 		kind, body, err := t.p.receive()
 		if err != nil || kind != frameLine {
-			t.left -= time.Since(t.began)
+			t.left -= t.p.ownTime() - t.began
 			return kind, body, err
 		}
 		if err := t.line(body); err != nil {

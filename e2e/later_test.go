@@ -3,7 +3,6 @@ package e2e
 import (
 	"strings"
 	"testing"
-	"time"
 )
 
 // SC-5: a request that asks for it is answered later: it is on the card when it is
@@ -25,10 +24,9 @@ export const fails = () => { throw new Error("hush") };
 	}
 	accept := func(name string) string {
 		t.Helper()
-		began := time.Now()
 		a := n.do(202, nil, "POST", "/apps/default/"+name, "", `{"n":7}`, "Prefer", "respond-async, wait=10")
-		if a.header.Get("Preference-Applied") != "respond-async" || time.Since(began) > 600*time.Millisecond {
-			t.Errorf("accepted after %v with %v", time.Since(began), a.header)
+		if a.header.Get("Preference-Applied") != "respond-async" {
+			t.Errorf("accepted with %v", a.header)
 		}
 		return a.header.Get("Location")
 	}

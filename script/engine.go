@@ -18,6 +18,9 @@ var runSource string
 //go:embed sdk.js
 var sdkSource string
 
+// SDKVersion is the version of the SDK, which rises with its surface (semver).
+const SDKVersion = "0.2.0"
+
 // Types declares the SDK for editors, in TypeScript.
 //
 //go:embed sdk.d.ts

@@ -126,6 +126,9 @@ func TestSurface(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := strings.Join(list, "\n") + "\n"
+	if !strings.Contains(got, "version: "+script.SDKVersion+"\n") {
+		t.Errorf("sdk.js has another version than script.SDKVersion, %s", script.SDKVersion)
+	}
 	const golden = "testdata/surface.golden"
 	if *update {
 		if err := os.WriteFile(golden, []byte(got), 0o600); err != nil {

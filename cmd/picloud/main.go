@@ -147,9 +147,9 @@ func (c *cli) versionCommand() *cobra.Command {
 		Use: "version", Short: "Show the versions in this binary", Args: exactly(0),
 		RunE: func(*cobra.Command, []string) error {
 			if c.json {
-				return c.print(map[string]string{"version": version, "api": "v1", "commit": commit(), "go": runtime.Version()})
+				return c.print(map[string]string{"version": version, "api": "v1", "sdk": script.SDKVersion, "commit": commit(), "go": runtime.Version()})
 			}
-			c.printf("picloud %s (%s)\nAPI v1\n%s %s/%s\n", version, commit(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			c.printf("picloud %s (%s)\nAPI v1, SDK %s\n%s %s/%s\n", version, commit(), script.SDKVersion, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return nil
 		},
 	}

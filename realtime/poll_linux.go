@@ -96,3 +96,10 @@ func tune(fd int, writeTimeout time.Duration) {
 	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 3)
 	_ = unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(writeTimeout.Milliseconds()))
 }
+
+// timedOut reports whether the kernel has closed a connection because the other side
+// took nothing for as long as tune allows.
+func timedOut(fd int) bool {
+	errno, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	return err == nil && unix.Errno(errno) == unix.ETIMEDOUT // #nosec G115 -- an error number
+}

@@ -237,6 +237,9 @@ func (s *shard) ready(ev *unix.EpollEvent) {
 		return // of one that is gone
 	}
 	if ev.Events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		if timedOut(sub.fd) { // the kernel was quicker than inspect
+			s.hub.metrics.cut.Inc()
+		}
 		s.drop(sub)
 		return
 	}

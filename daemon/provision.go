@@ -30,7 +30,7 @@ type provisioner struct {
 
 func newProvisioner(dir string, st provision.Store, scripts *script.Runner, log *slog.Logger) *provisioner {
 	return &provisioner{
-		dir: dir, store: st, checks: provision.Checks{Schedule: dispatch.CheckSchedule, Script: scripts.Check},
+		dir: filepath.Clean(dir), store: st, checks: provision.Checks{Schedule: dispatch.CheckSchedule, Script: scripts.Check},
 		log: log.With(slog.String("component", "provision")), failed: map[string]string{},
 	}
 }
@@ -51,7 +51,7 @@ func (p *provisioner) Run(ctx context.Context) error {
 			p.watch(watcher)
 			p.apply(ctx)
 		case ev := <-watcher.Events:
-			if !strings.HasPrefix(filepath.Base(ev.Name), ".") {
+			if name := filepath.Clean(ev.Name); !strings.HasPrefix(filepath.Base(name), ".") && (name == p.dir || strings.HasPrefix(name, p.dir+"/")) {
 				timer.Reset(settle)
 			}
 		case err := <-watcher.Errors:
@@ -90,13 +90,14 @@ func (p *provisioner) apps() []string {
 	return dirs
 }
 
-// apply applies all of them.
+// apply applies all of them. Of two that are the same app the first one is.
 func (p *provisioner) apply(ctx context.Context) {
+	from := map[string]string{} // directories by app
 	for _, dir := range p.apps() {
 		if _, err := os.Stat(filepath.Join(dir, provision.File)); err != nil {
 			continue
 		}
-		done, err := p.applyOne(ctx, dir)
+		done, err := p.applyOne(ctx, dir, from)
 		if len(done) > 0 {
 			p.log.Info("app was applied", slog.String("dir", dir), slog.Int("changes", len(done)))
 		}
@@ -113,11 +114,15 @@ func (p *provisioner) apply(ctx context.Context) {
 	}
 }
 
-func (p *provisioner) applyOne(ctx context.Context, dir string) ([]provision.Step, error) {
+func (p *provisioner) applyOne(ctx context.Context, dir string, from map[string]string) ([]provision.Step, error) {
 	spec, err := provision.Read(dir)
 	if err != nil {
 		return nil, err //nolint:wrapcheck // names the file and the line
 	}
+	if other, twice := from[spec.Name]; twice {
+		return nil, fmt.Errorf("it is the app %s, which %s is already: give one of them another name", spec.Name, other)
+	}
+	from[spec.Name] = dir
 	steps, err := provision.Plan(ctx, p.store, p.checks, spec)
 	if err != nil {
 		return nil, err //nolint:wrapcheck // names the thing

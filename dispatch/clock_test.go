@@ -124,6 +124,15 @@ func TestDaylightSaving(t *testing.T) {
 				}
 			}
 		}
+		days := map[string]int{} // the first, and every Monday
+		for _, at := range times(t, "0 12 1 * mon", begin, end) {
+			days[at.Format(time.DateOnly)]++
+		}
+		for d := begin; d.Before(end); d = d.AddDate(0, 0, 1) {
+			if n := days[d.Format(time.DateOnly)]; (n == 1) != (d.Day() == 1 || d.Weekday() == time.Monday) {
+				t.Errorf("%s: the first or a Monday comes %d times on %s", name, n, d.Format("Mon 2006-01-02"))
+			}
+		}
 		want := 0
 		for at := begin; at.Before(end); at = at.Add(time.Minute) {
 			if at.Minute()%20 == 0 {
@@ -160,7 +169,7 @@ func TestCheckSchedule(t *testing.T) {
 			t.Errorf("%q: %v", schedule, err)
 		}
 	}
-	for schedule, zone := range map[string]string{"0 8 * *": "", "0 8 * * 8 9": "", "x": "", "TZ=UTC 0 8 * * *": "", "0 9 * * *": "Mars/Olympus", "0 10 * * *": "Local", "": ""} {
+	for schedule, zone := range map[string]string{"0 8 * *": "", "0 8 * * 8 9": "", "x": "", "TZ=UTC 0 8 * * *": "", "0 9 * * *": "Mars/Olympus", "0 10 * * *": "Local", "": "", "1,2,,3 * * * *": "", "0 8 , * *": ""} {
 		err := dispatch.CheckSchedule(picloud.Trigger{Kind: picloud.TriggerCron, Schedule: schedule, TimeZone: zone})
 		if e := picloud.AsError(err); e == nil || e.Type != "trigger-invalid" {
 			t.Errorf("%q in %q: %v", schedule, zone, err)

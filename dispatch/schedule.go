@@ -1,6 +1,8 @@
 package dispatch
 
 import (
+	"errors"
+	"slices"
 	"strings"
 	"time"
 	_ "time/tzdata" // a small system may not have the time zones
@@ -10,8 +12,9 @@ import (
 	"github.com/picloud/picloud"
 )
 
-// schedules reads the five fields of cron, and @hourly, @daily, @every 90s.
-var schedules = cron.MustNewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.Descriptor)
+// schedules reads the five fields of cron, and @hourly, @daily, @every 90s. Where both
+// the day of the month and that of the week are given, either makes the day.
+var schedules = cron.MustNewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.DowOrDom | cron.Descriptor)
 
 // CheckSchedule returns a public error when the schedule or the time zone of a
 // trigger cannot be read.
@@ -45,6 +48,9 @@ func scheduleOf(t picloud.Trigger) (*schedule, error) {
 		return nil, picloud.ErrTriggerInvalid.Detailf("schedule: say in time_zone where it is meant")
 	}
 	wall, err := schedules.Parse(text)
+	if err == nil && slices.ContainsFunc(strings.FieldsFunc(text, isBlank), hasGap) {
+		err = errors.New("there is nothing beside a comma")
+	}
 	if err != nil {
 		return nil, picloud.ErrTriggerInvalid.Detailf("schedule: %q: %v; give five fields (minute hour day month weekday), such as \"0 8 * * mon-fri\"", t.Schedule, err)
 	}
@@ -58,6 +64,11 @@ func scheduleOf(t picloud.Trigger) (*schedule, error) {
 	}
 	return s, nil
 }
+
+func isBlank(c rune) bool { return c == ' ' || c == '\t' }
+
+// hasGap reports whether an item of a list is missing, which the library passes over.
+func hasGap(field string) bool { return slices.Contains(strings.Split(field, ","), "") }
 
 // leap is more than any clock has ever been put forward or back.
 const leap = 26 * time.Hour

@@ -59,6 +59,9 @@ func (s *Server) saveTrigger(r *request) error {
 	if err != nil {
 		return err
 	}
+	if is, err := s.cfg.Store.Trigger(t.App, t.Name); err == nil && b.Enabled == nil {
+		t.Enabled = is.Enabled
+	}
 	if t, err = s.cfg.Store.SaveTrigger(r.patience(), t); err != nil {
 		return err
 	}

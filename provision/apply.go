@@ -217,6 +217,7 @@ func (p *planner) collections() error {
 		func(name string, s CollectionSpec, is *picloud.Collection) (picloud.Collection, error) {
 			c := picloud.Collection{App: p.spec.Name, Name: name, Indexes: notNil(slices.Clone(s.Indexes))}
 			slices.Sort(c.Indexes)
+			c.Indexes = slices.Compact(c.Indexes)
 			if is != nil {
 				c.CreatedAt, c.UpdatedAt = is.CreatedAt, is.UpdatedAt
 			}
@@ -258,6 +259,9 @@ func (p *planner) triggers(checks Checks) error {
 			t, err := s.Trigger(p.spec.Name, name)
 			if is != nil {
 				t.ID, t.CreatedAt, t.UpdatedAt = is.ID, is.CreatedAt, is.UpdatedAt
+				if s.Enabled == nil {
+					t.Enabled = is.Enabled
+				}
 			}
 			if err == nil && checks.Schedule != nil {
 				err = checks.Schedule(t)

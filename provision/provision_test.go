@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/picloud/picloud"
@@ -178,5 +179,43 @@ func TestFaultsAreToldAtTheDoor(t *testing.T) {
 	var e *picloud.Error
 	if _, err = provision.Plan(t.Context(), open(t), provision.Checks{}, provision.Spec{Name: ""}); !errors.As(err, &e) {
 		t.Errorf("no name: %v", err)
+	}
+}
+
+// What is no ordinary file holds nothing up and eats no memory; a trigger that was
+// disabled stays so; an index that is named twice is one.
+func TestOddFolders(t *testing.T) {
+	t.Parallel()
+	odd := folder(t, map[string]string{"app.toml": ""})
+	for name, make1 := range map[string]func(path string) error{
+		"pipe.js": func(path string) error { return syscall.Mkfifo(path, 0o600) },
+		"zero.js": func(path string) error { return os.Symlink("/dev/zero", path) },
+		"huge.js": func(path string) error { return os.WriteFile(path, make([]byte, picloud.MaxScript+1), 0o600) },
+		"bad.js":  func(path string) error { return os.WriteFile(path, []byte{0xff}, 0o600) },
+	} {
+		path := filepath.Join(odd, name)
+		if err := make1(path); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := provision.Read(odd); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	st := open(t)
+	dir := folder(t, map[string]string{"a.js": "export default () => 1", "app.toml": "[triggers.t]\nkind = \"kv\"\nscript = \"a\"\n[collections.c]\nindexes = [\"b\", \"a\", \"a\"]\n"})
+	plan(t, st, dir, true)
+	tr, err := st.Trigger("shop", "t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr.Enabled = false
+	if _, err := st.SaveTrigger(t.Context(), tr); err != nil {
+		t.Fatal(err)
+	}
+	if steps := plan(t, st, dir, false); len(steps) > 0 {
+		t.Errorf("still to do: %v", steps)
 	}
 }

@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
+	"unicode/utf8"
 
 	"github.com/pelletier/go-toml/v2"
 
@@ -17,12 +20,15 @@ import (
 // File is what makes a directory an app.
 const File = "app.toml"
 
+// maxApp bounds it, in bytes.
+const maxApp = 1 << 20
+
 // Read reads a directory. Faults name the file and the line.
 func Read(dir string) (Spec, error) {
 	file := filepath.Join(dir, File)
-	b, err := os.ReadFile(file) // #nosec G304 -- the operator names it
+	b, err := readFile(file, maxApp)
 	if err != nil {
-		return Spec{}, fmt.Errorf("read the app: %w", err)
+		return Spec{}, err
 	}
 	s := Spec{Scripts: map[string]string{}}
 	d := toml.NewDecoder(bytes.NewReader(b))
@@ -73,21 +79,42 @@ func readScripts(s *Spec, dirs ...string) error {
 			if other, twice := from[name]; twice {
 				return fmt.Errorf("%s and %s are both the script %q", other, file, name)
 			}
-			info, err := e.Info()
+			b, err := readFile(file, picloud.MaxScript)
 			if err != nil {
-				return fmt.Errorf("read the app: %w", err)
+				return err
 			}
-			if info.Size() > picloud.MaxScript {
-				return fmt.Errorf("%s has %d bytes, the limit for a script is %d", file, info.Size(), picloud.MaxScript)
-			}
-			b, err := os.ReadFile(file) // #nosec G304 -- in a directory that the operator names
-			if err != nil {
-				return fmt.Errorf("read the app: %w", err)
+			if !utf8.Valid(b) {
+				return fmt.Errorf("%s is not UTF-8", file)
 			}
 			from[name], s.Scripts[name] = file, string(b)
 		}
 	}
 	return nil
+}
+
+// readFile reads a file that has an end: a pipe would hold us up, and a device could
+// be read for ever.
+func readFile(name string, limit int64) ([]byte, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // #nosec G304 -- the operator names it
+	if err != nil {
+		return nil, fmt.Errorf("read the app: %w", err)
+	}
+	defer func() { _ = f.Close() }() // only read
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("read the app: %w", err)
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no ordinary file", name)
+	}
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("read the app: %w", err)
+	}
+	if int64(len(b)) > limit {
+		return nil, fmt.Errorf("%s has more than %d bytes, which is the limit", name, limit)
+	}
+	return b, nil
 }
 
 // ScriptName returns what a script is called that a file holds; false: it holds

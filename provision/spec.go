@@ -46,7 +46,7 @@ type TriggerSpec struct {
 	Kind        string  `json:"kind" toml:"kind"`
 	Script      string  `json:"script" toml:"script"`
 	Export      string  `json:"export,omitempty" toml:"export"`
-	Enabled     *bool   `json:"enabled,omitempty" toml:"enabled"` // true if not given
+	Enabled     *bool   `json:"enabled,omitempty" toml:"enabled"` // if not given as it is, true for a new one
 	Topic       string  `json:"topic,omitempty" toml:"topic"`
 	Prefix      string  `json:"prefix,omitempty" toml:"prefix"`
 	Collection  string  `json:"collection,omitempty" toml:"collection"`

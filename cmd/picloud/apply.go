@@ -21,8 +21,22 @@ func (c *cli) applyCommand() *cobra.Command {
 		Example: "  picloud apply --dry-run examples/doorbell\n  picloud apply examples/doorbell",
 		Args:    usage(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, dirs []string) error {
-			for _, dir := range dirs {
-				if err := c.apply(cmd, dir, dry); err != nil {
+			specs := make([]provision.Spec, len(dirs))
+			for i, dir := range dirs {
+				var err error
+				if specs[i], err = provision.Read(dir); err == nil && !dry {
+					_, err = c.apply(cmd, specs[i], true)
+				}
+				if err != nil {
+					return err
+				}
+			}
+			for _, spec := range specs {
+				b, err := c.apply(cmd, spec, dry)
+				if err == nil {
+					err = c.printApplied(b)
+				}
+				if err != nil {
 					return err
 				}
 			}
@@ -33,19 +47,15 @@ func (c *cli) applyCommand() *cobra.Command {
 	return cmd
 }
 
-func (c *cli) apply(cmd *cobra.Command, dir string, dry bool) error {
-	spec, err := provision.Read(dir)
-	if err != nil {
-		return err //nolint:wrapcheck // names the file and the line
-	}
+func (c *cli) apply(cmd *cobra.Command, spec provision.Spec, dry bool) (b httpapi.Applied, err error) {
 	path := "/v1/apply"
 	if dry {
 		path += "?dry_run=true"
 	}
-	var b httpapi.Applied
-	if err := c.call(cmd.Context(), http.MethodPost, path, spec, &b); err != nil {
-		return err
-	}
+	return b, c.call(cmd.Context(), http.MethodPost, path, spec, &b)
+}
+
+func (c *cli) printApplied(b httpapi.Applied) error {
 	if c.json {
 		text, err := json.Marshal(b)
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -60,6 +61,9 @@ func (c *cli) kvSetCommand() *cobra.Command {
 			}
 			kind := "application/octet-stream"
 			if !raw {
+				if !utf8.Valid(value) {
+					return fmt.Errorf("%w: the value is not UTF-8; --bytes keeps it byte by byte", errUsage)
+				}
 				value, kind = asJSON(value), "application/json"
 			}
 			headers := []string{"Content-Type", kind}

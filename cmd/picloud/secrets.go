@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -64,6 +65,9 @@ func (c *cli) readSecret(name string) (string, error) {
 	b, err := io.ReadAll(io.LimitReader(c.in, picloud.MaxSecret+2))
 	if err != nil {
 		return "", fmt.Errorf("read standard input: %w", err)
+	}
+	if !utf8.Valid(b) {
+		return "", fmt.Errorf("%w: a secret is text in UTF-8; give bytes as base64", errUsage)
 	}
 	return strings.TrimSuffix(strings.TrimSuffix(string(b), "\n"), "\r"), nil
 }

@@ -42,7 +42,7 @@ type stream struct {
 
 // streamClient has no overall timeout: streams last.
 var streamClient = &http.Client{Transport: &http.Transport{
-	DisableCompression: true, DisableKeepAlives: true, ResponseHeaderTimeout: 10 * time.Second,
+	DisableCompression: true, DisableKeepAlives: true, ResponseHeaderTimeout: 30 * time.Second,
 }}
 
 // openStream subscribes; headers are pairs of name and value.
@@ -156,7 +156,7 @@ func (s *stream) next(limit time.Duration) (frame, error) {
 // event, otherwise the name of a control frame.
 func (s *stream) want(t *testing.T, event string) frame {
 	t.Helper()
-	f, err := s.next(10 * time.Second)
+	f, err := s.next(30 * time.Second)
 	if err != nil {
 		t.Fatalf("waiting for a frame of kind %q: %v", event, err)
 	}

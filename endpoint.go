@@ -166,7 +166,15 @@ const (
 	ResultWaiting = "waiting"
 	ResultDone    = "done"
 	ResultFailed  = "failed"
+	ResultRefused = "refused" // the script wanted to know who asks
 )
+
+// Result is what has become of a request that is answered later.
+type Result struct {
+	State    string
+	Output   []byte // what the script returned, JSON
+	Response bool   // which is one of the SDK's responses
+}
 
 // Errors about endpoints.
 var (

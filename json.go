@@ -33,6 +33,16 @@ func CompactJSON(dst *bytes.Buffer, data []byte) error {
 	return nil
 }
 
+// EncodeJSON is json.Marshal without the escapes for HTML, which make a text up to six
+// times as long as it is, and which nobody asked for.
+func EncodeJSON(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
+}
+
 // syntaxFault says where data stops being JSON. Compact does not tell; reading
 // data a second time does, and only those who send faulty data wait for it.
 func syntaxFault(data []byte) error {

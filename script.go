@@ -82,7 +82,8 @@ type ScriptCall struct {
 	App, Script    string // whose script calls
 	Module, Method string // such as kv and get
 	Args           []json.RawMessage
-	Hops           int // of what it makes triggers owe; see WithHops
+	Hops           int  // of what it makes triggers owe; see WithHops
+	Anonymous      bool // it runs for somebody who did not say who they are
 }
 
 // RunOK is the outcome of a run that ended well.

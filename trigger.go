@@ -221,9 +221,9 @@ func Hops(ctx context.Context) int {
 func (h Happening) MarshalJSON() ([]byte, error) {
 	type plain Happening
 	if h.Binary || h.Data == nil {
-		return json.Marshal(plain(h))
+		return EncodeJSON(plain(h))
 	}
-	return json.Marshal(struct {
+	return EncodeJSON(struct {
 		plain
 		Data json.RawMessage `json:"data"`
 	}{plain(h), h.Data})
@@ -256,8 +256,11 @@ type Delivery struct {
 
 	Attempts int       // that were made
 	NotUntil time.Time // the next one
-	LastErr  string    // why the last one failed
+	Errors   []string  // why the last of them failed, at most MaxErrors, newest last
 }
+
+// MaxErrors is of how many attempts the errors are kept.
+const MaxErrors = 10
 
 // DeadLetter is a delivery that was given up.
 type DeadLetter struct {
@@ -270,6 +273,7 @@ type DeadLetter struct {
 	What      Happening `json:"what"`
 	Attempts  int       `json:"attempts"`
 	Reason    string    `json:"reason"`
+	Errors    []string  `json:"errors"` // of its last attempts, newest last
 	CreatedAt time.Time `json:"created_at"`
 
 	// HandledBy has the ids of the dead_letter triggers that were owed it.

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/auth"
 	"github.com/picloud/picloud/dispatch"
+	"github.com/picloud/picloud/httpapi"
 	"github.com/picloud/picloud/hw"
 	"github.com/picloud/picloud/script"
 	"github.com/picloud/picloud/sdk"
@@ -61,11 +63,11 @@ func (h handler) Handle(ctx context.Context, t picloud.Trigger, d picloud.Delive
 		return h.request(ctx, t, d)
 	}
 	input, about := sdk.Input(&d), sdk.Context(&t, &d)
-	in, err := json.Marshal(input)
+	in, err := picloud.EncodeJSON(input)
 	if err != nil {
 		return err
 	}
-	also, err := json.Marshal(about)
+	also, err := picloud.EncodeJSON(about)
 	if err != nil {
 		return err
 	}
@@ -83,16 +85,21 @@ func (h handler) request(ctx context.Context, t picloud.Trigger, d picloud.Deliv
 		return err
 	}
 	r.About["delivery"], r.About["attempt"] = d.ID, d.Attempts+1
-	about, err := json.Marshal(r.About)
+	about, err := picloud.EncodeJSON(r.About)
 	if err != nil {
 		return err
 	}
 	res, err := h.scripts.Do(ctx, script.Job{
 		App: t.App, Script: t.Script, Export: t.Export, Input: r.Input, Context: about,
 		Cause: "endpoint:" + t.Name, Delivery: d.ID, Attempt: d.Attempts + 1, Hops: d.What.Hops + 1, Limits: script.Limits{Total: t.Timeout},
+		Anonymous: r.About["caller"] == nil, Accept: httpapi.CheckOutput,
 	})
+	out := picloud.Result{State: picloud.ResultDone, Output: res.Output, Response: res.Response}
+	if fault, ok := errors.AsType[*script.Error](err); ok && fault.Unauthenticated() { // trying again makes nobody known
+		out, err = picloud.Result{State: picloud.ResultRefused}, nil
+	}
 	if err != nil {
 		return err
 	}
-	return h.results.SetResult(ctx, t.App, d.What.Name, res.Output)
+	return h.results.SetResult(ctx, t.App, d.What.Name, out)
 }

@@ -203,7 +203,7 @@ func TestRetriesGrowAndEnd(t *testing.T) {
 			if pause < full/2 || pause > full+time.Second/10 {
 				t.Errorf("pause %d is %v, want %v to %v", i, pause, full/2, full)
 			}
-			if tries[i].d.ID != tries[0].d.ID || tries[i].d.Attempts != i || tries[i].d.LastErr != "broken" {
+			if tries[i].d.ID != tries[0].d.ID || tries[i].d.Attempts != i || len(tries[i].d.Errors) != i || tries[i].d.Errors[i-1] != "broken" {
 				t.Errorf("attempt %d is %+v", i, tries[i].d)
 			}
 		}
@@ -397,7 +397,7 @@ func TestCirclesAreStopped(t *testing.T) {
 		if times("ping")+times("pong") != picloud.MaxHops+1 || len(letters) != 1 || !strings.Contains(letters[0].Reason, "set each other off") || letters[0].Attempts != 1 {
 			t.Errorf("%d %d %+v", times("ping"), times("pong"), letters)
 		}
-		if n, err := o.Redrive(t.Context(), "default", picloud.LetterFilter{}); n != 1 || err != nil {
+		if n, _, err := o.Redrive(t.Context(), "default", picloud.LetterFilter{}); n != 1 || err != nil {
 			t.Error(n, err)
 		}
 		time.Sleep(time.Hour)
@@ -542,11 +542,11 @@ func TestRedrivePurgeBackfill(t *testing.T) {
 			}
 		}
 		broken = false
-		if n, err := o.Redrive(t.Context(), "default", picloud.LetterFilter{IDs: []string{letters[7].ID}}); n != 1 || err != nil {
+		if n, left, err := o.Redrive(t.Context(), "default", picloud.LetterFilter{IDs: []string{letters[7].ID}}); n != 1 || left != 0 || err != nil {
 			t.Errorf("redrive one: %d, %v", n, err)
 		}
 		synctest.Wait()
-		if n, err := o.Redrive(t.Context(), "default", picloud.LetterFilter{Trigger: "door", Before: letters[200].CreatedAt}); n < 100 || n > 199 || err != nil {
+		if n, _, err := o.Redrive(t.Context(), "default", picloud.LetterFilter{Trigger: "door", Before: letters[200].CreatedAt}); n < 100 || n > 199 || err != nil {
 			t.Errorf("redrive by filter: %d, %v", n, err)
 		}
 		synctest.Wait()
@@ -560,6 +560,33 @@ func TestRedrivePurgeBackfill(t *testing.T) {
 		}
 		if len(o.letters(t)) != 0 {
 			t.Error("dead letters are left")
+		}
+	})
+}
+
+// TR-6: letters whose trigger is gone do not hold up the others; only when there are
+// no others is that an error. A letter has the errors of all attempts.
+func TestRedriveAmongLettersOfNobody(t *testing.T) {
+	inBubble(t, func(_ context.Context, _ picloud.Trigger, d picloud.Delivery) error {
+		return fmt.Errorf("attempt %d", d.Attempts+1)
+	}, func(t *testing.T, o *outbox) {
+		for _, name := range []string{"gone", "there"} {
+			o.trigger(t, picloud.Trigger{Name: name, Kind: picloud.TriggerPubSub, Topic: "door", Retry: picloud.Retry{Attempts: 3}})
+		}
+		o.publish(t, "door", 2)
+		time.Sleep(time.Hour)
+		letters := o.letters(t)
+		if len(letters) != 4 || !slices.Equal(letters[0].Errors, []string{"attempt 1", "attempt 2", "attempt 3"}) {
+			t.Fatalf("%d dead letters, the first says %q", len(letters), letters[0].Errors)
+		}
+		if err := o.DeleteTrigger(t.Context(), "default", "gone"); err != nil {
+			t.Fatal(err)
+		}
+		if n, left, err := o.Redrive(t.Context(), "default", picloud.LetterFilter{}); n != 2 || left != 2 || err != nil {
+			t.Errorf("%d redriven, %d left, %v", n, left, err)
+		}
+		if n, _, err := o.Redrive(t.Context(), "default", picloud.LetterFilter{}); n != 0 || !errors.Is(err, picloud.ErrTriggerNotFound) {
+			t.Errorf("none is there: %d redriven, %v", n, err)
 		}
 	})
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"time"
 
@@ -382,14 +383,15 @@ func (q *queue) fail(ctx context.Context, t picloud.Trigger, o outcome) error {
 		return nil
 	}
 	d.Attempts++
-	d.LastErr = o.err.Error()
+	reason := o.err.Error()
+	d.Errors = append(slices.Clone(d.Errors[max(0, len(d.Errors)+1-picloud.MaxErrors):]), reason)
 	q.failed()
 	if permanent(o.err) || d.Attempts >= t.Retry.Attempts {
-		if err := q.cfg.Outbox.Bury(ctx, t, d, d.LastErr); err != nil {
+		if err := q.cfg.Outbox.Bury(ctx, t, d, reason); err != nil {
 			return err
 		}
 		q.all.buried.Add(1)
-		q.log.Warn("delivery was given up", slog.String("delivery", d.ID), slog.Int("attempt", d.Attempts), slog.String("err", d.LastErr))
+		q.log.Warn("delivery was given up", slog.String("delivery", d.ID), slog.Int("attempt", d.Attempts), slog.String("err", reason))
 		q.release(e)
 		return nil
 	}

@@ -143,6 +143,14 @@ func TestExamples(t *testing.T) {
 	}
 	write(string(b) + "\n[triggers.broken]\nkind = \"cron\"\nscript = \"ring\"\nschedule = \"never\"\n")
 	until(t, "the fault is told", func() bool { return strings.Contains(n.process().log.String(), "trigger broken") })
+	twin := filepath.Join(apps, "twin")
+	if err := os.MkdirAll(twin, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(twin, "app.toml"), []byte("name = \"doorbell\"\nprune = true\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the twin is told", func() bool { return strings.Contains(n.process().log.String(), "doorbell is already") })
 	write(string(b) + "\n[triggers.other]\nkind = \"kv\"\nscript = \"ring\"\n")
 	until(t, "the new trigger is there", func() bool { return strings.Contains(n.cli("triggers", "--app", "doorbell", "list"), "other") })
 	if out := n.cli("triggers", "--app", "doorbell", "list"); strings.Contains(out, "broken") {

@@ -12,14 +12,15 @@ func TestAnsweredLater(t *testing.T) {
 	t.Parallel()
 	n := startNode(t)
 	const source = `
-import { kv, response, time } from "picloud";
+import { kv, requireCaller, response, time } from "picloud";
 export const slow = async (req, ctx) => { await time.sleep(700); await kv.increment("ran"); return response.text("late " + req.body.n + " " + (typeof ctx.delivery), { status: 201, headers: { "x-a": "b" } }) };
+export const known = () => requireCaller();
 export const fails = () => { throw new Error("hush") };
 `
 	if _, errs, code := n.run(source, "scripts", "push", "--name", "s", "-"); code != 0 {
 		t.Fatal(errs)
 	}
-	for _, name := range []string{"slow", "fails"} {
+	for _, name := range []string{"slow", "fails", "known"} {
 		n.cli("endpoints", "set", name, "--method", "POST", "--path", "/"+name, "--script", "s", "--export", name, "--auth", "public")
 	}
 	accept := func(name string) string {
@@ -45,6 +46,11 @@ export const fails = () => { throw new Error("hush") };
 	if a := n.do(500, nil, "GET", accept("fails")+"?wait_sec=30", "", ""); strings.Contains(string(a.body), "hush") {
 		t.Errorf("a script that fails answers %s", a.body)
 	}
+	n.do(401, nil, "GET", accept("known")+"?wait_sec=30", "", "")
+	if out := n.cli("runs", "list", "s"); strings.Count(out, "UnauthenticatedError") != 1 {
+		t.Errorf("a script that wants to know who asks was tried again:\n%s", out)
+	}
+	n.do(413, nil, "POST", "/apps/default/slow", "", `"`+strings.Repeat("x", 70_000)+`"`, "Prefer", "respond-async")
 	n.do(404, nil, "GET", "/v1/apps/default/results/none", "", "")
 	where := accept("slow")
 	n.cli("endpoints", "delete", "slow")

@@ -47,6 +47,7 @@ type DeadLetter struct {
 	What      picloud.Happening `json:"what"`
 	Attempts  int               `json:"attempts"`
 	Reason    string            `json:"reason"`
+	Errors    []string          `json:"errors"` // of its last ten attempts, newest last
 	CreatedAt Time              `json:"created_at"`
 	Notes     []LetterNote      `json:"notes"`
 }
@@ -78,4 +79,5 @@ type LetterSelection struct {
 // Counted says how many were concerned.
 type Counted struct {
 	Count int `json:"count"`
+	Left  int `json:"left,omitempty"` // selected, and not concerned: their trigger is gone
 }

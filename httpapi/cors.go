@@ -39,15 +39,18 @@ func (s *Server) allowedOrigin(ctx *fasthttp.RequestCtx, app string) string {
 }
 
 // preflight answers OPTIONS.
-func (s *Server) preflight(r *request, routes []*route) { s.allowMethods(r, allow(routes)) }
+func (s *Server) preflight(r *request, routes []*route) { s.allowMethods(r, allow(routes), ownHeaders) }
 
-// allowMethods answers OPTIONS where there are methods.
-func (*Server) allowMethods(r *request, methods string) {
+// ownHeaders are what this API has a use for.
+const ownHeaders = "Authorization, Content-Digest, Content-Type, Idempotency-Key, If-Match, If-None-Match, If-Range, Last-Event-ID, Prefer, Range, Repr-Digest"
+
+// allowMethods answers OPTIONS where there are methods, which take some headers.
+func (*Server) allowMethods(r *request, methods, headers string) {
 	h := &r.Response.Header
 	h.Set("Allow", methods)
 	if len(h.Peek("Access-Control-Allow-Origin")) > 0 {
 		h.Set("Access-Control-Allow-Methods", methods)
-		h.Set("Access-Control-Allow-Headers", "Authorization, Content-Digest, Content-Type, Idempotency-Key, If-Match, If-None-Match, If-Range, Last-Event-ID, Prefer, Range, Repr-Digest")
+		h.Set("Access-Control-Allow-Headers", headers)
 		h.Set("Access-Control-Max-Age", "600")
 	}
 	r.SetStatusCode(fasthttp.StatusNoContent)

@@ -2,7 +2,6 @@ package httpapi
 
 import (
 	"bytes"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"mime"
@@ -13,6 +12,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/auth"
 	"github.com/picloud/picloud/script"
 )
 
@@ -27,12 +27,15 @@ const maxEndpointBody = 1 << 20
 func (s *Server) invoke(r *request, path string) error {
 	app, rest, _ := strings.Cut(strings.TrimPrefix(path, endpointsPrefix), "/")
 	r.params = []param{{"app", app}}
-	s.cors(r)
+	if s.cors(r); len(r.Response.Header.Peek("Access-Control-Allow-Origin")) > 0 {
+		r.Response.Header.Set("Access-Control-Expose-Headers", "*") // an app has its own
+	}
 	all, err := s.cfg.Store.Endpoints(app)
 	if err != nil {
 		return errRoute // which apps there are is nobody's business
 	}
 	method := string(r.Method())
+	preflight := method == fasthttp.MethodOptions && len(r.Request.Header.Peek("Access-Control-Request-Method")) > 0
 	methods := []string{fasthttp.MethodOptions}
 	var best *picloud.Endpoint
 	var found map[string]string
@@ -42,8 +45,10 @@ func (s *Server) invoke(r *request, path string) error {
 		if !ok {
 			continue
 		}
-		methods = append(methods, e.Method)
-		fits := e.Method == method || e.Method == "*" || (method == fasthttp.MethodHead && e.Method == fasthttp.MethodGet)
+		if methods = append(methods, e.Method); e.Method == "*" {
+			methods = append(methods[:len(methods)-1], "DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+		}
+		fits := e.Method == method || (e.Method == "*" && !preflight) || (method == fasthttp.MethodHead && e.Method == fasthttp.MethodGet)
 		if fits && (best == nil || e.Before(best)) {
 			best, found = e, params
 		}
@@ -57,11 +62,22 @@ func (s *Server) invoke(r *request, path string) error {
 	slices.Sort(methods)
 	allowed := strings.Join(slices.Compact(methods), ", ")
 	if method == fasthttp.MethodOptions {
-		s.allowMethods(r, allowed)
+		s.allowMethods(r, allowed, headersAsked(r))
 		return nil
 	}
 	r.Response.Header.Set("Allow", allowed)
 	return errMethod
+}
+
+// headersAsked are the headers that a page wants to send: an app has its own.
+func headersAsked(r *request) string {
+	asked := string(r.Request.Header.Peek("Access-Control-Request-Headers"))
+	for name := range strings.SplitSeq(asked, ",") {
+		if !settable(strings.TrimSpace(name), "") {
+			return ownHeaders
+		}
+	}
+	return asked
 }
 
 // answer lets the script of an endpoint answer.
@@ -76,7 +92,7 @@ func (s *Server) answer(r *request, e *picloud.Endpoint, path string, params map
 	if err != nil {
 		return err
 	}
-	input, err := json.Marshal(in)
+	input, err := picloud.EncodeJSON(in)
 	if err != nil {
 		return err
 	}
@@ -87,12 +103,13 @@ func (s *Server) answer(r *request, e *picloud.Endpoint, path string, params map
 	if prefersLater(r) {
 		return s.acceptLater(r, e, picloud.LaterRequest{Input: input, About: about})
 	}
-	also, err := json.Marshal(about)
+	also, err := picloud.EncodeJSON(about)
 	if err != nil {
 		return err
 	}
 	res, err := s.cfg.Scripts.Do(r.patience(), script.Job{
 		App: e.App, Script: e.Script, Export: e.Export, Input: input, Context: also, Cause: "endpoint:" + e.Name, Limits: script.Limits{Total: e.Timeout},
+		Anonymous: r.principal.Kind == picloud.KindAnonymous, Accept: CheckOutput,
 	})
 	if res.RunID != "" {
 		r.Response.Header.Set("Picloud-Run", res.RunID)
@@ -100,7 +117,7 @@ func (s *Server) answer(r *request, e *picloud.Endpoint, path string, params map
 	if err != nil {
 		return endpointFault(err)
 	}
-	return r.replyOutput(res.Output)
+	return r.replyOutput(res.Output, res.Response)
 }
 
 // admitTo establishes who asks, and whether the endpoint is open to them.
@@ -119,10 +136,13 @@ func (s *Server) admitTo(r *request, e *picloud.Endpoint) error {
 }
 
 // recognise establishes who asks, where anybody may. The script learns who it is,
-// but not by which key; a credential of another kind may be meant for the script.
+// but by no means a key, whatever that is good for; a credential of another kind may
+// be meant for the script.
 func (s *Server) recognise(r *request, app string) {
 	if p, err := s.who(r); err == nil && picloud.Can(p, picloud.AppInvoke, app) {
 		r.principal = p
+	}
+	if bearer, given := bearerOf(r.RequestCtx); given && auth.IsAPIKey(bearer) {
 		r.Request.Header.Del("Authorization")
 	}
 }
@@ -178,7 +198,7 @@ func endpointFault(err error) error {
 		return err
 	case fault.Unavailable():
 		return picloud.ErrBusy.Detailf("The scripts are busy. Repeat the request after the time in Retry-After.")
-	case fault.Name == "UnauthenticatedError":
+	case fault.Unauthenticated():
 		return picloud.ErrUnauthenticated
 	}
 	return errScript
@@ -187,76 +207,4 @@ func endpointFault(err error) error {
 var errScript = &picloud.Error{
 	Code: picloud.CodeInternal, Type: "script-failed", Title: "The app failed to answer",
 	Detail: "Its operator finds the cause by the id in the header Picloud-Run.",
-}
-
-// responseOf is what the SDK makes of a response.
-type responseOf struct {
-	Response int               `json:"picloud_response"`
-	Status   int               `json:"status"`
-	Headers  map[string]string `json:"headers"`
-	Body     json.RawMessage   `json:"body"`
-	Encoding string            `json:"encoding"` // json, text, base64 or none
-}
-
-// replyOutput answers with what a handler returned: a response, or a JSON value.
-func (r *request) replyOutput(out json.RawMessage) error {
-	var res responseOf
-	if len(out) == 0 || string(out) == "null" {
-		return r.done()
-	}
-	_ = json.Unmarshal(out, &res) // a value that is no object is none of ours
-	if res.Response == 0 {
-		r.SetContentType("application/json")
-		r.SetBody(append(out, '\n'))
-		return nil
-	}
-	if res.Status < 200 || res.Status > 599 {
-		return errScript
-	}
-	body, kind, err := res.body()
-	if err != nil {
-		return errScript
-	}
-	r.SetStatusCode(res.Status)
-	r.SetContentType(kind)
-	for name, value := range res.Headers {
-		if !settable(name, value) {
-			return errScript
-		}
-		r.Response.Header.Set(name, value)
-	}
-	r.SetBody(body)
-	return nil
-}
-
-func (res *responseOf) body() (body []byte, kind string, err error) {
-	var text string
-	switch res.Encoding {
-	case "json":
-		return append(res.Body, '\n'), "application/json", nil
-	case "text":
-		err = json.Unmarshal(res.Body, &text)
-		return []byte(text), "text/plain; charset=utf-8", err
-	case "base64":
-		if err = json.Unmarshal(res.Body, &text); err != nil {
-			return nil, "", err
-		}
-		body, err = base64.StdEncoding.DecodeString(text)
-		return body, binaryType, err
-	}
-	return nil, "text/plain; charset=utf-8", nil
-}
-
-// settable reports whether a script may set a header: not what frames the message,
-// and nothing that could begin another header.
-func settable(name, value string) bool {
-	switch strings.ToLower(name) {
-	case "", "connection", "content-length", "transfer-encoding", "upgrade", "trailer", "keep-alive", "te", "date", "picloud-run":
-		return false
-	}
-	token := func(c rune) bool {
-		return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.ContainsRune("!#$%&'*+-.^_`|~", c)
-	}
-	return !strings.ContainsFunc(name, func(c rune) bool { return !token(c) }) &&
-		!strings.ContainsFunc(value, func(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f })
 }

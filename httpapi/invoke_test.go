@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,7 +15,7 @@ func TestEndpointsAnswer(t *testing.T) {
 	t.Parallel()
 	n := newNode(t)
 	source := `
-import { response, docs, requireCaller, ctx, NotFoundError } from "picloud";
+import { response, docs, pubsub, requireCaller, ctx, NotFoundError } from "picloud";
 export const echo = (req) => req;
 export const text = (req) => response.text("hi " + req.params.name, { status: 201, headers: { "x-a": "b" } });
 export const bytes = () => response.bytes(new Uint8Array([0, 255]), { headers: { "content-type": "image/png" } });
@@ -25,6 +26,10 @@ export const boom = () => { throw new Error("the secret is 7"); };
 export const forever = async () => { await new Promise(() => {}); };
 export const slow = () => { for (;;); };
 export const who = () => requireCaller();
+export const token = () => pubsub.subscriberToken("door", 60);
+export const length = ({ body }) => body.length;
+export const page = () => response.html("<tr><td>&</td></tr>".repeat(40000));
+export const body = ({ body }) => body;
 `
 	if a := n.ask(t, "PUT", "/v1/apps/default/scripts/s", n.admin, source, "Content-Type", "text/javascript"); a.status != 200 {
 		t.Fatalf("%d %s", a.status, a.body)
@@ -34,6 +39,8 @@ export const who = () => requireCaller();
 		"text": `"path":"/hello/{name}","export":"text","auth":"public"`, "exact": `"path":"/hello/world","export":"nothing","auth":"public"`,
 		"bytes": `"path":"/bytes","export":"bytes","auth":"public"`, "go": `"path":"/go","export":"go","auth":"public"`, "split": `"path":"/split","export":"split","auth":"public"`,
 		"boom": `"path":"/boom","export":"boom","auth":"public"`, "slow": `"path":"/slow","export":"slow","auth":"public","timeout_sec":0.3`,
+		"token": `"path":"/token","export":"token","auth":"public"`, "length": `"path":"/length","method":"POST","export":"length","auth":"public"`,
+		"page": `"path":"/page","export":"page","auth":"public"`, "body": `"path":"/body","method":"POST","export":"body","auth":"public"`,
 		"who": `"path":"/who","export":"who","auth":"public"`, "closed": `"path":"/closed","export":"who"`,
 	} {
 		if a := n.ask(t, "PUT", "/v1/apps/default/endpoints/"+name, n.admin, `{"script":"s",`+spec+`}`); a.status != 200 {
@@ -42,6 +49,9 @@ export const who = () => requireCaller();
 	}
 	other, err := n.store.CreateApp(t.Context(), picloud.App{Name: "other"})
 	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.store.CreateTopic(t.Context(), picloud.Topic{App: "default", Name: "door", External: true}); err != nil {
 		t.Fatal(err)
 	}
 	key, foreign := n.key(t, "default", picloud.ScopeAppInvoke), n.key(t, other.Name, picloud.ScopeAppInvoke)
@@ -58,6 +68,14 @@ export const who = () => requireCaller();
 		{"POST", "/echo/x", "", "\x00\xff", []string{"Content-Type", "image/png"}, 200, `"binary":true`},
 		{"POST", "/echo/x", "", "{", nil, 400, "data-invalid"},
 		{"POST", "/echo/x", key, "{}", nil, 200, `"headers":{"accept-encoding"`},
+		{"POST", "/echo/x", foreign, "{}", nil, 200, `"headers":{"accept-encoding"`},
+		{"POST", "/echo/x", n.key(t, "default", picloud.ScopeAppRead), "{}", nil, 200, `"headers":{"accept-encoding"`},
+		{"GET", "/token", "", "", nil, 401, "unauthenticated"}, // TK-2
+		{"GET", "/token", key, "", nil, 200, `"token":"`},
+		{"GET", "/page", "", "", nil, 200, "<tr><td>&</td></tr><tr>"},
+		{"POST", "/length", "", strings.Repeat("<&>", 300_000), []string{"Content-Type", "text/plain"}, 200, "900000"},
+		{"POST", "/length", "", strings.Repeat("\x00", 1_000_000), []string{"Content-Type", "text/plain"}, 200, "1000000"},
+		{"POST", "/body", "", `{"picloud_response":1,"status":201,"headers":{"set-cookie":"a=b"},"body":"<script>","encoding":"text"}`, nil, 200, `{"picloud_response":1,`},
 		{"GET", "/echo", "", "", nil, 405, "method"},
 		{"GET", "/hello/ada", "", "", nil, 201, "hi ada"},
 		{"HEAD", "/hello/ada", "", "", nil, 201, ""},
@@ -87,11 +105,21 @@ export const who = () => requireCaller();
 	if a := n.ask(t, "OPTIONS", app+"/hello/ada", "", ""); a.status != 204 || a.header.Get("Allow") != "GET, OPTIONS" {
 		t.Errorf("options: %d %v", a.status, a.header)
 	}
+	if _, err := n.store.UpdateApp(t.Context(), "default", picloud.AppPatch{AllowedOrigins: &[]string{"https://app.example"}}); err != nil {
+		t.Fatal(err)
+	}
+	pre := n.ask(t, "OPTIONS", app+"/echo/x", "", "", "Origin", "https://app.example", "Access-Control-Request-Method", "POST", "Access-Control-Request-Headers", "x-own, authorization")
+	if h := pre.header; pre.status != 204 || h.Get("Access-Control-Allow-Headers") != "x-own, authorization" || !strings.Contains(h.Get("Access-Control-Allow-Methods"), "POST") {
+		t.Errorf("a page asks whether it may: %d %v", pre.status, h)
+	}
 	if a := n.ask(t, "PUT", "/v1/apps/default/endpoints/twice", n.admin, `{"script":"s","path":"/hello/{other}"}`); a.status != 422 {
 		t.Errorf("two endpoints at one place: %d %s", a.status, a.body)
 	}
 	list, err := n.store.Runs("default", "s", "", 100)
 	if err != nil || len(list) < 10 || !strings.HasPrefix(list[0].Cause, "endpoint:") {
 		t.Errorf("%d runs, %v", len(list), err)
+	}
+	if !slices.ContainsFunc(list, func(r picloud.Run) bool { return r.Outcome == "output" && strings.Contains(r.Error, `header "x-a"`) }) {
+		t.Error("no run says why its response could not be sent")
 	}
 }

@@ -1,8 +1,8 @@
 package httpapi
 
 import (
+	"bytes"
 	"context"
-	"encoding/json"
 	"mime"
 	"net/url"
 	"strconv"
@@ -23,7 +23,7 @@ type Later struct {
 
 // prefersLater reports whether a request asks to be answered later.
 func prefersLater(r *request) bool {
-	for part := range strings.SplitSeq(string(r.Request.Header.Peek("Prefer")), ",") {
+	for part := range strings.SplitSeq(string(bytes.Join(r.Request.Header.PeekAll("Prefer"), []byte(","))), ",") {
 		if kind, _, _ := mime.ParseMediaType(strings.TrimSpace(part)); kind == "respond-async" {
 			return true
 		}
@@ -31,11 +31,18 @@ func prefersLater(r *request) bool {
 	return false
 }
 
+// maxLaterOfAnybody bounds what somebody who does not say who they are can have kept
+// by one request, headers included.
+const maxLaterOfAnybody = 64 << 10
+
 // acceptLater keeps a request until its script has answered it.
 func (s *Server) acceptLater(r *request, e *picloud.Endpoint, later picloud.LaterRequest) error {
-	text, err := json.Marshal(later)
+	text, err := picloud.EncodeJSON(later)
 	if err != nil {
 		return err
+	}
+	if r.principal.Kind == picloud.KindAnonymous && len(text) > maxLaterOfAnybody {
+		return errTooLarge.Detailf("a request that is answered later has at most %d bytes when nobody says who asks: it is kept on the card", maxLaterOfAnybody)
 	}
 	id, err := s.cfg.Store.Accept(r.patience(), *e, text)
 	if err != nil {
@@ -75,8 +82,8 @@ func (s *Server) showResult(r *request) error {
 	app, id := r.param("app"), r.param("result")
 	set, stop := s.cfg.Store.ResultSet(app, id)
 	defer stop()
-	state, output, err := s.cfg.Store.Result(app, id)
-	if err == nil && state == picloud.ResultWaiting && wait > 0 {
+	res, err := s.cfg.Store.Result(app, id)
+	if err == nil && res.State == picloud.ResultWaiting && wait > 0 {
 		ctx, cancel := context.WithTimeout(r.patience(), wait)
 		select {
 		case <-set:
@@ -84,14 +91,16 @@ func (s *Server) showResult(r *request) error {
 		case <-s.stopping:
 		}
 		cancel()
-		state, output, err = s.cfg.Store.Result(app, id)
+		res, err = s.cfg.Store.Result(app, id)
 	}
 	switch {
 	case err != nil:
 		return err
-	case state == picloud.ResultDone:
-		return r.replyOutput(output)
-	case state == picloud.ResultFailed:
+	case res.State == picloud.ResultDone:
+		return r.replyOutput(res.Output, res.Response)
+	case res.State == picloud.ResultRefused:
+		return picloud.ErrUnauthenticated
+	case res.State == picloud.ResultFailed:
 		return errScript
 	}
 	return r.replyLater(app, id)

@@ -11,7 +11,7 @@ import (
 
 func letterBody(l *picloud.DeadLetter) DeadLetter {
 	b := DeadLetter{
-		ID: l.ID, Trigger: l.Trigger, Delivery: l.Delivery, What: l.What, Attempts: l.Attempts, Reason: l.Reason, CreatedAt: Time{l.CreatedAt},
+		ID: l.ID, Trigger: l.Trigger, Delivery: l.Delivery, What: l.What, Attempts: l.Attempts, Reason: l.Reason, Errors: append([]string{}, l.Errors...), CreatedAt: Time{l.CreatedAt},
 		Notes: make([]LetterNote, len(l.Notes)),
 	}
 	for i, n := range l.Notes {
@@ -46,11 +46,16 @@ func (s *Server) showLetter(r *request) error {
 
 func (s *Server) redriveLetters(r *request) error { return r.eachLetter(s.cfg.Store.Redrive) }
 
-func (s *Server) purgeLetters(r *request) error { return r.eachLetter(s.cfg.Store.Purge) }
+func (s *Server) purgeLetters(r *request) error {
+	return r.eachLetter(func(ctx context.Context, app string, f picloud.LetterFilter) (int, int, error) {
+		n, err := s.cfg.Store.Purge(ctx, app, f)
+		return n, 0, err
+	})
+}
 
 // eachLetter does something about the letters that the body selects. One that
 // selects all has to say so: an empty body is more often a slip.
-func (r *request) eachLetter(do func(context.Context, string, picloud.LetterFilter) (int, error)) error {
+func (r *request) eachLetter(do func(context.Context, string, picloud.LetterFilter) (done, left int, err error)) error {
 	var b LetterSelection
 	if err := r.decode(&b, false); err != nil {
 		return err
@@ -65,12 +70,12 @@ func (r *request) eachLetter(do func(context.Context, string, picloud.LetterFilt
 	if some := len(f.IDs) > 0 || f.Trigger != "" || !f.Before.IsZero(); some == b.All {
 		return errBody.Detailf("say which dead letters: ids, trigger or before; or all, and nothing else")
 	}
-	n, err := do(r.patience(), r.param("app"), f)
+	n, left, err := do(r.patience(), r.param("app"), f)
 	if err != nil {
 		return err
 	}
 	if len(f.IDs) > 0 && n == 0 {
 		return picloud.ErrDeadLetterNotFound
 	}
-	return r.reply(fasthttp.StatusOK, Counted{Count: n})
+	return r.reply(fasthttp.StatusOK, Counted{Count: n, Left: left})
 }

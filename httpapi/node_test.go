@@ -56,8 +56,12 @@ func newNode(tb testing.TB, change ...func(*httpapi.Config)) *node {
 		Store: st, Publisher: publish.New(publish.Config{Committer: st}), Hub: hub, Authority: authority,
 		Version: "1.2.3", Commit: "abc", ReadTimeout: 2 * time.Second,
 	}
+	mint := func(ctx context.Context, by picloud.Principal, app string, topics []string, ttl time.Duration) (string, time.Time, error) {
+		t, err := authority.Mint(ctx, by, app, topics, ttl)
+		return t.Text, t.ExpiresAt, err
+	}
 	cfg.Scripts = script.New(script.Config{
-		Host: sdk.New(sdk.Config{Store: st, Publisher: cfg.Publisher}), Record: func(r picloud.Run) string { return st.RecordRun(r).ID },
+		Host: sdk.New(sdk.Config{Store: st, Publisher: cfg.Publisher, Mint: mint}), Record: func(r picloud.Run) string { return st.RecordRun(r).ID },
 	})
 	cfg.Dispatcher = dispatch.NewDispatcher(dispatch.DispatcherConfig{Outbox: st})
 	for _, c := range change {

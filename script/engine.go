@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"modernc.org/quickjs"
+
+	"github.com/picloud/picloud"
 )
 
 //go:embed run.js
@@ -178,7 +180,7 @@ func (e *engine) reply(replies []replyBody) {
 			if r.Error == nil {
 				return e.enter("settle", r.ID, string(r.Value))
 			}
-			fault, err := json.Marshal(r.Error)
+			fault, err := picloud.EncodeJSON(r.Error)
 			if err != nil {
 				return err
 			}
@@ -223,7 +225,7 @@ func (e *engine) give() []callBody {
 }
 
 // maxCalls bounds the arguments of calls that are made at once.
-const maxCalls = maxFrame / 2
+const maxCalls = 2 << 20
 
 // host is what the SDK calls.
 func (e *engine) host(args []any) (any, error) {
@@ -258,7 +260,7 @@ func (e *engine) host(args []any) (any, error) {
 			e.end(failf(ReasonOutput, "the result has %d bytes, the limit is %d: keep it in a file or a key, and return where", len(out), limit))
 			return nil, nil
 		}
-		e.done = &doneBody{Output: json.RawMessage(out)}
+		e.done = &doneBody{Output: json.RawMessage(out), Response: word(2) != ""}
 	case "output":
 		e.end(failf(ReasonOutput, "the result is not JSON: %s", word(1)))
 	case "missing":
@@ -328,7 +330,9 @@ func classify(err error, l Limits) *Error {
 		message = js.Error()
 	}
 	switch {
-	case strings.Contains(message, wordMemory), name == "" && (message == "" || message == "null" || message == "thrown: null"):
+	case name == "" && message == "thrown: null":
+		return failf(ReasonMemory, "it threw null: what is left of an error when it needs more than %d MiB of memory, if no line says 'throw null'", l.Memory>>20)
+	case strings.Contains(message, wordMemory), name == "" && (message == "" || message == "null"):
 		return failf(ReasonMemory, "it needed more than %d MiB of memory: keep less at a time", l.Memory>>20)
 	case name == "InternalError" && message == wordInterrupt:
 		return failf(ReasonTime, "it ran for longer than %v: end the loop, or do less in one run", l.Time)

@@ -10,6 +10,7 @@ const (
 	ReasonThrown      Reason = "error"       // the script threw, or its promise was rejected
 	ReasonSyntax      Reason = "syntax"      // the script cannot be read
 	ReasonMissing     Reason = "missing"     // there is no such script, module or export
+	ReasonInput       Reason = "input"       // what its handler would be given is too large
 	ReasonTime        Reason = "time"        // it ran longer than it may
 	ReasonMemory      Reason = "memory"      // it needed more memory than it may
 	ReasonCalls       Reason = "calls"       // it called the SDK more often than it may
@@ -37,8 +38,11 @@ func (e *Error) Error() string {
 
 // Permanent reports whether the same run would fail in the same way again.
 func (e *Error) Permanent() bool {
-	return e.Reason == ReasonSyntax || e.Reason == ReasonMissing
+	return e.Reason == ReasonSyntax || e.Reason == ReasonMissing || e.Reason == ReasonInput
 }
+
+// Unauthenticated reports whether the script wanted to know who asks.
+func (e *Error) Unauthenticated() bool { return e.Name == "UnauthenticatedError" }
 
 // Unavailable reports whether the script is not to blame: it did not run.
 func (e *Error) Unavailable() bool { return e.Reason == ReasonUnavailable }

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/picloud/picloud"
 )
 
 // frameKind says what a frame holds. The two sides take turns: after a job or
@@ -25,8 +27,9 @@ const (
 	frameDone                     // worker: doneBody
 )
 
-// maxFrame bounds what one side makes the other hold in memory.
-const maxFrame = 4 << 20
+// maxFrame bounds what one side makes the other hold in memory: a MiB of text each
+// character of which has to be escaped fits in, and a script.
+const maxFrame = 8 << 20
 
 type jobBody struct {
 	App    string          `json:"app"`
@@ -71,8 +74,9 @@ type callError struct {
 }
 
 type doneBody struct {
-	Output json.RawMessage `json:"output,omitempty"`
-	Error  *Error          `json:"error,omitempty"`
+	Output   json.RawMessage `json:"output,omitempty"`
+	Response bool            `json:"response,omitempty"` // Output is one of the SDK's responses
+	Error    *Error          `json:"error,omitempty"`
 }
 
 // conn sends and takes frames: length u32 (little endian) · kind · body. One
@@ -90,7 +94,7 @@ func (c *conn) send(k frameKind, body any) error {
 	var b []byte
 	if body != nil {
 		var err error
-		if b, err = json.Marshal(body); err != nil {
+		if b, err = picloud.EncodeJSON(body); err != nil {
 			return fmt.Errorf("encode frame: %w", err)
 		}
 	}

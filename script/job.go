@@ -28,8 +28,16 @@ type Job struct {
 	Attempt  int
 	Hops     int // of what it makes triggers owe; see picloud.WithHops
 
+	// Anonymous says that the run is for somebody who did not say who they are, for
+	// whom the SDK does not do everything.
+	Anonymous bool
+
 	// Limits of this run; what is zero is taken from the Runner's.
 	Limits Limits
+
+	// Accept, if not nil, says of what the handler returned whether it is of use. Its
+	// error is the run's.
+	Accept func(output json.RawMessage, response bool) error
 
 	// Line, if not nil, is called with each line of the console as it comes, from
 	// one goroutine. It must not block.
@@ -78,6 +86,7 @@ type Result struct {
 	RunID     string          // of its record; empty: there is none
 	Version   uint64          // of the script that ran; 0: it was not found
 	Output    json.RawMessage // what the handler returned; null when that was nothing
+	Response  bool            // that is one of the SDK's responses
 	Lines     []picloud.RunLine
 	Truncated bool // there were more lines than are kept
 	Started   time.Time

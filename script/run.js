@@ -14,7 +14,7 @@ const uncurry = (f) => f.call.bind(f);
 const then = uncurry(Promise.prototype.then), slice = uncurry(S.prototype.slice);
 
 // What the SDK shares with this. Calls that are open keep a run from ending.
-const run = { open: 0, budget: 0, ctx: undefined, started: undefined, finished: undefined, settle: undefined };
+const run = { open: 0, budget: 0, ctx: undefined, started: undefined, finished: undefined, settle: undefined, isResponse: () => false };
 
 function show(v) {
   if (typeof v === "string") return v;
@@ -47,7 +47,7 @@ function fail(e) {
 function end(value) {
   let text;
   try { text = stringify(value); } catch (e) { host("output", S(e && e.message)); return; }
-  host("done", text === undefined ? "null" : text);
+  host("done", text === undefined ? "null" : text, run.isResponse(value) ? "response" : "");
 }
 
 async function handle(main, exported, input) {

@@ -365,7 +365,7 @@ func missing(script string, err error) *Error {
 
 // describe completes what a handler may know by what the runner knows.
 func describe(job Job, version uint64) ([]byte, error) {
-	own, err := json.Marshal(about{App: job.App, Script: job.Script, Version: version})
+	own, err := picloud.EncodeJSON(about{App: job.App, Script: job.Script, Version: version})
 	if err != nil {
 		return nil, fmt.Errorf("the context of the run: %w", err)
 	}

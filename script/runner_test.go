@@ -124,6 +124,9 @@ func TestCallsReachTheHost(t *testing.T) {
 		if c.App != "a" || c.Script != "main" {
 			return nil, fmt.Errorf("called by %+v", c)
 		}
+		if string(c.Args[0]) == `"panic"` {
+			panic("the node is not to end of this")
+		}
 		if string(c.Args[0]) == `"no"` {
 			return nil, picloud.ErrKVNotFound
 		}
@@ -135,17 +138,18 @@ export default async function () {
   const [a, b] = await Promise.all([kv.get("x"), kv.entry("yy")]);
   let caught = "";
   try { await kv.get("no"); } catch (e) { caught = (e instanceof NotFoundError) + " " + e.type + " " + e.call; }
+  try { await kv.get("panic"); } catch (e) { caught += " " + e.type; }
   kv.set("late", 1);
   return [a.n, b.value.n, b.version, b.updatedAt.getTime(), caught];
 }`, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := string(res.Output), `[3,4,3,1767323045000,"true kv-not-found kv.get"]`; got != want {
+	if got, want := string(res.Output), `[3,4,3,1767323045000,"true kv-not-found kv.get internal"]`; got != want {
 		t.Errorf("the output is %s, want %s", got, want)
 	}
-	if res.Calls != 4 {
-		t.Errorf("%d calls were made, want 4: one that nobody waits for is made all the same", res.Calls)
+	if res.Calls != 5 {
+		t.Errorf("%d calls were made, want 5: one that nobody waits for is made all the same", res.Calls)
 	}
 }
 

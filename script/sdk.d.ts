@@ -1,4 +1,4 @@
-// Type declarations of the PiCloud SDK, for editors. Version 0.1.0.
+// Type declarations of the PiCloud SDK, for editors. Version 0.2.0.
 // Write them beside your scripts with: picloud scripts types > picloud.d.ts
 
 declare module "picloud" {

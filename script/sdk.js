@@ -7,11 +7,9 @@ delete globalThis.__run;
 
 const { parse, stringify } = JSON;
 const { freeze, keys } = Object;
-const { floor } = Math;
 const P = Promise, E = Error, S = String, U8 = Uint8Array;
 const M = Map, mapGet = uncurry(Map.prototype.get), mapSet = uncurry(Map.prototype.set), mapDelete = uncurry(Map.prototype.delete);
-const charCodeAt = uncurry(S.prototype.charCodeAt);
-const isArray = Array.isArray, isView = ArrayBuffer.isView, AB = ArrayBuffer, DateOf = Date, now = Date.now;
+const { isFinite, isInteger } = Number, isArray = Array.isArray, isView = ArrayBuffer.isView, AB = ArrayBuffer, DateOf = Date, now = Date.now;
 
 function uncurry(f) { return f.call.bind(f); }
 
@@ -84,41 +82,14 @@ run.settle = (id, value, error) => {
 
 // ---- bytes ----
 
-const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-let values; // of the digits; most runs need none
-
-function valuesOf() {
-  values = new U8(128);
-  for (let i = 0; i < 64; i++) values[charCodeAt(digits, i)] = i;
-  return values;
-}
-
 function bytesOf(v) {
   if (v instanceof AB) return new U8(v);
   if (isView(v)) return new U8(v.buffer, v.byteOffset, v.byteLength);
   return undefined;
 }
 
-function toBase64(b) {
-  let s = "";
-  for (let i = 0; i < b.length; i += 3) {
-    const n = b[i] << 16 | (b[i + 1] || 0) << 8 | (b[i + 2] || 0);
-    s += digits[n >> 18] + digits[n >> 12 & 63] + (i + 1 < b.length ? digits[n >> 6 & 63] : "=") + (i + 2 < b.length ? digits[n & 63] : "=");
-  }
-  return s;
-}
-
-function fromBase64(s) {
-  const v = values || valuesOf();
-  let n = s.length;
-  while (n > 0 && s[n - 1] === "=") n--;
-  const b = new U8(floor(n * 3 / 4));
-  for (let i = 0, o = 0, acc = 0, bits = 0; i < n; i++) {
-    acc = (acc << 6 | v[charCodeAt(s, i)]) & 0xffffff;
-    if ((bits += 6) >= 8) b[o++] = acc >> (bits -= 8) & 255;
-  }
-  return b;
-}
+const toBase64 = uncurry(U8.prototype.toBase64), decode = U8.fromBase64;
+const fromBase64 = (s) => decode(s);
 
 // ---- modules ----
 
@@ -127,6 +98,10 @@ function options(o, known, name) {
   if (o === null || typeof o !== "object") throw new TypeError(name + ": the options have to be an object");
   for (const k of keys(o)) {
     if (!known.includes(k)) throw new TypeError(name + ": there is no option '" + k + "'; there are " + known.join(", "));
+    // What comes of a slip must not pass for what was not said.
+    const v = o[k];
+    if (k === "version" && v !== undefined && !(isInteger(v) && v > 0)) throw new TypeError(name + ": version has to be one that was read; create: true asks for there to be nothing yet");
+    if ((typeof v === "number" && !isFinite(v)) || (k === "idempotencyKey" && v === "")) throw new TypeError(name + ": " + k + " is " + (v || "empty"));
   }
   return o;
 }
@@ -146,6 +121,7 @@ export const kv = freeze({
   async set(key, value, opts) {
     const { ttl, version, create } = options(opts, ["ttl", "version", "create"], "kv.set");
     if (value === undefined) throw new TypeError("kv.set: the value is undefined; use kv.delete to remove a key");
+    if (typeof value === "function" || (typeof value === "number" && !isFinite(value))) throw new TypeError("kv.set: the value is not JSON");
     const bytes = bytesOf(value);
     return call("kv", "set", [key, bytes ? toBase64(bytes) : value, { ttl, version, create, binary: !!bytes }]);
   },
@@ -187,6 +163,7 @@ export const docs = freeze({
   },
   async find(collection, query) {
     const { where, sort, descending, after, limit } = options(query, ["where", "sort", "descending", "after", "limit"], "docs.find");
+    for (const k of keys(where ?? {})) if (where[k] === undefined) throw new TypeError("docs.find: where." + k + " is undefined");
     const page = await call("docs", "find", [collection, { where, sort, descending, after, limit }]);
     return freeze({ documents: page.documents.map(docOf), next: page.next });
   },
@@ -308,9 +285,15 @@ export function requireCaller() {
 
 // ---- responses of endpoints ----
 
+// Those that were made here: data that looks like one is data.
+const responses = new WeakSet(), addTo = uncurry(WeakSet.prototype.add), has = uncurry(WeakSet.prototype.has);
+run.isResponse = (v) => has(responses, v);
+
 function answer(encoding, body, init, kind) {
   const { status = 200, headers } = options(init, ["status", "headers"], "response");
-  return freeze({ picloud_response: 1, status, encoding, body, headers: { ...(kind ? { "content-type": kind } : {}), ...headers } });
+  const r = freeze({ picloud_response: 1, status, encoding, body, headers: freeze({ ...(kind ? { "content-type": kind } : {}), ...headers }) });
+  addTo(responses, r);
+  return r;
 }
 
 /** What an endpoint answers. A handler that returns anything else answers with it as JSON. */
@@ -318,7 +301,11 @@ export const response = freeze({
   json: (value, init) => answer("json", value === undefined ? null : value, init),
   text: (text, init) => answer("text", S(text), init),
   html: (text, init) => answer("text", S(text), init, "text/html; charset=utf-8"),
-  bytes: (bytes, init) => answer("base64", toBase64(bytesOf(bytes)), init),
+  bytes: (bytes, init) => {
+    const b = bytesOf(bytes);
+    if (!b) throw new TypeError("response.bytes: the body has to be bytes; use response.text");
+    return answer("base64", toBase64(b), init);
+  },
   empty: (status = 204) => answer("none", null, { status }),
   redirect: (url, status = 302) => answer("none", null, { status, headers: { location: S(url) } }),
 });

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -52,6 +53,9 @@ func (t *talk) run(ctx context.Context, main picloud.Script) (healthy bool, faul
 	err = t.floor(frameJob, jobBody{
 		App: t.job.App, Script: t.job.Script, Export: t.job.Export, Input: orNull(t.job.Input), Ctx: about, Check: t.job.check != nil, Source: main.Source, Limits: t.job.Limits,
 	})
+	if errors.Is(err, errFrame) { // nothing was sent
+		return true, failf(ReasonInput, "what the handler is given, and the script, do not fit into %d MiB: let it get less, such as a key or a path under which it finds the rest", maxFrame>>20)
+	}
 	for err == nil {
 		var kind frameKind
 		var body []byte
@@ -192,7 +196,12 @@ func (t *talk) done(body []byte) (healthy bool, fault *Error) {
 	if b.Error != nil {
 		return b.Error.Reason == ReasonThrown, b.Error // an engine that was at its limits is not used again
 	}
-	t.res.Output = b.Output
+	if t.job.Accept != nil {
+		if err := t.job.Accept(b.Output, b.Response); err != nil {
+			return true, failf(ReasonOutput, "%v", err)
+		}
+	}
+	t.res.Output, t.res.Response = b.Output, b.Response
 	return true, nil
 }
 
@@ -213,7 +222,7 @@ func (c *calls) begin(ctx context.Context, b callBody) {
 		r := replyBody{ID: b.ID}
 		select {
 		case c.slots <- struct{}{}:
-			v, err := c.host.Call(ctx, picloud.ScriptCall{App: c.job.App, Script: c.job.Script, Module: b.Module, Method: b.Method, Args: b.Args, Hops: c.job.Hops})
+			v, err := c.ask(ctx, picloud.ScriptCall{App: c.job.App, Script: c.job.Script, Module: b.Module, Method: b.Method, Args: b.Args, Hops: c.job.Hops, Anonymous: c.job.Anonymous})
 			<-c.slots
 			switch {
 			case err != nil:
@@ -231,6 +240,16 @@ func (c *calls) begin(ctx context.Context, b callBody) {
 		case <-ctx.Done(): // nobody listens any more
 		}
 	})
+}
+
+// ask calls the host. One that panics has failed: a script ends no node.
+func (c *calls) ask(ctx context.Context, call picloud.ScriptCall) (v json.RawMessage, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%s.%s panicked: %v\n%s", call.Module, call.Method, p, debug.Stack())
+		}
+	}()
+	return c.host.Call(ctx, call)
 }
 
 // some waits for an answer and returns it with the others that are there, as

@@ -115,6 +115,9 @@ func (h *Host) filesWrite(ctx context.Context, c *call) (any, error) {
 	if in.If, err = precondition(o.Version, o.Create); err != nil {
 		return nil, err
 	}
+	if len(b) > maxRead {
+		return nil, picloud.ErrFileTooLarge.Detailf("it has %d bytes, and a script writes at most %d", len(b), maxRead)
+	}
 	in.Type, in.Size = o.Type, int64(len(b))
 	if in.Type == "" && !binary {
 		in.Type = "text/plain; charset=utf-8"

@@ -91,11 +91,11 @@ func (h *Host) Call(ctx context.Context, c picloud.ScriptCall) (json.RawMessage,
 	if m == nil {
 		return nil, errArgument.Detailf("there is no %s.%s", c.Module, c.Method)
 	}
-	v, err := m(picloud.WithHops(ctx, c.Hops), &call{app: c.App, by: principal(c.App, c.Script), args: c.Args})
+	v, err := m(picloud.WithHops(ctx, c.Hops), &call{app: c.App, by: principal(c.App, c.Script), args: c.Args, anonymous: c.Anonymous})
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(v) //nolint:wrapcheck // values that were made here
+	return picloud.EncodeJSON(v) //nolint:wrapcheck // values that were made here
 }
 
 // principal is who a script is.
@@ -111,6 +111,8 @@ type call struct {
 	app  string
 	by   picloud.Principal
 	args []json.RawMessage
+
+	anonymous bool // for somebody who did not say who they are
 }
 
 var errArgument = &picloud.Error{Code: picloud.CodeInvalid, Type: "argument-invalid", Title: "An argument does not fit"}

@@ -91,7 +91,7 @@ func (f *fetcher) dial(ctx context.Context, d *net.Dialer, network, addr string)
 	}
 	err = errFetchRefused.Detailf("%q is this machine or its link; allow it by its address", host)
 	for _, ip := range ips {
-		if ip = ip.Unmap(); inward(ip) && !f.named(host, ip) {
+		if ip = ip.Unmap(); (inward(ip) || isOwn(ctx, d, ip)) && !f.named(host, ip) {
 			continue
 		}
 		var conn net.Conn
@@ -104,6 +104,18 @@ func (f *fetcher) dial(ctx context.Context, d *net.Dialer, network, addr string)
 
 func inward(ip netip.Addr) bool {
 	return ip.IsLoopback() || ip.IsUnspecified() || ip.IsLinkLocalUnicast() || ip.IsMulticast() || ip.IsInterfaceLocalMulticast()
+}
+
+// isOwn reports whether an address is one of this machine's: then it is also the one
+// from which that would be spoken to. Nothing is sent to find out.
+func isOwn(ctx context.Context, d *net.Dialer, ip netip.Addr) bool {
+	conn, err := d.DialContext(ctx, "udp", net.JoinHostPort(ip.String(), "9"))
+	if err != nil {
+		return false
+	}
+	defer func() { _ = conn.Close() }() // it was never used
+	from, ok := conn.LocalAddr().(*net.UDPAddr)
+	return ok && from.AddrPort().Addr().Unmap() == ip
 }
 
 // named reports whether an address is allowed by name: as itself, or localhost.

@@ -35,7 +35,11 @@ func (h *Host) subscriberToken(ctx context.Context, c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	token, expires, err := h.cfg.Mint(ctx, c.by, c.app, topics, d)
+	by := c.by
+	if c.anonymous { // a token is a right, which somebody unknown does not get
+		by = picloud.Principal{}
+	}
+	token, expires, err := h.cfg.Mint(ctx, by, c.app, topics, d)
 	if err != nil {
 		return nil, err
 	}

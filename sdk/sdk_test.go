@@ -126,8 +126,8 @@ func TestSurface(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := strings.Join(list, "\n") + "\n"
-	if !strings.Contains(got, "version: "+script.SDKVersion+"\n") {
-		t.Errorf("sdk.js has another version than script.SDKVersion, %s", script.SDKVersion)
+	if !strings.Contains(got, "version: "+script.SDKVersion+"\n") || !strings.Contains(script.Types, "Version "+script.SDKVersion+".\n") {
+		t.Errorf("sdk.js or sdk.d.ts has another version than script.SDKVersion, %s", script.SDKVersion)
 	}
 	const golden = "testdata/surface.golden"
 	if *update {
@@ -243,6 +243,34 @@ func TestMethods(t *testing.T) {
 			try { await kv.set("x", 2, { tll: 3 }); } catch (e) { caught.push(e.name); }
 			return [caught, await kv.set("c", 3, { version: v }) > v];`,
 			`[[true,true,"InvalidError kv-key-invalid","TypeError"],true]`,
+		},
+		"slips": {
+			`
+			await kv.set("s", 1);
+			const slips = [() => kv.set("s", 2, { version: 0 }), () => kv.set("s", 2, { version: "x" }), () => kv.set("s", 2, { ttl: NaN }), () => kv.delete("s", { version: 0 }), () => kv.set("s", NaN), () => kv.set("s", () => 1),
+				() => docs.find("c", { where: { owner: undefined } }), () => docs.delete("c", "x", { version: 0 }), () => pubsub.publish("t", 1, { idempotencyKey: "" }), () => sdk.response.bytes("abc")];
+			let caught = 0;
+			for (const fn of slips) try { await fn(); } catch (e) { if (e instanceof TypeError) caught++; }
+			return [caught === slips.length, await kv.get("s"), (await kv.list({ prefix: "", after: "" })).entries.length];`,
+			`[true,1,1]`,
+		},
+		"markup": {
+			`
+			const text = "<b>&</b>".repeat(50000);
+			await kv.set("m", text);
+			await files.write("m.html", text);
+			return [text.length, (await kv.get("m")) === text, (await files.text("m.html")) === text];`,
+			`[400000,true,true]`,
+		},
+		"bytes": {
+			`
+			const b = new Uint8Array(1 << 20).map((_, i) => i * 7);
+			await files.write("b", b);
+			const back = await files.read("b");
+			let caught = [];
+			try { await files.write("b", new Uint8Array((1 << 20) + 1)); } catch (e) { caught.push(e.name); }
+			return [back.length, back.every((v, i) => v === b[i]), caught];`,
+			`[1048576,true,["TooLargeError"]]`,
 		},
 		"docs": {
 			`

@@ -203,5 +203,5 @@ func mergePatch(target, patch []byte) ([]byte, error) {
 		}
 		fields[name] = merged
 	}
-	return json.Marshal(fields) //nolint:wrapcheck // as above
+	return picloud.EncodeJSON(fields) //nolint:wrapcheck // as above
 }

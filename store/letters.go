@@ -32,7 +32,7 @@ func (s *Store) Bury(ctx context.Context, t picloud.Trigger, d picloud.Delivery,
 		}
 		l := picloud.DeadLetter{
 			ID: fmt.Sprintf("%013x-%010x", tx.at, d.LSN), App: t.App, Trigger: t.Name, TriggerID: t.ID, Delivery: d.ID, LSN: d.LSN, What: d.What,
-			Attempts: d.Attempts, Reason: clip(reason), CreatedAt: fromMicros(tx.at),
+			Attempts: d.Attempts, Reason: clip(reason, maxReason), Errors: clipAll(d.Errors), CreatedAt: fromMicros(tx.at),
 		}
 		for w := range each(tx.catalog.triggers, pair(t.App, "")) {
 			if w.Enabled && w.Kind == picloud.TriggerDeadLetter && w.Matches(t.Name) {
@@ -52,7 +52,7 @@ func (t *tx) noteLetter(by picloud.Trigger, id, text string) error {
 	if err != nil {
 		return nil //nolint:nilerr // it was purged, and nobody needs the note
 	}
-	l.Letter.Notes = append(l.Letter.Notes, picloud.LetterNote{At: fromMicros(t.at), Trigger: by.Name, Text: clip(text)})
+	l.Letter.Notes = append(l.Letter.Notes, picloud.LetterNote{At: fromMicros(t.at), Trigger: by.Name, Text: clip(text, maxReason)})
 	if n := len(l.Letter.Notes); n > letterNotes {
 		l.Letter.Notes = l.Letter.Notes[n-letterNotes:]
 	}
@@ -117,19 +117,27 @@ const maxCounted = 10_000
 // 10 000.
 func (s *Store) CountDeadLetters() int { return s.tables.count(tableLetter, "", maxCounted) }
 
-// Redrive makes triggers owe dead letters again, as the deliveries they were, and
-// returns how many. An error may come after some.
-func (s *Store) Redrive(ctx context.Context, app string, f picloud.LetterFilter) (int, error) {
-	return s.eachLetter(ctx, app, f, func(tx *tx, l *letterRow) (bool, error) {
+// Redrive makes triggers owe dead letters again, as the deliveries they were. It
+// returns how many, and how many are left because their trigger is gone; when there
+// are only such, that is an error. An error may come after some.
+func (s *Store) Redrive(ctx context.Context, app string, f picloud.LetterFilter) (done, left int, err error) {
+	var why error
+	done, err = s.eachLetter(ctx, app, f, func(tx *tx, l *letterRow) (bool, error) {
 		t, ok := tx.catalog.triggerOf(&l.Letter)
 		if !ok {
-			return false, picloud.ErrTriggerNotFound.Detailf("the dead letter %s comes from the trigger %q, which is gone; make it again, or purge the letter", l.Letter.ID, l.Letter.Trigger)
+			left++
+			why = picloud.ErrTriggerNotFound.Detailf("the dead letter %s comes from the trigger %q of kind %s, which is gone; make it again, or purge the letter", l.Letter.ID, l.Letter.Trigger, l.Letter.What.Kind)
+			return false, nil
 		}
 		l.Letter.What.Hops = 0 // somebody has looked at it
 		tx.put(tableDelivery, oweKey(app, t.ID, &l.Letter.LSN), l.Letter.What)
 		tx.remove(tableLetter, pair(app, l.Letter.ID))
 		return true, nil
 	})
+	if err == nil && done == 0 {
+		err = why
+	}
+	return done, left, err
 }
 
 // triggerOf returns the trigger that a letter comes from, or the one that has its

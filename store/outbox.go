@@ -46,7 +46,7 @@ func (s *Store) tell(g *group) {
 type attemptRow struct {
 	Attempts int
 	NotUntil int64
-	Err      string
+	Errors   []string // of the last of them
 }
 
 // tickRow is the last time that came for a trigger of the clock.
@@ -117,7 +117,7 @@ func (s *Store) addAttempts(t picloud.Trigger, d *picloud.Delivery) error {
 	if err := cborDecode(b, &r); err != nil {
 		return err
 	}
-	d.Attempts, d.NotUntil, d.LastErr = r.Attempts, fromMicros(r.NotUntil), r.Err
+	d.Attempts, d.NotUntil, d.Errors = r.Attempts, fromMicros(r.NotUntil), r.Errors
 	return nil
 }
 
@@ -150,16 +150,29 @@ func (s *Store) Postpone(ctx context.Context, t picloud.Trigger, d picloud.Deliv
 	return s.doSoft(ctx, func(tx *tx) error {
 		key := oweKey(t.App, t.ID, &d.LSN)
 		if tx.get(tableDelivery, []byte(key)) != nil {
-			tx.put(tableAttempt, key, attemptRow{Attempts: d.Attempts, NotUntil: micros(d.NotUntil), Err: clip(d.LastErr)})
+			tx.put(tableAttempt, key, attemptRow{Attempts: d.Attempts, NotUntil: micros(d.NotUntil), Errors: clipAll(d.Errors)})
 		}
 		return nil
 	})
 }
 
-// maxReason bounds what is kept of an error.
-const maxReason = 2048
+// What is kept of the error that decided, and of each of those before.
+const (
+	maxReason = 2048
+	maxError  = 256
+)
 
-func clip(text string) string { return strings.ToValidUTF8(text[:min(len(text), maxReason)], "") }
+func clip(text string, limit int) string {
+	return strings.ToValidUTF8(text[:min(len(text), limit)], "")
+}
+
+func clipAll(texts []string) []string {
+	out := make([]string, len(texts))
+	for i, t := range texts {
+		out[i] = clip(t, maxError)
+	}
+	return out
+}
 
 // LastTick returns the last time that came for a trigger of the clock; zero: none
 // has.

@@ -39,7 +39,7 @@ func (r *running) owed(t *testing.T, tr picloud.Trigger) []string {
 			return all
 		}
 		for _, d := range list {
-			all = append(all, fmt.Sprintf("%s %s %s %d %s", d.ID, d.What.Name, d.What.Data, d.Attempts, d.LastErr))
+			all = append(all, fmt.Sprintf("%s %s %s %d %s", d.ID, d.What.Name, d.What.Data, d.Attempts, d.Errors))
 			after = d.LSN
 		}
 	}
@@ -158,7 +158,7 @@ func TestAttemptsOutlastAnEnd(t *testing.T) {
 		t.Fatal(list, err)
 	}
 	d := list[0]
-	d.Attempts, d.NotUntil, d.LastErr = 3, time.Now().Add(time.Hour).UTC().Truncate(time.Microsecond), "broken"
+	d.Attempts, d.NotUntil, d.Errors = 3, time.Now().Add(time.Hour).UTC().Truncate(time.Microsecond), []string{"bad", "broken"}
 	if err := s.Postpone(t.Context(), tr, d); err != nil {
 		t.Fatal(err)
 	}
@@ -166,7 +166,7 @@ func TestAttemptsOutlastAnEnd(t *testing.T) {
 	cfg.Dir = killed(t, s, cfg.Dir)
 	s = start(t, cfg)
 	again, ok, err := s.OwedAt(tr, d.LSN)
-	if err != nil || !ok || again.ID != d.ID || again.Attempts != 3 || !again.NotUntil.Equal(d.NotUntil) || again.LastErr != "broken" {
+	if err != nil || !ok || again.ID != d.ID || again.Attempts != 3 || !again.NotUntil.Equal(d.NotUntil) || !slices.Equal(again.Errors, d.Errors) {
 		t.Errorf("after the end %+v, %v, want %+v", again, err, d)
 	}
 }

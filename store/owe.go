@@ -2,7 +2,6 @@ package store
 
 import (
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -136,8 +135,10 @@ func oweFile(c *catalog, ch change, by cause) ([]change, error) {
 		if err := cborDecode(ch.value, &f); err != nil {
 			return nil, err
 		}
-		f.Blob = ""
-		data, err := json.Marshal(f)
+		data, err := picloud.EncodeJSON(map[string]any{
+			"path": f.Path, "type": f.Type, "size": f.Size, "sha256": f.SHA256, "version": f.Version,
+			"created_at": f.CreatedAt.Format(picloud.TimeLayout), "updated_at": f.UpdatedAt.Format(picloud.TimeLayout),
+		})
 		if err != nil {
 			return nil, fmt.Errorf("describe a file: %w", err)
 		}
@@ -165,7 +166,10 @@ func oweLetter(c *catalog, ch change, by cause) ([]change, error) {
 
 // letterHappening is a dead letter as something that a trigger reacts to.
 func letterHappening(l *picloud.DeadLetter, at int64) (picloud.Happening, error) {
-	data, err := json.Marshal(l)
+	data, err := picloud.EncodeJSON(map[string]any{
+		"id": l.ID, "trigger": l.Trigger, "delivery": l.Delivery, "what": l.What, "attempts": l.Attempts, "reason": l.Reason, "errors": l.Errors,
+		"created_at": l.CreatedAt.Format(picloud.TimeLayout),
+	})
 	if err != nil {
 		return picloud.Happening{}, fmt.Errorf("describe a dead letter: %w", err)
 	}

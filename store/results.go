@@ -22,9 +22,10 @@ const maxLater = 1000
 
 // resultRow is what has become of a request.
 type resultRow struct {
-	State   string
-	Output  []byte
-	Expires int64 // microseconds
+	State    string
+	Output   []byte
+	Expires  int64 // microseconds
+	Response bool
 }
 
 // inbox wakes who waits for results.
@@ -60,30 +61,30 @@ func (t *tx) putResult(app, id string, r resultRow) {
 }
 
 // SetResult keeps what a request was answered.
-func (s *Store) SetResult(ctx context.Context, app, id string, output []byte) error {
-	return s.doSized(ctx, recordCost+len(output), func(tx *tx) error {
+func (s *Store) SetResult(ctx context.Context, app, id string, r picloud.Result) error {
+	return s.doSized(ctx, recordCost+len(r.Output), func(tx *tx) error {
 		if _, err := tx.catalog.app(app); err != nil {
 			return err
 		}
-		tx.putResult(app, id, resultRow{State: picloud.ResultDone, Output: output})
+		tx.putResult(app, id, resultRow{State: r.State, Output: r.Output, Response: r.Response})
 		return nil
 	})
 }
 
 // Result returns what has become of a request, or picloud.ErrResultNotFound.
-func (s *Store) Result(app, id string) (state string, output []byte, err error) {
+func (s *Store) Result(app, id string) (picloud.Result, error) {
 	b := s.tables.get(tableResult, []byte(pair(app, id)))
 	if b == nil {
-		return "", nil, picloud.ErrResultNotFound
+		return picloud.Result{}, picloud.ErrResultNotFound
 	}
 	var r resultRow
 	if err := cborDecode(b, &r); err != nil {
-		return "", nil, err
+		return picloud.Result{}, err
 	}
 	if micros(s.cfg.Now()) >= r.Expires {
-		return "", nil, picloud.ErrResultNotFound
+		return picloud.Result{}, picloud.ErrResultNotFound
 	}
-	return r.State, r.Output, nil
+	return picloud.Result{State: r.State, Output: r.Output, Response: r.Response}, nil
 }
 
 // ResultSet returns a channel that is closed when something has become of a request. It is for one

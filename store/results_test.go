@@ -35,15 +35,15 @@ func TestResultsOfRequests(t *testing.T) {
 	}
 	is := func(id, want, output string) {
 		t.Helper()
-		state, out, err := s.Result("default", id)
-		if err != nil || state != want || string(out) != output {
-			t.Errorf("the result is %s %q, %v, want %s %q", state, out, err, want, output)
+		r, err := s.Result("default", id)
+		if err != nil || r.State != want || string(r.Output) != output {
+			t.Errorf("the result is %s %q, %v, want %s %q", r.State, r.Output, err, want, output)
 		}
 	}
 	is(ids[0], picloud.ResultWaiting, "")
 	set, stop := s.ResultSet("default", ids[0])
 	defer stop()
-	if err := s.SetResult(t.Context(), "default", ids[0], []byte("7")); err != nil {
+	if err := s.SetResult(t.Context(), "default", ids[0], picloud.Result{State: picloud.ResultDone, Output: []byte("7")}); err != nil {
 		t.Fatal(err)
 	}
 	<-set
@@ -53,7 +53,7 @@ func TestResultsOfRequests(t *testing.T) {
 	}
 	is(ids[999], picloud.ResultFailed, "")
 	clock.move(25 * time.Hour)
-	if _, _, err := s.Result("default", ids[0]); !errors.Is(err, picloud.ErrResultNotFound) {
+	if _, err := s.Result("default", ids[0]); !errors.Is(err, picloud.ErrResultNotFound) {
 		t.Errorf("after a day the result is still there: %v", err)
 	}
 }

@@ -85,6 +85,9 @@ func (c *cli) counted(cmd *cobra.Command, path string, in any, word string) erro
 		return c.print(b)
 	}
 	c.printf("%d %s\n", b.Count, word)
+	if b.Left > 0 {
+		c.printf("%d left, whose trigger is gone\n", b.Left)
+	}
 	return nil
 }
 

@@ -17,9 +17,9 @@ type Retry = provision.Retry
 type Trigger struct {
 	Name string `json:"name"`
 	TriggerSpec
-	CreatedAt Time           `json:"created_at"`
-	UpdatedAt Time           `json:"updated_at"`
-	Status    *TriggerStatus `json:"status"` // null: disabled
+	CreatedAt Time          `json:"created_at"`
+	UpdatedAt Time          `json:"updated_at"`
+	Status    TriggerStatus `json:"status"`
 }
 
 // TriggerStatus says how the deliveries of a trigger are doing; the counts are

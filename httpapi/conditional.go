@@ -1,8 +1,10 @@
 package httpapi
 
 import (
+	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -47,6 +49,18 @@ func (r *request) fresh(version uint64) bool {
 	r.Response.Header.Set("ETag", tag)
 	r.Response.Header.Set("Cache-Control", "no-cache")
 	if !matches(string(r.Request.Header.Peek("If-None-Match")), tag) {
+		return false
+	}
+	r.SetStatusCode(fasthttp.StatusNotModified)
+	return true
+}
+
+// unmodified reports whether the caller has what was last changed at a time, by
+// If-Modified-Since, which counts where no tag is sent.
+func (r *request) unmodified(changed time.Time) bool {
+	h := &r.Request.Header
+	since, err := http.ParseTime(string(h.Peek("If-Modified-Since")))
+	if err != nil || len(h.Peek("If-None-Match")) > 0 || changed.Truncate(time.Second).After(since) {
 		return false
 	}
 	r.SetStatusCode(fasthttp.StatusNotModified)

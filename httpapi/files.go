@@ -3,6 +3,7 @@ package httpapi
 import (
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"io"
 	"net/http"
 	"os"
@@ -59,7 +60,10 @@ func (s *Server) showFile(r *request) error {
 	}
 	h := &r.Response.Header
 	h.Set("Last-Modified", f.UpdatedAt.Format(http.TimeFormat))
-	if r.fresh(f.Version) {
+	if m := string(r.Request.Header.Peek("If-Match")); m != "" && !matches(m, tagOf(f.Version)) {
+		return errors.Join(picloud.ErrPrecondition.Detailf("the file has the version %d", f.Version), content.Close())
+	}
+	if r.fresh(f.Version) || r.unmodified(f.UpdatedAt) {
 		return content.Close()
 	}
 	h.Set("Accept-Ranges", "bytes")
@@ -67,7 +71,7 @@ func (s *Server) showFile(r *request) error {
 	h.Set("Content-Security-Policy", "sandbox") // what apps keep is no part of this site
 	r.SetContentType(f.Type)
 	part := span{length: f.Size}
-	if text := string(r.Request.Header.Peek("Range")); text != "" && r.sameRange(&f) {
+	if text := string(r.Request.Header.Peek("Range")); text != "" && r.IsGet() && r.sameRange(&f) {
 		asked, kind := parseRange(text, f.Size)
 		switch kind {
 		case rangeBeyond:
@@ -210,9 +214,10 @@ func reprDigest(sum string) string {
 func (r *request) digest() (string, error) {
 	for _, name := range []string{"Repr-Digest", "Content-Digest"} {
 		for one := range strings.SplitSeq(string(r.Request.Header.Peek(name)), ",") {
-			text, ok := strings.CutPrefix(strings.TrimSpace(one), "sha-256=")
-			if !ok {
-				continue
+			one = strings.TrimSpace(one)
+			text, ok := strings.CutPrefix(one, "sha-256=")
+			if !ok && (one == "" || strings.Contains(one, "=:")) {
+				continue // another algorithm
 			}
 			b, err := base64.StdEncoding.DecodeString(strings.Trim(text, ":"))
 			if err != nil || len(b) != 32 || !strings.HasPrefix(text, ":") {

@@ -19,10 +19,12 @@ func (s *Server) triggerBody(t *picloud.Trigger) Trigger {
 		},
 	}
 	if st, ok := s.cfg.Dispatcher.Status(t.ID); ok {
-		b.Status = &TriggerStatus{
+		b.Status = TriggerStatus{
 			Running: st.Running, Waiting: st.Waiting, Done: st.Done, Failed: st.Failed,
 			LastDoneAt: Time{st.LastDone}, PausedUntil: Time{st.Paused}, Error: st.Error,
 		}
+	} else { // what enabling it would set off
+		b.Status.Waiting = s.cfg.Store.CountOwed(*t)
 	}
 	return b
 }

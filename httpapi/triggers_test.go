@@ -18,7 +18,7 @@ func TestTriggersAreSaved(t *testing.T) {
 	const path = "/v1/apps/default/triggers/t"
 	a := n.ask(t, "PUT", path, n.admin, `{"kind":"cron","script":"s","schedule":"0 8 * * *","time_zone":"Europe/Berlin","retry":{"attempts":3,"first_sec":0.5},"timeout_sec":2.5,"enabled":false}`)
 	var tr httpapi.Trigger
-	if err := json.Unmarshal(a.body, &tr); err != nil || a.status != 200 || tr.CatchUp != "one" || tr.Retry.Attempts != 3 || tr.Retry.FirstSec != 0.5 || tr.Retry.MaxSec != 300 || tr.TimeoutSec != 2.5 || tr.Concurrency != 1 || *tr.Enabled || tr.Status != nil {
+	if err := json.Unmarshal(a.body, &tr); err != nil || a.status != 200 || tr.CatchUp != "one" || tr.Retry.Attempts != 3 || tr.Retry.FirstSec != 0.5 || tr.Retry.MaxSec != 300 || tr.TimeoutSec != 2.5 || tr.Concurrency != 1 || *tr.Enabled || tr.Status.Waiting != 0 {
 		t.Errorf("%d %s", a.status, a.body)
 	}
 	for body, want := range map[string]string{
@@ -50,6 +50,19 @@ func TestTriggersAreSaved(t *testing.T) {
 	}
 	if a := n.ask(t, "POST", "/v1/apps/default/dead-letters/redrive", n.admin, `{"ids":["x"]}`); a.status != 404 {
 		t.Errorf("redrive of what is not there: %d %s", a.status, a.body)
+	}
+	// One that is disabled tells what enabling it would set off, and setting it without
+	// a word about that leaves it disabled.
+	for _, step := range []string{`{"kind":"kv","script":"s","prefix":"x"}`, "", `{"kind":"kv","script":"s","prefix":"x","enabled":false}`, `{"kind":"kv","script":"s","prefix":"y"}`} {
+		if step == "" {
+			n.ask(t, "PUT", "/v1/apps/default/kv/x1", n.admin, "1")
+		} else if a = n.ask(t, "PUT", "/v1/apps/default/triggers/other", n.admin, step); a.status != 200 {
+			t.Errorf("%s: %d %s", step, a.status, a.body)
+		}
+	}
+	var other httpapi.Trigger
+	if err := json.Unmarshal(a.body, &other); err != nil || *other.Enabled || other.Status.Waiting != 1 {
+		t.Errorf("%s", a.body)
 	}
 	if a := n.ask(t, "DELETE", path, n.admin, ""); a.status != 204 {
 		t.Errorf("delete: %d %s", a.status, a.body)

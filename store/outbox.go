@@ -81,6 +81,11 @@ func (s *Store) Owed(t picloud.Trigger, after uint64, limit int) ([]picloud.Deli
 	return list, nil
 }
 
+// CountOwed returns how much a trigger owes, up to 10 000.
+func (s *Store) CountOwed(t picloud.Trigger) int {
+	return s.tables.count(tableDelivery, oweKey(t.App, t.ID, nil), maxCounted)
+}
+
 // OwedAt returns the delivery of a trigger at an LSN; false: it is owed no more.
 func (s *Store) OwedAt(t picloud.Trigger, lsn uint64) (picloud.Delivery, bool, error) {
 	key := oweKey(t.App, t.ID, &lsn)

@@ -59,12 +59,10 @@ func matched(t *httpapi.Trigger) string {
 }
 
 func triggerState(t *httpapi.Trigger) []string {
-	st := t.Status
-	if st == nil {
-		return []string{"disabled", "-", "-", "-"}
-	}
-	state := "idle"
+	st, state := &t.Status, "idle"
 	switch {
+	case t.Enabled != nil && !*t.Enabled:
+		state = "disabled"
 	case !st.PausedUntil.IsZero():
 		state = "paused: " + st.Error
 	case st.Running > 0:

@@ -3,6 +3,7 @@ package sdk_test
 import (
 	"encoding/json"
 	"errors"
+	"net"
 	"net/url"
 	"testing"
 
@@ -34,6 +35,19 @@ func TestAnyHostIsNotThisMachine(t *testing.T) {
 		}
 	}
 	var e *picloud.Error
+	own, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range own { // on a machine without a network there is the loopback alone
+		ip, _, err := net.ParseCIDR(a.String())
+		if err != nil || ip.To4() == nil {
+			continue
+		}
+		if err := fetch(ip.String(), "*"); !errors.As(err, &e) || e.Type != "http-not-allowed" {
+			t.Errorf("%v, an address of this machine: %v", ip, err)
+		}
+	}
 	if err := fetch("example.org", "*.example.org", "example.com"); !errors.As(err, &e) || e.Type != "http-not-allowed" {
 		t.Errorf("a host that is not allowed: %v", err)
 	}

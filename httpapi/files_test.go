@@ -188,7 +188,7 @@ func TestUploads(t *testing.T) {
 // FI-1: a download may take its time as long as it moves.
 func TestSlowDownload(t *testing.T) {
 	t.Parallel()
-	n := newNode(t, func(c *httpapi.Config) { c.WriteTimeout = 500 * time.Millisecond })
+	n := newNode(t, func(c *httpapi.Config) { c.WriteTimeout = 3 * time.Second }) // the kernel lets some MiB go out at once
 	big := bytes.Repeat([]byte("0123456789abcdef"), 1<<20)
 	if a := n.ask(t, "PUT", filesPath+"big", n.admin, string(big)); a.status != 200 {
 		t.Fatalf("%d %s", a.status, a.body)
@@ -205,7 +205,7 @@ func TestSlowDownload(t *testing.T) {
 	defer func() { _ = res.Body.Close() }()
 	var got bytes.Buffer
 	for err == nil {
-		<-time.After(100 * time.Millisecond)
+		<-time.After(250 * time.Millisecond)
 		_, err = io.CopyN(&got, res.Body, 1<<20)
 	}
 	if !bytes.Equal(got.Bytes(), big) {

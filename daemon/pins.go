@@ -58,6 +58,9 @@ var PinSettings = []PinSetting{
 	}, func(p *hw.PinConfig) string { return onOffText(p.Stop) }},
 }
 
+// fits reports whether it can be said of outputs, or of inputs.
+func (s *PinSetting) fits(output bool) bool { return s.Outputs && output || s.Inputs && !output }
+
 func onOff(at *bool, v string) error {
 	if v != "on" && v != "off" {
 		return fmt.Errorf("%q: use \"on\" or \"off\"", v)
@@ -85,12 +88,12 @@ func pinKey(key string) (output bool, name, field string, ok bool) {
 // setPin says something of a pin, which is made when it is named first.
 func (c *Config) setPin(output bool, name, field, text string) error {
 	i := slices.IndexFunc(PinSettings, func(s PinSetting) bool {
-		return s.Key == field && (s.Outputs && output || s.Inputs && !output)
+		return s.Key == field && s.fits(output)
 	})
 	if i < 0 {
 		var known []string
 		for _, s := range PinSettings {
-			if s.Outputs && output || s.Inputs && !output {
+			if s.fits(output) {
 				known = append(known, s.Key)
 			}
 		}
@@ -141,7 +144,7 @@ func (c Config) showPins(b *strings.Builder) {
 	slices.SortFunc(pins, func(p, q hw.PinConfig) int { return cmp.Compare(pinTable(&p), pinTable(&q)) })
 	for i := range pins {
 		for _, s := range PinSettings {
-			if s.Outputs && pins[i].Output || s.Inputs && !pins[i].Output {
+			if s.fits(pins[i].Output) {
 				fmt.Fprintf(b, "%-34s %s\n", pinTable(&pins[i])+"."+s.Key, s.get(&pins[i]))
 			}
 		}

@@ -81,7 +81,7 @@ func Run(ctx context.Context, cfg Config, opt Options) error {
 	defer cancel(nil)
 	storePart := start(ctx, cancel, "store", m.store.Run)
 	hubPart := start(ctx, cancel, "realtime", m.hub.Run)
-	boardPart := start(ctx, cancel, "hw", m.board.Run) // outputs are as they are to be at the start before scripts come
+	boardPart := start(ctx, cancel, "hw", m.board.Run) // whoever is first, it or a script, an output begins as it is to start
 	parts := []*part{}
 	if !m.store.Health().ReadOnly {
 		parts = append(parts, start(ctx, cancel, "dispatch", m.owed.Run))

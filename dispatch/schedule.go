@@ -48,7 +48,7 @@ func scheduleOf(t picloud.Trigger) (*schedule, error) {
 		return nil, picloud.ErrTriggerInvalid.Detailf("schedule: say in time_zone where it is meant")
 	}
 	wall, err := schedules.Parse(text)
-	if err == nil && slices.ContainsFunc(strings.FieldsFunc(text, isBlank), hasGap) {
+	if err == nil && slices.ContainsFunc(strings.Fields(text), hasGap) {
 		err = errors.New("there is nothing beside a comma")
 	}
 	if err != nil {
@@ -64,8 +64,6 @@ func scheduleOf(t picloud.Trigger) (*schedule, error) {
 	}
 	return s, nil
 }
-
-func isBlank(c rune) bool { return c == ' ' || c == '\t' }
 
 // hasGap reports whether an item of a list is missing, which the library passes over.
 func hasGap(field string) bool { return slices.Contains(strings.Split(field, ","), "") }

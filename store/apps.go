@@ -33,37 +33,34 @@ func (s *Store) CreateApp(ctx context.Context, a picloud.App) (picloud.App, erro
 		return picloud.App{}, err
 	}
 	a = cloneApp(a)
-	err := s.do(ctx, func(tx *tx) error { return tx.createApp(&a) })
-	return a, err
+	return ask(ctx, s, 0, func(tx *tx) (picloud.App, error) { return tx.createApp(a) })
 }
 
-func (t *tx) createApp(a *picloud.App) error {
+func (t *tx) createApp(a picloud.App) (picloud.App, error) {
 	if _, err := t.catalog.app(a.Name); err == nil {
-		return picloud.ErrAppExists.Detailf("%q exists; choose another name, or change it with PATCH", a.Name)
+		return a, picloud.ErrAppExists.Detailf("%q exists; choose another name, or change it with PATCH", a.Name)
 	}
 	a.CreatedAt = fromMicros(t.at)
 	a.UpdatedAt = a.CreatedAt
-	t.put(tableApp, a.Name, appRow{App: *a, Born: t.s.sequenceOf(a.Name).last})
-	return nil
+	t.put(tableApp, a.Name, appRow{App: a, Born: t.s.sequenceOf(a.Name).last})
+	return a, nil
 }
 
 // UpdateApp changes an app.
 func (s *Store) UpdateApp(ctx context.Context, name string, p picloud.AppPatch) (picloud.App, error) {
-	var a picloud.App
-	err := s.do(ctx, func(tx *tx) error {
+	return ask(ctx, s, 0, func(tx *tx) (picloud.App, error) {
 		row, err := tx.catalog.app(name)
 		if err != nil {
-			return err
+			return picloud.App{}, err
 		}
-		a = p.Apply(row.App)
+		a := p.Apply(row.App)
 		if err := a.Validate(); err != nil {
-			return err
+			return a, err
 		}
 		a.UpdatedAt = fromMicros(tx.at)
 		tx.put(tableApp, name, appRow{App: a, Born: row.Born})
-		return nil
+		return cloneApp(a), nil
 	})
-	return cloneApp(a), err
 }
 
 // deleteChunk bounds the rows that go in one commit.
@@ -74,17 +71,7 @@ func (s *Store) DeleteApp(ctx context.Context, name string) error {
 	if name == picloud.DefaultApp {
 		return picloud.ErrAppProtected
 	}
-	for more := true; more; {
-		err := s.doFiles(ctx, func(tx *tx) error {
-			var err error
-			more, err = tx.deleteApp(name)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.untilDone(ctx, func(tx *tx) (bool, error) { return tx.deleteApp(name) })
 }
 
 // deleteApp removes the app's rows, the app's own last. With more rows than fit

@@ -80,33 +80,32 @@ func (s *Store) SaveCollection(ctx context.Context, c picloud.Collection) (piclo
 			return picloud.Collection{}, err
 		}
 	}
-	err := s.do(ctx, func(tx *tx) error { return tx.declare(&c) })
+	saved, err := ask(ctx, s, 0, func(tx *tx) (picloud.Collection, error) { return tx.declare(c) })
 	for err == nil && s.catalog.Load().collection(c.App, c.Name).working() >= 0 {
 		if s.space.full.Load() {
-			return c, picloud.ErrNoSpace
+			return saved, picloud.ErrNoSpace
 		}
 		err = s.doSoft(ctx, func(tx *tx) error { // the committer builds a part between others
 			tx.s.commit.building = true
 			return nil
 		})
 	}
-	return c, err
+	return saved, err
 }
 
-func (t *tx) declare(c *picloud.Collection) error {
+func (t *tx) declare(c picloud.Collection) (picloud.Collection, error) {
 	if _, err := t.catalog.app(c.App); err != nil {
-		return err
+		return c, err
 	}
 	r := t.catalog.collection(c.App, c.Name)
 	if r.Collection.Name != "" && slices.Equal(r.Collection.Indexes, c.Indexes) {
-		*c = r.Collection
-		return nil
+		return r.Collection, nil
 	}
 	if c.CreatedAt = r.Collection.CreatedAt; c.CreatedAt.IsZero() {
 		c.CreatedAt = fromMicros(t.at)
 	}
 	c.UpdatedAt = fromMicros(t.at)
-	r.Collection = *c
+	r.Collection = c
 	wanted := slices.Clone(c.Indexes)
 	r.Indexes = slices.Clone(r.Indexes)
 	for i := range r.Indexes {
@@ -121,7 +120,7 @@ func (t *tx) declare(c *picloud.Collection) error {
 		r.Indexes = append(r.Indexes, indexRow{ID: t.lsn()<<8 | uint64(i), Field: f}) // #nosec G115 -- at most MaxIndexes
 	}
 	t.put(tableCollection, pair(c.App, c.Name), r)
-	return nil
+	return c, nil
 }
 
 // collection returns the row of a collection; zero: it is not declared.
@@ -134,38 +133,48 @@ func (c *catalog) collection(app, name string) *collectionRow {
 
 // DeleteCollection removes a collection with its documents.
 func (s *Store) DeleteCollection(ctx context.Context, app, name string) error {
-	found := false
-	for more := true; more; {
-		err := s.do(ctx, func(tx *tx) error {
-			if _, err := tx.catalog.app(app); err != nil {
-				return err
-			}
-			var keys []string
-			keys, more = tx.s.tables.keys(tableDoc, docKey(app, name, ""), tx.s.chunk())
-			for _, k := range keys {
-				found = true
-				tx.remove(tableDoc, k)
-			}
-			if more {
-				return nil
-			}
-			if r, declared := tx.catalog.collections.Get(pair(app, name)); declared {
-				found = true
-				if more = slices.ContainsFunc(r.Indexes, func(i indexRow) bool { return i.Dropping }); more {
-					return nil // the committer takes it down first
-				}
-				tx.remove(tableCollection, pair(app, name))
-			}
-			return nil
-		})
-		if err != nil {
+	for found := false; ; {
+		part, err := ask(ctx, s, 0, func(tx *tx) (removed, error) { return tx.removeCollection(app, name) })
+		found = found || part.any
+		switch {
+		case err != nil:
 			return err
+		case part.more:
+		case !found:
+			return picloud.ErrCollectionNotFound
+		default:
+			return nil
 		}
 	}
-	if !found {
-		return picloud.ErrCollectionNotFound
+}
+
+// removed is how a part of a deletion went.
+type removed struct {
+	any  bool // something was removed
+	more bool // something is left
+}
+
+// removeCollection removes a part of the documents of a collection, and at last
+// the collection.
+func (t *tx) removeCollection(app, name string) (r removed, err error) {
+	if _, err := t.catalog.app(app); err != nil {
+		return r, err
 	}
-	return nil
+	keys, more := t.s.tables.keys(tableDoc, docKey(app, name, ""), t.s.chunk())
+	for _, k := range keys {
+		t.remove(tableDoc, k)
+	}
+	r = removed{any: len(keys) > 0, more: more}
+	row, declared := t.catalog.collections.Get(pair(app, name))
+	if more || !declared {
+		return r, nil
+	}
+	r.any = true
+	r.more = slices.ContainsFunc(row.Indexes, func(i indexRow) bool { return i.Dropping }) // the committer takes it down first
+	if !r.more {
+		t.remove(tableCollection, pair(app, name))
+	}
+	return r, nil
 }
 
 // buildChunk bounds the documents that are put into an index in one commit.

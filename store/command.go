@@ -17,6 +17,7 @@ type command struct {
 	soft        bool               // what fn stages need not be fsynced before it is answered
 
 	events []picloud.Event // the answer to a publication
+	blobs  []string        // contents of files that no row names after the commit
 	err    error
 	done   chan struct{} // receives once when answered
 }
@@ -33,6 +34,54 @@ func (s *Store) newCommand() *command {
 func (s *Store) release(c *command) {
 	*c = command{done: c.done}
 	s.commands.Put(c)
+}
+
+// ask runs fn in the committer and returns its answer once what fn staged is
+// durable. fn stages about size bytes, which count against the intake; 0 is for
+// small changes, which a full intake or disk does not refuse.
+//
+// When ctx ends first, or the store does, the answer is the zero value: the real
+// one belongs to the committer, and what fn stages may still happen.
+func ask[T any](ctx context.Context, s *Store, size int, fn func(tx *tx) (T, error)) (T, error) {
+	var answer, none T
+	c := s.newCommand()
+	c.size = int64(size)
+	c.fn = func(tx *tx) (err error) {
+		answer, err = fn(tx)
+		return err
+	}
+	if err := s.submit(ctx, c); err != nil {
+		return none, err
+	}
+	s.blobs.remove(c.blobs...)
+	s.release(c)
+	return answer, nil
+}
+
+// do is ask for a small change without an answer.
+func (s *Store) do(ctx context.Context, fn func(tx *tx) error) error { return s.doSized(ctx, 0, fn) }
+
+// doSized is ask for a change without an answer.
+func (s *Store) doSized(ctx context.Context, size int, fn func(tx *tx) error) error {
+	_, err := ask(ctx, s, size, func(tx *tx) (struct{}, error) { return struct{}{}, fn(tx) })
+	return err
+}
+
+// untilDone asks for a part of a large change at a time, as long as there is more.
+func (s *Store) untilDone(ctx context.Context, part func(tx *tx) (more bool, err error)) error {
+	for {
+		if more, err := ask(ctx, s, 0, part); err != nil || !more {
+			return err
+		}
+	}
+}
+
+// doSoft runs fn in the committer and waits until what it staged is visible. It is
+// durable soon after, without a commit of its own.
+func (s *Store) doSoft(ctx context.Context, fn func(tx *tx) error) error {
+	c := s.newCommand()
+	c.fn, c.soft = fn, true
+	return s.submit(ctx, c)
 }
 
 // submit hands c to the committer and waits for the answer. When ctx ends

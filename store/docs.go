@@ -99,36 +99,38 @@ func (s *Store) PutDocument(ctx context.Context, c picloud.DocumentChange) (picl
 	if err != nil {
 		return picloud.Document{}, err
 	}
-	var d picloud.Document
-	err = s.doSized(ctx, recordCost+len(c.App)+len(c.Collection)+len(c.ID)+len(body), func(tx *tx) error {
+	c.Body = body
+	return ask(ctx, s, recordCost+len(c.App)+len(c.Collection)+len(c.ID)+len(body), func(tx *tx) (picloud.Document, error) {
 		if fresh {
 			c.ID = newDocID(tx.at)
 		}
-		old, err := tx.document(c.App, c.Collection, c.ID)
-		if err != nil {
-			return err
-		}
-		if err := c.If.Check(old.Version); err != nil {
-			return err
-		}
-		row := docRow{Body: body, Created: old.Created}
-		if c.Merge {
-			if old.Version == 0 {
-				return picloud.ErrDocumentNotFound
-			}
-			if row.Body, err = merged(old.Body, body); err != nil {
-				return err
-			}
-		}
-		if old.Version == 0 {
-			row.Created = tx.at
-		}
-		row.Version, row.Updated = nextVersion(old.Version, tx.at), tx.at
-		tx.change(change{table: tableDoc, key: []byte(docKey(c.App, c.Collection, c.ID)), value: row.encode()})
-		d = row.document(c.App, c.Collection, c.ID)
-		return nil
+		return tx.putDocument(&c)
 	})
-	return d, err
+}
+
+func (t *tx) putDocument(c *picloud.DocumentChange) (picloud.Document, error) {
+	old, err := t.document(c.App, c.Collection, c.ID)
+	if err == nil {
+		err = c.If.Check(old.Version)
+	}
+	if err != nil {
+		return picloud.Document{}, err
+	}
+	row := docRow{Body: c.Body, Created: old.Created}
+	if c.Merge {
+		if old.Version == 0 {
+			return picloud.Document{}, picloud.ErrDocumentNotFound
+		}
+		if row.Body, err = merged(old.Body, c.Body); err != nil {
+			return picloud.Document{}, err
+		}
+	}
+	if old.Version == 0 {
+		row.Created = t.at
+	}
+	row.Version, row.Updated = nextVersion(old.Version, t.at), t.at
+	t.change(change{table: tableDoc, key: []byte(docKey(c.App, c.Collection, c.ID)), value: row.encode()})
+	return row.document(c.App, c.Collection, c.ID), nil
 }
 
 // newDocID is an id that rises with time, so that documents lie in the order in

@@ -37,32 +37,31 @@ func (s *Store) SaveEndpoint(ctx context.Context, e picloud.Endpoint) (picloud.E
 	if err := e.Validate(); err != nil {
 		return picloud.Endpoint{}, err
 	}
-	err := s.do(ctx, func(tx *tx) error {
+	return ask(ctx, s, 0, func(tx *tx) (picloud.Endpoint, error) {
 		if err := tx.needScript(e.App, e.Script, picloud.ErrEndpointInvalid); err != nil {
-			return err
+			return e, err
 		}
 		all := under(tx.catalog.endpoints, pair(e.App, ""))
 		for _, o := range all {
 			if o.Name != e.Name && o.Method == e.Method && sameShape(o.Path, e.Path) {
-				return picloud.ErrEndpointInvalid.Detailf("path: the endpoint %q answers %s %s already", o.Name, o.Method, o.Path)
+				return e, picloud.ErrEndpointInvalid.Detailf("path: the endpoint %q answers %s %s already", o.Name, o.Method, o.Path)
 			}
 		}
 		old, there := tx.catalog.endpoints.Get(pair(e.App, e.Name))
 		e.ID, e.CreatedAt, e.UpdatedAt = old.ID, old.CreatedAt, old.UpdatedAt
 		if there && e == old {
-			return nil
+			return e, nil
 		}
 		e.UpdatedAt = fromMicros(tx.at)
 		if !there {
 			if len(all) >= picloud.MaxEndpoints {
-				return picloud.ErrEndpointInvalid.Detailf("the app has %d endpoints, which is the limit; delete some first", picloud.MaxEndpoints)
+				return e, picloud.ErrEndpointInvalid.Detailf("the app has %d endpoints, which is the limit; delete some first", picloud.MaxEndpoints)
 			}
 			e.ID, e.CreatedAt = newID(), e.UpdatedAt
 		}
 		tx.put(tableEndpoint, pair(e.App, e.Name), e)
-		return nil
+		return e, nil
 	})
-	return e, err
 }
 
 // newID is a name that nothing else has.
@@ -93,17 +92,7 @@ func (t *tx) needScript(app, name string, fault *picloud.Error) error {
 
 // DeleteEndpoint removes an endpoint. Requests that it has not answered yet fail.
 func (s *Store) DeleteEndpoint(ctx context.Context, app, name string) error {
-	for more := true; more; {
-		err := s.do(ctx, func(tx *tx) error {
-			var err error
-			more, err = tx.deleteEndpoint(app, name)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.untilDone(ctx, func(tx *tx) (bool, error) { return tx.deleteEndpoint(app, name) })
 }
 
 func (t *tx) deleteEndpoint(app, name string) (more bool, err error) {

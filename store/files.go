@@ -90,24 +90,28 @@ func (s *Store) PutFile(ctx context.Context, c picloud.FileChange, content io.Re
 	}
 	kept = true // unless the row is known not to name it
 	f = picloud.File{App: c.App, Path: c.Path, Type: or(c.Type, "application/octet-stream"), Size: w.size, SHA256: w.sum, Blob: w.name}
-	err = s.doFiles(context.WithoutCancel(ctx), func(tx *tx) error {
-		kept = false
-		old, err := tx.file(c.App, c.Path)
-		if err == nil {
-			err = c.If.Check(old.Version)
-		}
-		if err != nil {
-			return err
-		}
-		f.CreatedAt, f.UpdatedAt = old.CreatedAt, fromMicros(tx.at)
-		if f.Version = nextVersion(old.Version, tx.at); old.Version == 0 {
-			f.CreatedAt = f.UpdatedAt
-		}
-		tx.put(tableFile, pair(c.App, c.Path), f)
-		kept = true
-		return nil
+	return ask(context.WithoutCancel(ctx), s, 0, func(tx *tx) (picloud.File, error) { // so that kept is read after it was written
+		err := tx.putFile(&f, c.If)
+		kept = err == nil
+		return f, err
 	})
-	return f, err
+}
+
+// putFile stages the row of a file whose content is there.
+func (t *tx) putFile(f *picloud.File, cond picloud.Precondition) error {
+	old, err := t.file(f.App, f.Path)
+	if err == nil {
+		err = cond.Check(old.Version)
+	}
+	if err != nil {
+		return err
+	}
+	f.CreatedAt, f.UpdatedAt = old.CreatedAt, fromMicros(t.at)
+	if f.Version = nextVersion(old.Version, t.at); old.Version == 0 {
+		f.CreatedAt = f.UpdatedAt
+	}
+	t.put(tableFile, pair(f.App, f.Path), *f)
+	return nil
 }
 
 // mayPutFile says before anything is read what would be said afterwards.
@@ -130,7 +134,7 @@ func (s *Store) mayPutFile(c *picloud.FileChange) error {
 // DeleteFile removes a file, or returns picloud.ErrFileNotFound. Who reads it reads
 // it to its end.
 func (s *Store) DeleteFile(ctx context.Context, app, path string, cond picloud.Precondition) error {
-	return s.doFiles(ctx, func(tx *tx) error {
+	return s.do(ctx, func(tx *tx) error {
 		old, err := tx.file(app, path)
 		if err != nil {
 			return err
@@ -163,19 +167,4 @@ func (t *tx) replaceBlob(c change) {
 	if old, err := t.file(app, path); err == nil && old.Blob != "" {
 		t.blobs = append(t.blobs, old.Blob)
 	}
-}
-
-// doFiles is do for what may take files away: their contents go once that is
-// durable.
-func (s *Store) doFiles(ctx context.Context, fn func(tx *tx) error) error {
-	var gone []string
-	err := s.do(ctx, func(tx *tx) error {
-		err := fn(tx)
-		gone = tx.blobs
-		return err
-	})
-	if err == nil {
-		s.blobs.remove(gone...)
-	}
-	return err
 }

@@ -30,20 +30,19 @@ func (s *Store) CreateAPIKey(ctx context.Context, k picloud.APIKey) (picloud.API
 		return picloud.APIKey{}, err
 	}
 	k.Scopes = slices.Clone(k.Scopes)
-	err := s.do(ctx, func(tx *tx) error {
+	return ask(ctx, s, 0, func(tx *tx) (picloud.APIKey, error) {
 		if k.App != "" {
 			if _, err := tx.catalog.app(k.App); err != nil {
-				return err
+				return k, err
 			}
 		}
 		if _, taken := tx.catalog.keys.Get(k.ID); taken || k.ID == "" {
-			return picloud.ErrKeyInvalid.Detailf("the id is empty or taken; create the key again")
+			return k, picloud.ErrKeyInvalid.Detailf("the id is empty or taken; create the key again")
 		}
 		k.CreatedAt = fromMicros(tx.at)
 		tx.put(tableKey, k.ID, k)
-		return nil
+		return k, nil
 	})
-	return k, err
 }
 
 // RevokeAPIKey ends an API key and the live streams that were opened with it.

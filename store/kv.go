@@ -141,24 +141,20 @@ func (s *Store) SetEntry(ctx context.Context, c picloud.EntryChange) (picloud.En
 	if err != nil {
 		return picloud.Entry{}, err
 	}
-	var e picloud.Entry
-	err = s.doSized(ctx, recordCost+len(c.App)+len(c.Key)+len(value), func(tx *tx) error {
+	return ask(ctx, s, recordCost+len(c.App)+len(c.Key)+len(value), func(tx *tx) (picloud.Entry, error) {
 		old, err := tx.entry(c.App, c.Key)
 		if err != nil {
-			return err
+			return picloud.Entry{}, err
 		}
 		present := uint64(0)
 		if old.alive(tx.at) {
 			present = old.Version
 		}
 		if err := c.If.Check(present); err != nil {
-			return err
+			return picloud.Entry{}, err
 		}
-		row := entryRow{Value: value, Binary: c.Binary, Expires: end(tx.at, c.TTL)}
-		e = tx.putEntry(c.App, c.Key, old.Version, row)
-		return nil
+		return tx.putEntry(c.App, c.Key, old.Version, entryRow{Value: value, Binary: c.Binary, Expires: end(tx.at, c.TTL)}), nil
 	})
-	return e, err
 }
 
 // IncrementEntry adds to the number that a key holds, and returns what it is
@@ -168,27 +164,24 @@ func (s *Store) IncrementEntry(ctx context.Context, c picloud.EntryIncrement) (p
 	if err := checkEntry(c.Key, c.TTL); err != nil {
 		return picloud.Entry{}, err
 	}
-	var e picloud.Entry
-	err := s.doSized(ctx, recordCost+len(c.App)+len(c.Key)+24, func(tx *tx) error {
+	return ask(ctx, s, recordCost+len(c.App)+len(c.Key)+24, func(tx *tx) (picloud.Entry, error) {
 		old, err := tx.entry(c.App, c.Key)
 		if err != nil {
-			return err
+			return picloud.Entry{}, err
 		}
 		n, expires := int64(0), end(tx.at, c.TTL)
 		if old.alive(tx.at) {
 			if n, err = number(&old); err != nil {
-				return err
+				return picloud.Entry{}, err
 			}
 			expires = old.Expires
 		}
 		sum := n + c.By
 		if c.By > maxExact || c.By < -maxExact || sum > maxExact || sum < -maxExact {
-			return picloud.ErrKVNotNumber.Detailf("the sum is beyond %d, up to which numbers are exact", int64(maxExact))
+			return picloud.Entry{}, picloud.ErrKVNotNumber.Detailf("the sum is beyond %d, up to which numbers are exact", int64(maxExact))
 		}
-		e = tx.putEntry(c.App, c.Key, old.Version, entryRow{Value: strconv.AppendInt(nil, sum, 10), Expires: expires})
-		return nil
+		return tx.putEntry(c.App, c.Key, old.Version, entryRow{Value: strconv.AppendInt(nil, sum, 10), Expires: expires}), nil
 	})
-	return e, err
 }
 
 // maxExact is the largest whole number that every reader of JSON reads exactly.

@@ -121,12 +121,9 @@ func (s *Store) CountDeadLetters() int { return s.tables.count(tableLetter, "", 
 // returns how many, and how many are left because their trigger is gone; when there
 // are only such, that is an error. An error may come after some.
 func (s *Store) Redrive(ctx context.Context, app string, f picloud.LetterFilter) (done, left int, err error) {
-	var why error
-	done, err = s.eachLetter(ctx, app, f, func(tx *tx, l *letterRow) (bool, error) {
+	did, err := s.eachLetter(ctx, app, f, func(tx *tx, l *letterRow) (bool, error) {
 		t, ok := tx.catalog.triggerOf(&l.Letter)
 		if !ok {
-			left++
-			why = picloud.ErrTriggerNotFound.Detailf("the dead letter %s comes from the trigger %q of kind %s, which is gone; make it again, or purge the letter", l.Letter.ID, l.Letter.Trigger, l.Letter.What.Kind)
 			return false, nil
 		}
 		l.Letter.What.Hops = 0 // somebody has looked at it
@@ -134,10 +131,10 @@ func (s *Store) Redrive(ctx context.Context, app string, f picloud.LetterFilter)
 		tx.remove(tableLetter, pair(app, l.Letter.ID))
 		return true, nil
 	})
-	if err == nil && done == 0 {
-		err = why
+	if l := did.lastLeft; err == nil && did.changed == 0 && l != nil {
+		err = picloud.ErrTriggerNotFound.Detailf("the dead letter %s comes from the trigger %q of kind %s, which is gone; make it again, or purge the letter", l.ID, l.Trigger, l.What.Kind)
 	}
-	return done, left, err
+	return did.changed, did.left, err
 }
 
 // triggerOf returns the trigger that a letter comes from, or the one that has its
@@ -154,10 +151,11 @@ func (c *catalog) triggerOf(l *picloud.DeadLetter) (picloud.Trigger, bool) {
 
 // Purge removes dead letters for good, and returns how many.
 func (s *Store) Purge(ctx context.Context, app string, f picloud.LetterFilter) (int, error) {
-	return s.eachLetter(ctx, app, f, func(tx *tx, l *letterRow) (bool, error) {
+	did, err := s.eachLetter(ctx, app, f, func(tx *tx, l *letterRow) (bool, error) {
 		tx.remove(tableLetter, pair(app, l.Letter.ID))
 		return true, nil
 	})
+	return did.changed, err
 }
 
 // Backfill makes a dead_letter trigger owe the letters that are there and that it
@@ -170,7 +168,7 @@ func (s *Store) Backfill(ctx context.Context, app, trigger string) (int, error) 
 	if t.Kind != picloud.TriggerDeadLetter {
 		return 0, picloud.ErrTriggerInvalid.Detailf("%q is of kind %s; backfilling is for dead_letter triggers", trigger, t.Kind)
 	}
-	return s.eachLetter(ctx, app, picloud.LetterFilter{}, func(tx *tx, l *letterRow) (bool, error) {
+	did, err := s.eachLetter(ctx, app, picloud.LetterFilter{}, func(tx *tx, l *letterRow) (bool, error) {
 		if slices.Contains(l.Letter.HandledBy, t.ID) || !t.Matches(l.Letter.Trigger) {
 			return false, nil
 		}
@@ -185,48 +183,62 @@ func (s *Store) Backfill(ctx context.Context, app, trigger string) (int, error) 
 		tx.put(tableDelivery, oweKey(app, t.ID, &lsn), what)
 		return true, nil
 	})
+	return did.changed, err
 }
 
 // lettersChunk bounds the dead letters that are changed in one commit.
 const lettersChunk = 100
 
+// letterCount says for how many dead letters something was done.
+type letterCount struct {
+	passed   int // looked at
+	changed  int
+	left     int
+	lastLeft *picloud.DeadLetter // one for which nothing could be done; nil: there was none
+}
+
 // eachLetter does something about the letters that a filter selects, a commit at a
-// time, and returns for how many fn said that it did.
-func (s *Store) eachLetter(ctx context.Context, app string, f picloud.LetterFilter, fn func(tx *tx, l *letterRow) (bool, error)) (done int, err error) {
+// time, and counts those for which fn said that it did.
+func (s *Store) eachLetter(ctx context.Context, app string, f picloud.LetterFilter, fn func(tx *tx, l *letterRow) (bool, error)) (did letterCount, err error) {
 	f.Limit = lettersChunk
 	for {
 		page, next, err := s.DeadLetters(app, f)
 		if err != nil {
-			return done, err
+			return did, err
 		}
 		for len(page) > 0 {
-			n, did := 0, 0
-			err := s.do(ctx, func(tx *tx) error {
-				for size := 0; n < len(page) && size < s.chunk(); n++ {
-					l, err := tx.letter(app, page[n].ID)
-					if err != nil {
-						continue // somebody else was faster
-					}
-					ok, err := fn(tx, &l)
-					if err != nil {
-						return err
-					}
-					if ok {
-						did++
-						size += 2*recordCost + len(l.Letter.What.Data)
-					}
-				}
-				return nil
-			})
+			part, err := ask(ctx, s, 0, func(tx *tx) (letterCount, error) { return tx.eachLetter(page, fn) })
 			if err != nil {
-				return done, err
+				return did, err
 			}
-			done += did
-			page = page[n:]
+			did.changed, did.left = did.changed+part.changed, did.left+part.left
+			did.lastLeft = or(part.lastLeft, did.lastLeft)
+			page = page[part.passed:]
 		}
 		if next == "" {
-			return done, nil
+			return did, nil
 		}
 		f.After = next
 	}
+}
+
+// eachLetter does it for the first letters of a page, as many as fit into a commit.
+func (t *tx) eachLetter(page []picloud.DeadLetter, fn func(tx *tx, l *letterRow) (bool, error)) (did letterCount, err error) {
+	for size := 0; did.passed < len(page) && size < t.s.chunk(); did.passed++ {
+		l, err := t.letter(page[did.passed].App, page[did.passed].ID)
+		if err != nil {
+			continue // somebody else was faster
+		}
+		ok, err := fn(t, &l)
+		if err != nil {
+			return did, err
+		}
+		if !ok {
+			did.left, did.lastLeft = did.left+1, &l.Letter
+			continue
+		}
+		did.changed++
+		size += 2*recordCost + len(l.Letter.What.Data)
+	}
+	return did, nil
 }

@@ -455,8 +455,7 @@ func (s *Store) openCommit(r *recovery) error {
 	g.hard = true
 	err := s.stageChanges(g, func(tx *tx) error {
 		if _, err := tx.catalog.app(picloud.DefaultApp); err != nil {
-			a := picloud.App{Name: picloud.DefaultApp, Description: "The app that is there from the start."}
-			if err := tx.createApp(&a); err != nil {
+			if _, err := tx.createApp(picloud.App{Name: picloud.DefaultApp, Description: "The app that is there from the start."}); err != nil {
 				return err
 			}
 		}

@@ -92,20 +92,16 @@ func (s *Store) SaveScript(ctx context.Context, sc picloud.Script, cond picloud.
 	if err := picloud.CheckScript(sc.Name, sc.Source); err != nil {
 		return picloud.Script{}, err
 	}
-	err := s.doSized(ctx, 2*(recordCost+len(sc.App)+len(sc.Name)+len(sc.Source)), func(tx *tx) error {
+	return ask(ctx, s, 2*(recordCost+len(sc.App)+len(sc.Name)+len(sc.Source)), func(tx *tx) (picloud.Script, error) {
 		old, err := tx.script(sc.App, sc.Name)
-		if err != nil {
-			return err
+		if err == nil {
+			err = cond.Check(old.Version)
 		}
-		if err := cond.Check(old.Version); err != nil {
-			return err
-		}
-		if old.Version != 0 && old.Source == sc.Source {
-			sc = old
-			return nil
+		if err != nil || (old.Version != 0 && old.Source == sc.Source) {
+			return old, err
 		}
 		if old.Version == 0 && tx.s.tables.count(tableScript, pair(sc.App, ""), picloud.MaxScripts) >= picloud.MaxScripts {
-			return picloud.ErrScriptInvalid.Detailf("the app has %d scripts, which is the limit; delete some first", picloud.MaxScripts)
+			return old, picloud.ErrScriptInvalid.Detailf("the app has %d scripts, which is the limit; delete some first", picloud.MaxScripts)
 		}
 		sc.Version, sc.UpdatedAt = old.Version+1, fromMicros(tx.at)
 		tx.put(tableScript, pair(sc.App, sc.Name), sc)
@@ -113,9 +109,8 @@ func (s *Store) SaveScript(ctx context.Context, sc picloud.Script, cond picloud.
 		if sc.Version > picloud.MaxScriptVersions {
 			tx.remove(tableScriptVersion, versionKey(sc.App, sc.Name, sc.Version-picloud.MaxScriptVersions))
 		}
-		return nil
+		return sc, nil
 	})
-	return sc, err
 }
 
 // DeleteScript removes a script with all its versions.

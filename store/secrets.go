@@ -75,18 +75,17 @@ func (s *Store) SetSecret(ctx context.Context, app, name string, value []byte) (
 	nonce := make([]byte, aead.NonceSize(), aead.NonceSize()+len(value)+aead.Overhead())
 	_, _ = rand.Read(nonce) // never fails
 	sec := picloud.Secret{App: app, Name: name, Sealed: aead.Seal(nonce, nonce, value, []byte(pair(app, name)))}
-	err = s.doSized(ctx, recordCost+len(app)+len(name)+len(sec.Sealed), func(tx *tx) error {
+	return ask(ctx, s, recordCost+len(app)+len(name)+len(sec.Sealed), func(tx *tx) (picloud.Secret, error) {
 		if _, err := tx.catalog.app(app); err != nil {
-			return err
+			return sec, err
 		}
 		if tx.get(tableSecret, []byte(pair(app, name))) == nil && tx.s.tables.count(tableSecret, pair(app, ""), picloud.MaxSecrets) >= picloud.MaxSecrets {
-			return picloud.ErrSecretInvalid.Detailf("the app has %d secrets, which is the limit; delete some first", picloud.MaxSecrets)
+			return sec, picloud.ErrSecretInvalid.Detailf("the app has %d secrets, which is the limit; delete some first", picloud.MaxSecrets)
 		}
 		sec.UpdatedAt = fromMicros(tx.at)
 		tx.put(tableSecret, pair(app, name), sec)
-		return nil
+		return sec, nil
 	})
-	return sec, err
 }
 
 // Secret returns the value of a secret. It is for scripts of the app alone.

@@ -38,30 +38,26 @@ func (s *Store) EnsureSigningKey(ctx context.Context, app string) (picloud.Signi
 	if keys := s.SigningKeys(app); len(keys) > 0 && keys[0].RetiresAt.IsZero() {
 		return keys[0], nil
 	}
-	var k picloud.SigningKey
-	err := s.do(ctx, func(tx *tx) error {
+	return ask(ctx, s, 0, func(tx *tx) (picloud.SigningKey, error) {
 		if _, err := tx.catalog.app(app); err != nil {
-			return err
+			return picloud.SigningKey{}, err
 		}
-		for _, k = range tx.signingKeys(app) {
+		for _, k := range tx.signingKeys(app) {
 			if k.RetiresAt.IsZero() {
-				return nil
+				return k, nil
 			}
 		}
-		k = tx.newKey(app, time.Time{})
-		return nil
+		return tx.newKey(app, time.Time{}), nil
 	})
-	return k, err
 }
 
 // RotateSigningKey makes a new current signing key. The old ones, those of other
 // nodes included, stay valid for overlap; 0 ends them, and the streams opened
 // with them, at once. Other nodes learn it from the database they share.
 func (s *Store) RotateSigningKey(ctx context.Context, app string, overlap time.Duration) (picloud.SigningKey, error) {
-	var k picloud.SigningKey
-	err := s.do(ctx, func(tx *tx) error {
+	return ask(ctx, s, 0, func(tx *tx) (picloud.SigningKey, error) {
 		if _, err := tx.catalog.app(app); err != nil {
-			return err
+			return picloud.SigningKey{}, err
 		}
 		now := fromMicros(tx.at)
 		end := now.Add(max(0, overlap)).Truncate(time.Microsecond)
@@ -81,10 +77,8 @@ func (s *Store) RotateSigningKey(ctx context.Context, app string, overlap time.D
 			}
 			tx.revoke(picloud.Revocation{App: app, SigningKey: old.ID, At: at})
 		}
-		k = tx.newKey(app, end)
-		return nil
+		return tx.newKey(app, end), nil
 	})
-	return k, err
 }
 
 // signingKeys returns all keys of an app, as the transaction sees them.

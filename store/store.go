@@ -1,7 +1,6 @@
 package store
 
 import (
-	"context"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -228,22 +227,3 @@ func (s *Store) end() { s.endedOnce.Do(func() { close(s.ended) }) }
 // shown.
 func micros(t time.Time) int64      { return t.UnixMicro() }
 func fromMicros(us int64) time.Time { return time.UnixMicro(us).UTC() }
-
-// do runs fn in the committer and waits until what it staged is durable.
-func (s *Store) do(ctx context.Context, fn func(tx *tx) error) error { return s.doSized(ctx, 0, fn) }
-
-// doSoft runs fn in the committer and waits until what it staged is visible. It is
-// durable soon after, without a commit of its own.
-func (s *Store) doSoft(ctx context.Context, fn func(tx *tx) error) error {
-	c := s.newCommand()
-	c.fn, c.soft = fn, true
-	return s.submit(ctx, c)
-}
-
-// doSized is do for what stages about so many bytes: it counts against what may
-// wait, and more than fits into the group at hand goes into the next.
-func (s *Store) doSized(ctx context.Context, size int, fn func(tx *tx) error) error {
-	c := s.newCommand()
-	c.fn, c.size = fn, int64(size)
-	return s.submit(ctx, c)
-}

@@ -42,16 +42,16 @@ func (s *Store) CreateTopic(ctx context.Context, t picloud.Topic) (picloud.Topic
 	if err := t.Validate(); err != nil {
 		return picloud.Topic{}, err
 	}
-	err := s.do(ctx, func(tx *tx) error {
+	return ask(ctx, s, 0, func(tx *tx) (picloud.Topic, error) {
 		row, err := tx.catalog.app(t.App)
 		if err != nil {
-			return err
+			return t, err
 		}
 		if _, err := tx.catalog.topic(t.App, t.Name); err == nil {
-			return picloud.ErrTopicExists.Detailf("%q is registered; change it with PATCH", t.Name)
+			return t, picloud.ErrTopicExists.Detailf("%q is registered; change it with PATCH", t.Name)
 		}
 		if n := tx.topicCount(t.App); n >= MaxTopics {
-			return picloud.ErrTopicInvalid.Detailf("the app has %d registered topics, which is the limit; delete some first", n)
+			return t, picloud.ErrTopicInvalid.Detailf("the app has %d registered topics, which is the limit; delete some first", n)
 		}
 		t.CreatedAt = fromMicros(tx.at)
 		t.UpdatedAt = t.CreatedAt
@@ -60,9 +60,8 @@ func (s *Store) CreateTopic(ctx context.Context, t picloud.Topic) (picloud.Topic
 			floor, _ := tx.catalog.floors.Get(pair(t.App, t.Name))
 			tx.put(tableFloor, pair(t.App, t.Name), max(floor, min(gone, row.sequence.last)))
 		}
-		return nil
+		return t, nil
 	})
-	return t, err
 }
 
 // topicCount counts up to the limit.
@@ -97,18 +96,17 @@ func (s *Store) SetExternal(ctx context.Context, app, name string, external bool
 }
 
 func (s *Store) changeTopic(ctx context.Context, app, name string, apply func(picloud.Topic) picloud.Topic) (picloud.Topic, error) {
-	var t picloud.Topic
-	err := s.do(ctx, func(tx *tx) error {
+	return ask(ctx, s, 0, func(tx *tx) (picloud.Topic, error) {
 		if _, err := tx.catalog.app(app); err != nil {
-			return err
+			return picloud.Topic{}, err
 		}
 		old, err := tx.catalog.topic(app, name)
 		if err != nil {
-			return err
+			return old, err
 		}
-		t = apply(old)
+		t := apply(old)
 		if err := t.Validate(); err != nil {
-			return err
+			return t, err
 		}
 		t.UpdatedAt = fromMicros(tx.at)
 		tx.put(tableTopic, pair(app, name), t)
@@ -116,9 +114,8 @@ func (s *Store) changeTopic(ctx context.Context, app, name string, apply func(pi
 		if old.External && (!t.External || narrower) {
 			tx.revoke(picloud.Revocation{App: app, Topic: name, OutsideOnly: true})
 		}
-		return nil
+		return t, nil
 	})
-	return t, err
 }
 
 // DeleteTopic deletes a topic and hides its history for good. Live streams that

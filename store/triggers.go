@@ -50,28 +50,26 @@ func (s *Store) SaveTrigger(ctx context.Context, t picloud.Trigger) (picloud.Tri
 	if err := t.Validate(); err != nil {
 		return picloud.Trigger{}, err
 	}
-	err := s.do(ctx, func(tx *tx) error {
+	return ask(ctx, s, 0, func(tx *tx) (picloud.Trigger, error) {
 		if err := tx.needScript(t.App, t.Script, picloud.ErrTriggerInvalid); err != nil {
-			return err
+			return t, err
 		}
 		old, err := tx.catalog.trigger(t.App, t.Name)
 		t.ID, t.CreatedAt, t.UpdatedAt = old.ID, old.CreatedAt, fromMicros(tx.at)
 		switch {
 		case err != nil:
 			if len(under(tx.catalog.triggers, pair(t.App, ""))) >= picloud.MaxTriggers {
-				return picloud.ErrTriggerInvalid.Detailf("the app has %d triggers, which is the limit; delete some first", picloud.MaxTriggers)
+				return t, picloud.ErrTriggerInvalid.Detailf("the app has %d triggers, which is the limit; delete some first", picloud.MaxTriggers)
 			}
 			t.ID, t.CreatedAt = newID(), t.UpdatedAt
 		case old.Kind != t.Kind:
-			return picloud.ErrTriggerInvalid.Detailf("kind: the trigger is of kind %s; delete it first, with what it still owes", old.Kind)
+			return t, picloud.ErrTriggerInvalid.Detailf("kind: the trigger is of kind %s; delete it first, with what it still owes", old.Kind)
 		case sameTrigger(old, t):
-			t = old
-			return nil
+			return old, nil
 		}
 		tx.put(tableTrigger, pair(t.App, t.Name), t)
-		return nil
+		return t, nil
 	})
-	return t, err
 }
 
 // sameTrigger reports whether two say the same, whenever that was.
@@ -82,17 +80,7 @@ func sameTrigger(a, b picloud.Trigger) bool {
 
 // DeleteTrigger removes a trigger and what it still owes. Its dead letters stay.
 func (s *Store) DeleteTrigger(ctx context.Context, app, name string) error {
-	for more := true; more; {
-		err := s.do(ctx, func(tx *tx) error {
-			var err error
-			more, err = tx.deleteTrigger(app, name)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.untilDone(ctx, func(tx *tx) (bool, error) { return tx.deleteTrigger(app, name) })
 }
 
 // deleteTrigger removes the rows of a trigger, its own last; while that is there

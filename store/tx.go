@@ -51,7 +51,9 @@ func (s *Store) stageChanges(g *group, fn func(tx *tx) error) error {
 func (s *Store) stageCommand(g *group, c *command) error {
 	return s.stageChanges(g, func(tx *tx) error {
 		tx.hops = c.hops
-		return c.fn(tx)
+		err := c.fn(tx)
+		c.blobs = tx.blobs
+		return err
 	})
 }
 

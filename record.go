@@ -19,7 +19,7 @@ type Change struct {
 	Kind  ChangeKind
 	App   string // empty for things of the whole instance
 	Name  string // of the thing, within its app and kind
-	Value any    // App, Topic, APIKey, SigningKey, Entry, Script, Trigger, Endpoint, Secret, DeadLetter, Collection, Document, for a clock time.Time, for dropped records uint64; nil: it is gone
+	Value any    // nil: it is gone. Otherwise the type of its kind, such as Topic; a node that is restored may get it as JSON (json.RawMessage)
 }
 
 // ChangeKind is the kind of thing a Change is about.

@@ -83,7 +83,7 @@ func (s *Sync) forgetContents(ctx context.Context) error {
 	return classify("remove contents of files", err)
 }
 
-func (src *Source) files(ctx context.Context, put func(any) error) error {
+func (src *Source) files(ctx context.Context, put putChange) error {
 	var f picloud.File
 	var version int64
 	return src.each(ctx, `SELECT f.app, f.path, f.type, f.size, f.sha256, f.version, f.created_at, f.updated_at, f.content FROM @files f
@@ -91,7 +91,7 @@ func (src *Source) files(ctx context.Context, put func(any) error) error {
 		[]any{&f.App, &f.Path, &f.Type, &f.Size, &f.SHA256, &version, &f.CreatedAt, &f.UpdatedAt, &f.Blob}, func() error {
 			v := f
 			v.Version, v.CreatedAt, v.UpdatedAt = uint64(version), f.CreatedAt.UTC(), f.UpdatedAt.UTC() // #nosec G115 -- as it was written
-			return put(v)
+			return put(picloud.Change{Kind: picloud.ChangeFile, App: v.App, Name: v.Path, Value: v})
 		})
 }
 

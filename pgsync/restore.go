@@ -147,8 +147,8 @@ func (src *Source) historyArgs() []any {
 // Records puts everything there is of the node: things first, then events of
 // each app in order.
 func (src *Source) Records(ctx context.Context, put func(picloud.Record) error) error {
-	for _, read := range []func(context.Context, func(any) error) error{src.apps, src.topics, src.apiKeys, src.signingKeys, src.definitions, src.entries, src.documents, src.files} {
-		if err := read(ctx, func(v any) error { return put(picloud.Record{Change: &picloud.Change{Value: v}}) }); err != nil {
+	for _, read := range []func(context.Context, putChange) error{src.apps, src.topics, src.apiKeys, src.signingKeys, src.definitions, src.entries, src.documents, src.files} {
+		if err := read(ctx, func(c picloud.Change) error { return put(picloud.Record{Change: &c}) }); err != nil {
 			return err
 		}
 	}
@@ -171,17 +171,20 @@ func (src *Source) Records(ctx context.Context, put func(picloud.Record) error) 
 	return classify("read the history", err)
 }
 
-func (src *Source) apps(ctx context.Context, put func(any) error) error {
+// putChange takes what a thing is.
+type putChange func(picloud.Change) error
+
+func (src *Source) apps(ctx context.Context, put putChange) error {
 	var a picloud.App
 	return src.each(ctx, "SELECT name, description, allowed_origins, created_at, updated_at FROM @apps WHERE node_id = $1 ORDER BY 1",
 		[]any{&a.Name, &a.Description, &a.AllowedOrigins, &a.CreatedAt, &a.UpdatedAt}, func() error {
 			v := a
 			v.CreatedAt, v.UpdatedAt = a.CreatedAt.UTC(), a.UpdatedAt.UTC()
-			return put(v)
+			return put(picloud.Change{Kind: picloud.ChangeApp, App: v.Name, Name: v.Name, Value: v})
 		})
 }
 
-func (src *Source) topics(ctx context.Context, put func(any) error) error {
+func (src *Source) topics(ctx context.Context, put putChange) error {
 	var t picloud.Topic
 	var auth, durability string
 	var events, age int64
@@ -191,11 +194,11 @@ func (src *Source) topics(ctx context.Context, put func(any) error) error {
 			v.AuthMode, v.Durability = picloud.AuthMode(auth), picloud.Durability(durability)
 			v.Retention.MaxEvents, v.Retention.MaxAge = int(events), time.Duration(age)*time.Second
 			v.CreatedAt, v.UpdatedAt = t.CreatedAt.UTC(), t.UpdatedAt.UTC()
-			return put(v)
+			return put(picloud.Change{Kind: picloud.ChangeTopic, App: v.App, Name: v.Name, Value: v})
 		})
 }
 
-func (src *Source) apiKeys(ctx context.Context, put func(any) error) error {
+func (src *Source) apiKeys(ctx context.Context, put putChange) error {
 	var k picloud.APIKey
 	var app *string
 	var scopes []string
@@ -211,11 +214,11 @@ func (src *Source) apiKeys(ctx context.Context, put func(any) error) error {
 				v.Scopes = append(v.Scopes, picloud.Scope(sc))
 			}
 			copy(v.Hash[:], hash)
-			return put(v)
+			return put(picloud.Change{Kind: picloud.ChangeAPIKey, Name: v.ID, Value: v})
 		})
 }
 
-func (src *Source) signingKeys(ctx context.Context, put func(any) error) error {
+func (src *Source) signingKeys(ctx context.Context, put putChange) error {
 	var k picloud.SigningKey
 	var secret []byte
 	var retires *time.Time
@@ -223,11 +226,11 @@ func (src *Source) signingKeys(ctx context.Context, put func(any) error) error {
 		[]any{&k.App, &k.ID, &secret, &k.CreatedAt, &retires}, func() error {
 			v := picloud.SigningKey{ID: k.ID, App: k.App, CreatedAt: k.CreatedAt.UTC(), RetiresAt: orZero(retires)}
 			copy(v.Secret[:], secret)
-			return put(v)
+			return put(picloud.Change{Kind: picloud.ChangeSigningKey, App: v.App, Name: v.ID, Value: v})
 		})
 }
 
-func (src *Source) entries(ctx context.Context, put func(any) error) error {
+func (src *Source) entries(ctx context.Context, put putChange) error {
 	var e picloud.Entry
 	var value *string
 	var raw []byte
@@ -240,17 +243,17 @@ func (src *Source) entries(ctx context.Context, put func(any) error) error {
 			v.Version, v.UpdatedAt, v.ExpiresAt = uint64(version), e.UpdatedAt.UTC(), orZero(expires) // #nosec G115 -- as it was written
 			if value == nil {
 				v.Binary, v.Value = true, bytes.Clone(raw)
-				return put(v)
+				return put(picloud.Change{Kind: picloud.ChangeKV, App: v.App, Name: v.Key, Value: v})
 			}
 			var err error
 			if v.Value, err = compact([]byte(*value)); err != nil {
 				return err
 			}
-			return put(v)
+			return put(picloud.Change{Kind: picloud.ChangeKV, App: v.App, Name: v.Key, Value: v})
 		})
 }
 
-func (src *Source) documents(ctx context.Context, put func(any) error) error {
+func (src *Source) documents(ctx context.Context, put putChange) error {
 	var d picloud.Document
 	var body string
 	var version int64
@@ -263,47 +266,18 @@ func (src *Source) documents(ctx context.Context, put func(any) error) error {
 			if v.Body, err = compact([]byte(body)); err != nil {
 				return err
 			}
-			return put(v)
+			return put(picloud.Change{Kind: picloud.ChangeDocument, App: v.App, Name: v.Collection + "\x00" + v.ID, Value: v})
 		})
 }
 
-func (src *Source) definitions(ctx context.Context, put func(any) error) error {
-	var kind, body string
-	return src.each(ctx, `SELECT d.kind, d.body::text FROM @definitions d
+// definitions leaves their JSON to the store, which knows the kinds.
+func (src *Source) definitions(ctx context.Context, put putChange) error {
+	var app, kind, name, body string
+	return src.each(ctx, `SELECT d.app, d.kind, d.name, d.body::text FROM @definitions d
 		JOIN @apps a ON (a.node_id, a.name) = (d.node_id, d.app) WHERE d.node_id = $1 ORDER BY d.app, d.kind, d.name`,
-		[]any{&kind, &body}, func() error {
-			v, err := definition(picloud.ChangeKind(kind), []byte(body))
-			if err != nil {
-				return fmt.Errorf("read a %s of the node: %w", kind, err)
-			}
-			return put(v)
+		[]any{&app, &kind, &name, &body}, func() error {
+			return put(picloud.Change{Kind: picloud.ChangeKind(kind), App: app, Name: name, Value: json.RawMessage(body)})
 		})
-}
-
-// definition reads what queueDefinition wrote.
-func definition(kind picloud.ChangeKind, body []byte) (any, error) {
-	switch kind {
-	case picloud.ChangeScript:
-		return read[picloud.Script](body)
-	case picloud.ChangeTrigger:
-		return read[picloud.Trigger](body)
-	case picloud.ChangeSecret:
-		return read[picloud.Secret](body)
-	case picloud.ChangeEndpoint:
-		return read[picloud.Endpoint](body)
-	case picloud.ChangeCollection:
-		return read[picloud.Collection](body)
-	case picloud.ChangeDeadLetter:
-		return read[picloud.DeadLetter](body)
-	default:
-	}
-	return nil, errors.New("a newer picloud wrote it; install that version")
-}
-
-func read[T any](body []byte) (any, error) {
-	var v T
-	err := json.Unmarshal(body, &v)
-	return v, err
 }
 
 func (src *Source) each(ctx context.Context, sql string, into []any, fn func() error) error {

@@ -106,12 +106,12 @@ func (s *Sync) queueDelete(b *pgx.Batch, node string, t thing) {
 	case picloud.ChangeDocument:
 		collection, id, _ := strings.Cut(t.name, "\x00")
 		b.Queue(s.q("DELETE FROM @documents WHERE node_id = $1 AND app = $2 AND collection = $3 AND id = $4"), node, t.app, collection, id)
-	case picloud.ChangeScript, picloud.ChangeTrigger, picloud.ChangeEndpoint, picloud.ChangeSecret, picloud.ChangeCollection, picloud.ChangeDeadLetter:
-		b.Queue(s.q("DELETE FROM @definitions WHERE node_id = $1 AND app = $2 AND kind = $3 AND name = $4"), node, t.app, string(t.kind), t.name)
 	case picloud.ChangeDropped: // never gone
 	case picloud.ChangeClock: // nobody will ever know: the events stay as they are
 	case picloud.ChangeSigningKey:
 		b.Queue(s.q("DELETE FROM @app_secrets WHERE node_id = $1 AND app = $2 AND key_id = $3"), node, t.app, t.name)
+	default:
+		b.Queue(s.q("DELETE FROM @definitions WHERE node_id = $1 AND app = $2 AND kind = $3 AND name = $4"), node, t.app, string(t.kind), t.name)
 	}
 }
 
@@ -158,11 +158,11 @@ func (s *Sync) queuePut(b *pgx.Batch, node string, r *picloud.Record) {
 			ON CONFLICT (node_id, app, collection, id) DO UPDATE SET body = excluded.body, version = excluded.version,
 			created_at = excluded.created_at, updated_at = excluded.updated_at`),
 			node, v.App, v.Collection, v.ID, string(v.Body), int64(v.Version), v.CreatedAt, v.UpdatedAt) // #nosec G115 -- microseconds since 1970
-	case picloud.Script, picloud.Trigger, picloud.Endpoint, picloud.Secret, picloud.Collection, picloud.DeadLetter:
-		s.queueDefinition(b, node, r.Change)
 	case time.Time:
 		b.Queue(s.q(`UPDATE @events SET published_at = published_at + ($3 - board_started_at), clock = 'corrected'
 			WHERE node_id = $1 AND clock = 'unsynced' AND boot = $2`), node, r.Change.Name, v)
+	default:
+		s.queueDefinition(b, node, r.Change)
 	}
 }
 
@@ -195,7 +195,7 @@ func (s *Sync) queueEntry(b *pgx.Batch, node string, e *picloud.Entry) {
 		node, e.App, e.Key, value, raw, int64(e.Version), e.UpdatedAt, orNull(e.ExpiresAt)) // #nosec G115 -- microseconds since 1970
 }
 
-// queueDefinition keeps what a thing says as JSON.
+// queueDefinition keeps a thing as JSON: kinds without a table of their own.
 func (s *Sync) queueDefinition(b *pgx.Batch, node string, c *picloud.Change) {
 	body, err := json.Marshal(c.Value)
 	if err != nil {

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"fmt"
 
-	"github.com/tidwall/btree"
-
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/journal"
 )
+
+const tableAnchor table = 8 // empty, or data: where the catalog was last repeated in the journal
+
+var anchorKind = kind{name: "anchor", journalOnly: true, recovered: (*Store).recoverAnchor}
 
 // An anchor repeats the catalog in the journal before old segments are dropped,
 // so that the journal alone can always bring back apps, topics and keys: losing
@@ -22,7 +24,7 @@ var anchorData = []byte("data")
 // writeAnchor repeats the catalog. Called by the committer.
 func (s *Store) writeAnchor() error {
 	start := s.journal.Written() + 1
-	changes := s.catalog.Load().changes()
+	changes := s.catalog.Load().puts()
 	for app, q := range s.commit.sequences {
 		changes = append(changes, sequenceChange(app, q.visible.Load()))
 	}
@@ -58,7 +60,7 @@ func (s *Store) writeRows(changes []change, fresh bool) error {
 		if fresh {
 			g.catalog, g.changed = g.catalog.copy(), true
 			for _, c := range changes[:n] {
-				if err := g.catalog.apply(c, s.sequenceOf); err != nil {
+				if err := g.catalog.set(c); err != nil {
 					return err
 				}
 			}
@@ -77,8 +79,8 @@ func (s *Store) writeRows(changes []change, fresh bool) error {
 	return nil
 }
 
-// replayAnchor notes that the journal repeats the whole catalog.
-func (s *Store) replayAnchor(r *recovery, ch change) error {
+// recoverAnchor notes that the journal repeats the whole catalog.
+func (s *Store) recoverAnchor(r *recovery, ch change) error {
 	var start uint64
 	if err := cborDecode(ch.value, &start); err != nil {
 		return err
@@ -89,29 +91,4 @@ func (s *Store) replayAnchor(r *recovery, ch change) error {
 	}
 	r.based = r.based || journal.LSN(start) >= r.journal.First
 	return nil
-}
-
-// changes returns puts that make the catalog what it is.
-func (c *catalog) changes() []change {
-	var out []change
-	out = appendRows(out, tableApp, c.apps, func(r *appRow) any { return r })
-	out = appendRows(out, tableTopic, c.topics, same)
-	out = appendRows(out, tableKey, c.keys, same)
-	out = appendRows(out, tableSigning, c.signing, same)
-	out = appendRows(out, tableClock, c.clocks, same)
-	out = appendRows(out, tableTrigger, c.triggers, same)
-	out = appendRows(out, tableEndpoint, c.endpoints, same)
-	out = appendRows(out, tableCollection, c.collections, same)
-	out = appendRows(out, tableNote, c.notes, func(b []byte) any { return b })
-	return appendRows(out, tableFloor, c.floors, same)
-}
-
-func same[T any](v T) any { return v }
-
-func appendRows[T any](out []change, t table, m *btree.Map[string, T], row func(T) any) []change {
-	m.Scan(func(k string, v T) bool {
-		out = append(out, change{table: t, key: []byte(k), value: cborEncode(row(v))})
-		return true
-	})
-	return out
 }

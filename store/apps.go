@@ -4,12 +4,42 @@ import (
 	"context"
 	"slices"
 
+	"github.com/tidwall/btree"
+
 	"github.com/picloud/picloud"
 )
 
+const tableApp table = 1 // app name
+
+var appKind = kind{
+	name:    "apps",
+	catalog: func() rows { return &tree[*appRow]{Map: new(btree.Map[string, *appRow]), loaded: (*catalog).countApp} },
+	copied: copies[picloud.App]{
+		as:    picloud.ChangeApp,
+		from:  func(_ string, row []byte) (picloud.App, error) { r, err := decodeAs[appRow](row); return r.App, err },
+		check: checked[picloud.App],
+		to:    func(_ *restorer, a picloud.App) ([]change, error) { return row(tableApp, a.Name, appRow{App: a}), nil },
+	},
+}
+
+// appRow is an app as it is kept. Born is the sequence of the name's history at
+// which this app began: events up to it belonged to a deleted app of the same
+// name.
+type appRow struct {
+	App  picloud.App
+	Born uint64
+
+	sequence *sequence
+}
+
+// countApp gives an app the counter of its name.
+func (c *catalog) countApp(name string, row **appRow) { (*row).sequence = c.sequence(name) }
+
+func (c *catalog) apps() *btree.Map[string, *appRow] { return rowsOf[*appRow](c, tableApp) }
+
 // Apps returns all apps, sorted by name.
 func (s *Store) Apps() []picloud.App {
-	rows := under(s.catalog.Load().apps, "")
+	rows := under(s.catalog.Load().apps(), "")
 	apps := make([]picloud.App, len(rows))
 	for i, r := range rows {
 		apps[i] = cloneApp(r.App)
@@ -80,16 +110,13 @@ func (t *tx) deleteApp(name string) (more bool, err error) {
 	if _, err := t.catalog.app(name); err != nil {
 		return false, err
 	}
-	rows := t.rowsOf(name)
+	rows := t.rowsOfApp(name)
 	size := 0
 	for n := 0; len(rows) > 0 && n < deleteChunk && size < t.s.chunk(); n++ {
 		r := rows[0]
 		rows = rows[1:]
 		size += recordCost + len(r.key)
 		t.remove(r.table, string(r.key))
-		if r.table == tableKey {
-			t.revoke(picloud.Revocation{App: name, APIKey: string(r.key)})
-		}
 	}
 	if len(rows) > 0 || t.g.holdsData(name) {
 		return true, nil
@@ -99,50 +126,39 @@ func (t *tx) deleteApp(name string) (more bool, err error) {
 	return false, nil
 }
 
-// rowsOf lists the rows that belong to an app, of its data a part.
-func (t *tx) rowsOf(app string) []change {
+// rowsOfApp lists the rows that belong to an app, of its data a part: first the
+// catalog, so that triggers ask for nothing more; then data; and then by what data
+// is understood.
+func (t *tx) rowsOfApp(app string) (list []change) {
 	prefix := pair(app, "")
-	var rows []change
-	add := func(tb table, key string) { rows = append(rows, change{table: tb, key: []byte(key)}) }
-	for tr := range each(t.catalog.triggers, prefix) { // first: nothing more is owed
-		add(tableTrigger, pair(app, tr.Name))
-	}
-	for e := range each(t.catalog.endpoints, prefix) {
-		add(tableEndpoint, pair(app, e.Name))
-	}
-	for topic := range each(t.catalog.topics, prefix) {
-		add(tableTopic, pair(app, topic.Name))
-	}
-	for k := range each(t.catalog.signing, prefix) {
-		add(tableSigning, pair(app, k.ID))
-	}
-	t.catalog.floors.Ascend(prefix, func(k string, _ uint64) bool {
-		if len(k) < len(prefix) || k[:len(prefix)] != prefix {
-			return false
+	add := func(tb table, keys ...string) {
+		for _, key := range keys {
+			list = append(list, change{table: tb, key: []byte(key)})
 		}
-		add(tableFloor, k)
-		return true
-	})
-	t.catalog.keys.Scan(func(id string, k picloud.APIKey) bool {
-		if k.App == app {
-			add(tableKey, id)
+	}
+	addCatalog := func(describesData bool) {
+		for _, tb := range tablesWhere(func(k *kind) bool { return k.catalog != nil && k.describesData == describesData }) {
+			switch k := tb.kind(); {
+			case k.ofApp != nil:
+				add(tb, k.ofApp(t.catalog, app)...)
+			case !k.node:
+				add(tb, t.catalog.trees[tb].keys(prefix)...)
+			}
 		}
-		return true
-	})
-	for _, tb := range dataTables {
-		if len(rows) <= deleteChunk {
+	}
+	addCatalog(false)
+	for _, tb := range tablesWhere(func(k *kind) bool { return k.data }) {
+		if len(list) <= deleteChunk {
 			t.s.tables.scan(tb, prefix, "", func(key string, _ []byte) bool {
 				add(tb, key)
-				return len(rows) <= deleteChunk
+				return len(list) <= deleteChunk
 			})
 		}
 	}
-	if len(rows) <= deleteChunk { // last: what they say about indexes goes with the documents
-		for r := range each(t.catalog.collections, prefix) {
-			add(tableCollection, pair(app, r.Collection.Name))
-		}
+	if len(list) <= deleteChunk {
+		addCatalog(true)
 	}
-	return rows
+	return list
 }
 
 func cloneApp(a picloud.App) picloud.App {

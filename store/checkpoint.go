@@ -78,35 +78,31 @@ func (s *Store) beginCheckpoint() error {
 	if err := s.sync(); err != nil {
 		return err
 	}
-	rows, meta, day := s.freeze()
+	rows, meta := s.freeze()
 	done := make(chan error, 1)
 	s.commit.checkpointing = done
 	s.commit.reaching = meta.LSN
 	s.commit.dirtySince, s.commit.writtenBytes = time.Time{}, 0
-	go func() { done <- s.writeCheckpoint(rows, meta, day) }()
+	go func() { done <- s.writeCheckpoint(rows, meta) }()
 	return nil
 }
 
 // freeze collects what a checkpoint holds: every row, and how far each app's
 // sequence has come.
-func (s *Store) freeze() (*btree.Map[string, []byte], checkpointMeta, uint32) {
+func (s *Store) freeze() (*btree.Map[string, []byte], checkpointMeta) {
 	changes := make([]change, 0, len(s.commit.sequences))
 	for app, q := range s.commit.sequences {
 		changes = append(changes, sequenceChange(app, q.visible.Load()))
 	}
 	s.tables.put(changes)
 	meta := checkpointMeta{Version: stateVersion, Node: s.ident.ID, Journal: s.journalID, LSN: s.journal.Synced()}
-	return s.tables.freeze(), meta, idemDay(micros(s.cfg.Now()))
+	return s.tables.freeze(), meta
 }
 
-func sequenceChange(app string, last uint64) change {
-	return change{table: tableSequence, key: []byte(app), value: cborEncode(last)}
-}
-
-func (s *Store) writeCheckpoint(rows *btree.Map[string, []byte], meta checkpointMeta, day uint32) error {
+func (s *Store) writeCheckpoint(rows *btree.Map[string, []byte], meta checkpointMeta) error {
 	s.maintainMu.Lock()
 	defer s.maintainMu.Unlock()
-	n, err := writeState(s.tables.db, rows, meta, day)
+	n, err := writeState(s.tables.db, rows, meta, micros(s.cfg.Now()))
 	if err != nil {
 		return fmt.Errorf("write state.db: %w", err)
 	}
@@ -176,8 +172,8 @@ func (s *Store) finish() error {
 
 // checkpointNow writes a checkpoint while nothing else goes on.
 func (s *Store) checkpointNow() error {
-	rows, meta, day := s.freeze()
-	err := s.writeCheckpoint(rows, meta, day)
+	rows, meta := s.freeze()
+	err := s.writeCheckpoint(rows, meta)
 	s.tables.thaw(err == nil)
 	if err == nil {
 		s.commit.reached = meta.LSN

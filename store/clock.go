@@ -3,8 +3,19 @@ package store
 import (
 	"time"
 
+	"github.com/tidwall/btree"
+
 	"github.com/picloud/picloud"
 )
+
+const tableClock table = 11 // boot: a start of the board whose clock could not be believed at first
+
+var clockKind = kind{
+	name: "clocks", catalog: inMemory[clockRow], node: true,
+	copied: clockCopier{},
+}
+
+func (c *catalog) clocks() *btree.Map[string, clockRow] { return rowsOf[clockRow](c, tableClock) }
 
 // Clock is what is known of the clock of the board.
 type Clock struct {
@@ -47,13 +58,21 @@ type clockRow struct {
 	Started time.Time `cbor:"1,keyasint"`
 }
 
-// told is when the board was started; nil: nobody knows.
-func (r clockRow) told() any {
-	if r.Started.IsZero() {
-		return nil
+// clockCopier exports when the board was started; nil: that is not known. It is
+// not restored: another board was started then.
+type clockCopier struct{}
+
+func (clockCopier) kind() picloud.ChangeKind { return picloud.ChangeClock }
+
+func (clockCopier) export(_ string, row []byte) (any, error) {
+	r, err := decodeAs[clockRow](row)
+	if err != nil || r.Started.IsZero() {
+		return nil, err
 	}
-	return r.Started.UTC()
+	return r.Started.UTC(), nil
 }
+
+func (clockCopier) restore(*restorer, any) ([]change, error) { return nil, nil }
 
 func (s *Store) openClock() {
 	s.commit.clock = clockWatch{read: s.cfg.Clock, settled: s.cfg.Clock == nil}
@@ -64,7 +83,7 @@ func (s *Store) openClock() {
 
 // clockRow returns what is kept of this start of the board.
 func (s *Store) clockRow() (row clockRow, ok bool) {
-	return s.catalog.Load().clocks.Get(s.commit.clock.boot)
+	return s.catalog.Load().clocks().Get(s.commit.clock.boot)
 }
 
 // clockWaits reports whether events of this start of the board wait for the
@@ -89,7 +108,7 @@ func (s *Store) stageClock(g *group) error {
 	switch {
 	case g.stamp != nil && !noted && len(g.records) > 0:
 		return s.stageChanges(g, func(tx *tx) error {
-			for _, old := range tx.catalog.clocks.Keys() {
+			for _, old := range tx.catalog.clocks().Keys() {
 				tx.remove(tableClock, old) // whatever it was, nobody will ever know
 			}
 			tx.put(tableClock, w.boot, clockRow{})

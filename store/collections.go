@@ -5,8 +5,36 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tidwall/btree"
+
 	"github.com/picloud/picloud"
 )
+
+const tableCollection table = 22 // app, zero byte, collection name
+
+var collectionKind = kind{
+	name: "collections", catalog: inMemory[collectionRow], describesData: true,
+	derive: deriveIndexes,
+	copied: copies[picloud.Collection]{
+		as: picloud.ChangeCollection,
+		from: func(_ string, row []byte) (picloud.Collection, error) {
+			r, err := decodeAs[collectionRow](row)
+			return r.Collection, err
+		},
+		check: checkCollection,
+		to: func(r *restorer, c picloud.Collection) ([]change, error) {
+			fresh := collectionRow{Collection: c}
+			for i, f := range c.Indexes {
+				fresh.Indexes = append(fresh.Indexes, indexRow{ID: indexID(r.lsn, i), Field: f})
+			}
+			return row(tableCollection, pair(c.App, c.Name), fresh), nil
+		},
+	},
+}
+
+func (c *catalog) collections() *btree.Map[string, collectionRow] {
+	return rowsOf[collectionRow](c, tableCollection)
+}
 
 // collectionRow is a declared collection as it is kept, with how far its indexes
 // have come.
@@ -41,7 +69,7 @@ func (s *Store) Collections(app string) ([]picloud.Collection, error) {
 		return nil, err
 	}
 	byName := map[string]picloud.Collection{}
-	for r := range each(c.collections, pair(app, "")) {
+	for r := range each(c.collections(), pair(app, "")) {
 		byName[r.Collection.Name] = r.Collection
 	}
 	for from, more := "", true; more; { // one look for each
@@ -66,19 +94,8 @@ func (s *Store) Collections(app string) ([]picloud.Collection, error) {
 // SaveCollection declares by which fields documents are found, and returns when
 // the indexes are there.
 func (s *Store) SaveCollection(ctx context.Context, c picloud.Collection) (picloud.Collection, error) {
-	if err := picloud.CheckHandle("collection", c.Name); err != nil {
+	if err := checkCollection(&c); err != nil {
 		return picloud.Collection{}, err
-	}
-	if len(c.Indexes) > picloud.MaxIndexes {
-		return picloud.Collection{}, picloud.ErrQueryInvalid.Detailf("indexes: use at most %d", picloud.MaxIndexes)
-	}
-	c.Indexes = slices.Clone(c.Indexes)
-	slices.Sort(c.Indexes)
-	c.Indexes = slices.Compact(c.Indexes)
-	for _, f := range c.Indexes {
-		if err := picloud.CheckField(f); err != nil {
-			return picloud.Collection{}, err
-		}
 	}
 	saved, err := ask(ctx, s, 0, func(tx *tx) (picloud.Collection, error) { return tx.declare(c) })
 	for err == nil && s.catalog.Load().collection(c.App, c.Name).working() >= 0 {
@@ -92,6 +109,29 @@ func (s *Store) SaveCollection(ctx context.Context, c picloud.Collection) (piclo
 	}
 	return saved, err
 }
+
+// checkCollection checks the name and the fields, and brings these into order.
+func checkCollection(c *picloud.Collection) error {
+	if err := picloud.CheckHandle("collection", c.Name); err != nil {
+		return err
+	}
+	if len(c.Indexes) > picloud.MaxIndexes {
+		return picloud.ErrQueryInvalid.Detailf("indexes: use at most %d", picloud.MaxIndexes)
+	}
+	c.Indexes = slices.Clone(c.Indexes)
+	slices.Sort(c.Indexes)
+	c.Indexes = slices.Compact(c.Indexes)
+	for _, f := range c.Indexes {
+		if err := picloud.CheckField(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// indexID names the i-th index that the change at an LSN declares: no other ever
+// has that name.
+func indexID(lsn uint64, i int) uint64 { return lsn<<8 | uint64(i) } // #nosec G115 -- at most MaxIndexes
 
 func (t *tx) declare(c picloud.Collection) (picloud.Collection, error) {
 	if _, err := t.catalog.app(c.App); err != nil {
@@ -117,7 +157,7 @@ func (t *tx) declare(c picloud.Collection) (picloud.Collection, error) {
 		wanted = slices.Delete(wanted, at, at+1)
 	}
 	for i, f := range wanted {
-		r.Indexes = append(r.Indexes, indexRow{ID: t.lsn()<<8 | uint64(i), Field: f}) // #nosec G115 -- at most MaxIndexes
+		r.Indexes = append(r.Indexes, indexRow{ID: indexID(t.lsn(), i), Field: f})
 	}
 	t.put(tableCollection, pair(c.App, c.Name), r)
 	return c, nil
@@ -125,7 +165,7 @@ func (t *tx) declare(c picloud.Collection) (picloud.Collection, error) {
 
 // collection returns the row of a collection; zero: it is not declared.
 func (c *catalog) collection(app, name string) *collectionRow {
-	if r, ok := c.collections.Get(pair(app, name)); ok {
+	if r, ok := c.collections().Get(pair(app, name)); ok {
 		return &r
 	}
 	return &collectionRow{}
@@ -165,7 +205,7 @@ func (t *tx) removeCollection(app, name string) (r removed, err error) {
 		t.remove(tableDoc, k)
 	}
 	r = removed{any: len(keys) > 0, more: more}
-	row, declared := t.catalog.collections.Get(pair(app, name))
+	row, declared := t.catalog.collections().Get(pair(app, name))
 	if more || !declared {
 		return r, nil
 	}
@@ -188,7 +228,7 @@ func (s *Store) buildIndexes() (more bool, err error) {
 		return false, nil
 	}
 	key, at := "", -1
-	c.collections.Scan(func(k string, r collectionRow) bool {
+	c.collections().Scan(func(k string, r collectionRow) bool {
 		key, at = k, r.working()
 		return at < 0
 	})
@@ -204,7 +244,7 @@ func (s *Store) buildIndexes() (more bool, err error) {
 }
 
 func (t *tx) build(key string, at int) error {
-	r, _ := t.catalog.collections.Get(key)
+	r, _ := t.catalog.collections().Get(key)
 	r.Indexes = slices.Clone(r.Indexes)
 	ix := &r.Indexes[at]
 	if ix.Dropping {

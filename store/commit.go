@@ -25,6 +25,8 @@ type committer struct {
 	busySince  atomic.Int64  // microseconds; 0: idle
 	events     []picloud.Event
 
+	triggersChanged bool // with the group at hand
+
 	checkpointing chan error  // nil: none under way
 	retryAt       time.Time   // of a checkpoint that failed
 	reaching      journal.LSN // by the checkpoint under way
@@ -272,10 +274,23 @@ func (s *Store) publishGroup(g *group) {
 		q.visible.Store(q.last)
 	}
 	s.announce(g.notices)
-	s.tell(g)
+	s.tellCommitted(g)
 	for _, c := range g.commands {
 		s.answer(c, nil)
 	}
+}
+
+// tellCommitted lets the kinds of rows know what has become visible.
+func (s *Store) tellCommitted(g *group) {
+	for _, ch := range g.changes {
+		if k := ch.table.kind(); k.committed != nil {
+			k.committed(s, ch)
+		}
+	}
+	if s.commit.triggersChanged && s.cfg.Deliverer != nil {
+		s.cfg.Deliverer.TriggersChanged()
+	}
+	s.commit.triggersChanged = false
 }
 
 // announce hands runs of events and revocations to the broadcaster.

@@ -12,6 +12,13 @@ import (
 	"github.com/picloud/picloud/journal"
 )
 
+const tableCursor table = 9 // owner: how far it has come in the journal
+
+var cursorKind = kind{
+	name:      "cursors",
+	recovered: func(s *Store, _ *recovery, ch change) error { return s.cursors.load(ch) },
+}
+
 // Cursors tell how far those have come to whom the journal is owed. A record is
 // owed until every one of them has passed it.
 //

@@ -8,6 +8,10 @@ import (
 	"strings"
 )
 
+const tableDocIndex table = 24 // see below
+
+var docIndexKind = kind{name: "indexes of documents"}
+
 // Index rows follow from documents and from what a collection says about its
 // indexes. The key of one is that of the collection, the id of the index, the value
 // of the field in a form whose bytes sort as values do, and the id of the document.

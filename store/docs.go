@@ -12,6 +12,20 @@ import (
 	"github.com/picloud/picloud"
 )
 
+const tableDoc table = 23 // app, zero byte, collection name, zero byte, document id
+
+var documentKind = kind{
+	name: "documents", data: true,
+	derive: deriveDoc, enqueue: enqueueDocument,
+	copied: copies[picloud.Document]{
+		as: picloud.ChangeDocument, from: decodeDocument, check: checkDocument,
+		to: func(_ *restorer, d picloud.Document) ([]change, error) {
+			r := docRow{Body: d.Body, Version: d.Version, Created: micros(d.CreatedAt), Updated: micros(d.UpdatedAt)}
+			return []change{{table: tableDoc, key: []byte(docKey(d.App, d.Collection, d.ID)), value: r.encode()}}, nil
+		},
+	},
+}
+
 // docRow is a document as it is kept. Times are microseconds.
 type docRow struct {
 	Body    []byte
@@ -86,21 +100,16 @@ func (s *Store) Document(app, collection, id string) (picloud.Document, error) {
 
 // PutDocument writes a document, and returns it as it is then.
 func (s *Store) PutDocument(ctx context.Context, c picloud.DocumentChange) (picloud.Document, error) {
-	if err := picloud.CheckHandle("collection", c.Collection); err != nil {
-		return picloud.Document{}, err
-	}
+	d := picloud.Document{Collection: c.Collection, ID: c.ID, Body: c.Body}
 	fresh := c.ID == ""
-	if !fresh {
-		if err := picloud.CheckKey(c.ID); err != nil {
-			return picloud.Document{}, picloud.ErrDocumentInvalid.Detailf("its id: use 1 to %d bytes of UTF-8 without NUL", picloud.MaxKey)
-		}
+	if fresh {
+		d.ID = newDocID(0) // the committer knows the time
 	}
-	body, err := picloud.CheckDocument(c.Body)
-	if err != nil {
+	if err := checkDocument(&d); err != nil {
 		return picloud.Document{}, err
 	}
-	c.Body = body
-	return ask(ctx, s, recordCost+len(c.App)+len(c.Collection)+len(c.ID)+len(body), func(tx *tx) (picloud.Document, error) {
+	c.Body = d.Body
+	return ask(ctx, s, recordCost+len(c.App)+len(c.Collection)+len(d.ID)+len(c.Body), func(tx *tx) (picloud.Document, error) {
 		if fresh {
 			c.ID = newDocID(tx.at)
 		}
@@ -131,6 +140,19 @@ func (t *tx) putDocument(c *picloud.DocumentChange) (picloud.Document, error) {
 	row.Version, row.Updated = nextVersion(old.Version, t.at), t.at
 	t.change(change{table: tableDoc, key: []byte(docKey(c.App, c.Collection, c.ID)), value: row.encode()})
 	return row.document(c.App, c.Collection, c.ID), nil
+}
+
+// checkDocument checks the names and the body, and brings that into compact form.
+func checkDocument(d *picloud.Document) error {
+	if err := picloud.CheckHandle("collection", d.Collection); err != nil {
+		return err
+	}
+	if err := picloud.CheckKey(d.ID); err != nil {
+		return picloud.ErrDocumentInvalid.Detailf("its id: use 1 to %d bytes of UTF-8 without NUL", picloud.MaxKey)
+	}
+	var err error
+	d.Body, err = picloud.CheckDocument(d.Body)
+	return err
 }
 
 // newDocID is an id that rises with time, so that documents lie in the order in
@@ -206,4 +228,18 @@ func mergePatch(target, patch []byte) ([]byte, error) {
 		fields[name] = merged
 	}
 	return picloud.EncodeJSON(fields) //nolint:wrapcheck // as above
+}
+
+// enqueueDocument enqueues the deliveries of a document that was put or removed.
+func enqueueDocument(c *catalog, ch change, by cause) ([]change, error) {
+	app, collection, id := splitDocKey(string(ch.key))
+	what := picloud.Happening{Kind: picloud.TriggerDocs, At: fromMicros(by.at), Hops: by.hops, Container: collection, Name: id, Deleted: ch.value == nil}
+	if ch.value != nil {
+		r, err := decodeDocRow(ch.value)
+		if err != nil {
+			return nil, err
+		}
+		what.Data, what.Version = r.Body, r.Version
+	}
+	return enqueue(c, matched{app: app, by: collection, lsn: by.lsn, what: what}), nil
 }

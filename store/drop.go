@@ -121,7 +121,7 @@ func (s *Store) thin(seg journal.Segment) error {
 				continue
 			}
 			given[string(key)] = true
-			if floor, _ := c.floors.Get(string(key)); spans[i].LastSeq > floor {
+			if floor, _ := c.floors().Get(string(key)); spans[i].LastSeq > floor {
 				floors = append(floors, change{table: tableFloor, key: key, value: cborEncode(spans[i].LastSeq)})
 			}
 		}
@@ -159,7 +159,7 @@ func (s *Store) thinnable() []journal.Segment {
 }
 
 func isTelemetry(c *catalog, key []byte) bool {
-	t, ok := c.topics.Get(string(key))
+	t, ok := c.topics().Get(string(key))
 	return ok && t.Durability == picloud.DurabilityTelemetry
 }
 
@@ -235,8 +235,8 @@ func (s *Store) raiseFloors(below journal.LSN) error {
 				gone = spans[i].LastSeq
 			}
 		}
-		floor, _ := c.floors.Get(string(key))
-		if _, registered := c.topics.Get(string(key)); registered && gone > floor {
+		floor, _ := c.floors().Get(string(key))
+		if _, registered := c.topics().Get(string(key)); registered && gone > floor {
 			changes = append(changes, change{table: tableFloor, key: key, value: cborEncode(gone)})
 		}
 		for i := range spans {
@@ -244,8 +244,8 @@ func (s *Store) raiseFloors(below journal.LSN) error {
 		}
 		return true
 	})
-	c.floors.Scan(func(key string, _ uint64) bool {
-		if _, registered := c.topics.Get(key); !registered && !kept[key] {
+	c.floors().Scan(func(key string, _ uint64) bool {
+		if _, registered := c.topics().Get(key); !registered && !kept[key] {
 			changes = append(changes, change{table: tableFloor, key: []byte(key)})
 		}
 		return true
@@ -258,7 +258,7 @@ func (s *Store) raiseFloors(below journal.LSN) error {
 // errs on the safe side for others.
 func (s *Store) gone(c *catalog, app, topic string) uint64 {
 	key := eventKey(nil, app, topic)
-	if _, registered := c.topics.Get(string(key)); registered {
+	if _, registered := c.topics().Get(string(key)); registered {
 		return 0
 	}
 	return s.mayBeGone(app, key)

@@ -36,6 +36,12 @@ func cborEncode(v any) []byte {
 	return b
 }
 
+// decodeAs decodes a row of type T.
+func decodeAs[T any](b []byte) (row T, err error) {
+	err = cborDecode(b, &row)
+	return row, err
+}
+
 func cborDecode(b []byte, v any) error {
 	if err := cborDec.Unmarshal(b, v); err != nil {
 		return fmt.Errorf("decode %T: %w", v, err)

@@ -5,8 +5,27 @@ import (
 	"crypto/rand"
 	"strings"
 
+	"github.com/tidwall/btree"
+
 	"github.com/picloud/picloud"
 )
+
+const tableEndpoint table = 25 // app, zero byte, endpoint name
+
+var endpointKind = kind{
+	name: "endpoints", catalog: inMemory[picloud.Endpoint],
+	committed: func(s *Store, _ change) { s.commit.triggersChanged = true },
+	copied: copies[picloud.Endpoint]{
+		as: picloud.ChangeEndpoint, check: checked[picloud.Endpoint],
+		to: func(_ *restorer, e picloud.Endpoint) ([]change, error) {
+			return row(tableEndpoint, pair(e.App, e.Name), e), nil
+		},
+	},
+}
+
+func (c *catalog) endpoints() *btree.Map[string, picloud.Endpoint] {
+	return rowsOf[picloud.Endpoint](c, tableEndpoint)
+}
 
 // Endpoints returns the endpoints of an app, sorted by name.
 func (s *Store) Endpoints(app string) ([]picloud.Endpoint, error) {
@@ -14,7 +33,7 @@ func (s *Store) Endpoints(app string) ([]picloud.Endpoint, error) {
 	if _, err := c.app(app); err != nil {
 		return nil, err
 	}
-	return under(c.endpoints, pair(app, "")), nil
+	return under(c.endpoints(), pair(app, "")), nil
 }
 
 // Endpoint returns an endpoint, or picloud.ErrEndpointNotFound.
@@ -23,7 +42,7 @@ func (s *Store) Endpoint(app, name string) (picloud.Endpoint, error) {
 	if _, err := c.app(app); err != nil {
 		return picloud.Endpoint{}, err
 	}
-	e, ok := c.endpoints.Get(pair(app, name))
+	e, ok := c.endpoints().Get(pair(app, name))
 	if !ok {
 		return e, picloud.ErrEndpointNotFound
 	}
@@ -41,13 +60,13 @@ func (s *Store) SaveEndpoint(ctx context.Context, e picloud.Endpoint) (picloud.E
 		if err := tx.needScript(e.App, e.Script, picloud.ErrEndpointInvalid); err != nil {
 			return e, err
 		}
-		all := under(tx.catalog.endpoints, pair(e.App, ""))
+		all := under(tx.catalog.endpoints(), pair(e.App, ""))
 		for _, o := range all {
 			if o.Name != e.Name && o.Method == e.Method && sameShape(o.Path, e.Path) {
 				return e, picloud.ErrEndpointInvalid.Detailf("path: the endpoint %q answers %s %s already", o.Name, o.Method, o.Path)
 			}
 		}
-		old, there := tx.catalog.endpoints.Get(pair(e.App, e.Name))
+		old, there := tx.catalog.endpoints().Get(pair(e.App, e.Name))
 		e.ID, e.CreatedAt, e.UpdatedAt = old.ID, old.CreatedAt, old.UpdatedAt
 		if there && e == old {
 			return e, nil
@@ -99,11 +118,11 @@ func (t *tx) deleteEndpoint(app, name string) (more bool, err error) {
 	if _, err := t.catalog.app(app); err != nil {
 		return false, err
 	}
-	e, ok := t.catalog.endpoints.Get(pair(app, name))
+	e, ok := t.catalog.endpoints().Get(pair(app, name))
 	if !ok {
 		return false, picloud.ErrEndpointNotFound
 	}
-	keys, more := t.s.tables.keys(tableDelivery, oweKey(app, e.ID, nil), t.s.chunk()/4)
+	keys, more := t.s.tables.keys(tableDelivery, deliveryKey(app, e.ID, nil), t.s.chunk()/4)
 	for _, k := range keys {
 		b := t.get(tableDelivery, []byte(k))
 		if b == nil {

@@ -5,14 +5,24 @@ import (
 	"time"
 )
 
-// Entries that have come to their end are not shown any more. The committer
-// removes them when it has time, by the order of their ends.
+const tableExpiry table = 13 // time, key of a row: when it comes to its end; the value is its table
+
+// The ends of rows follow from the rows.
+var expiryKind = kind{name: "ends of rows"}
+
+// Rows that have come to their end are not shown any more. The committer removes
+// them when it has time, by the order of their ends.
 
 // expireChunk bounds the entries that are removed in one commit.
 const expireChunk = 500
 
 func expiryKey(expires int64, key []byte) []byte {
 	return append(binary.BigEndian.AppendUint64(nil, uint64(expires)), key...) // #nosec G115 -- positive
+}
+
+// expiryOf returns the row that brings another to its end.
+func expiryOf(ch change, at int64) change {
+	return change{table: tableExpiry, key: expiryKey(at, ch.key), value: []byte{byte(ch.table)}}
 }
 
 // untilExpiry is how long it takes until the next entry comes to its end.
@@ -71,26 +81,15 @@ type dueRow struct {
 func (t *tx) expire(due []dueRow) error {
 	for _, d := range due {
 		if b := t.get(d.table, d.key); b != nil {
-			ended, err := t.ended(d.table, b)
+			end, err := d.table.kind().expires(b)
 			if err != nil {
 				return err
 			}
-			if ended {
+			if end != 0 && end <= t.at {
 				t.remove(d.table, string(d.key))
 			}
 		}
 		t.derived = append(t.derived, change{table: tableExpiry, key: []byte(d.expiry)})
 	}
 	return nil
-}
-
-// ended reports whether a row has come to its end.
-func (t *tx) ended(tb table, b []byte) (bool, error) {
-	if tb == tableResult {
-		var r resultRow
-		err := cborDecode(b, &r)
-		return r.Expires <= t.at, err
-	}
-	r, err := decodeEntryRow(b)
-	return !r.alive(t.at), err
 }

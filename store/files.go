@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -10,6 +11,26 @@ import (
 
 	"github.com/picloud/picloud"
 )
+
+const tableFile table = 28 // app, zero byte, path: what there is to know of a file beside its content
+
+var fileKind = kind{
+	name: "files", data: true,
+	enqueue: enqueueFile,
+	staged:  (*tx).replaceBlob,
+	copied: copies[picloud.File]{
+		as:    picloud.ChangeFile,
+		check: checkFile,
+		to: func(r *restorer, f picloud.File) ([]change, error) {
+			if f.Size == 0 { // the copy has no content for it
+				if err := r.blobs.refill(func(put func(string, []byte) error) error { return put(f.Blob, nil) }); err != nil {
+					return nil, err
+				}
+			}
+			return row(tableFile, pair(f.App, f.Path), f), nil
+		},
+	},
+}
 
 // File returns what there is to know of a file, or picloud.ErrFileNotFound.
 func (s *Store) File(app, path string) (f picloud.File, err error) {
@@ -167,4 +188,33 @@ func (t *tx) replaceBlob(c change) {
 	if old, err := t.file(app, path); err == nil && old.Blob != "" {
 		t.blobs = append(t.blobs, old.Blob)
 	}
+}
+
+// checkFile checks what there is to know of a file that was not written here.
+func checkFile(f *picloud.File) error {
+	if !blobName.MatchString(f.Blob) {
+		return picloud.ErrFileInvalid.Detailf("its content is called %q; such a name is never given", f.Blob)
+	}
+	return picloud.CheckFile(f.Path, f.Type)
+}
+
+// enqueueFile enqueues the deliveries of a file that was written or removed.
+func enqueueFile(c *catalog, ch change, by cause) ([]change, error) {
+	app, path, _ := strings.Cut(string(ch.key), "\x00")
+	what := picloud.Happening{Kind: picloud.TriggerFiles, At: fromMicros(by.at), Hops: by.hops, Name: path, Deleted: ch.value == nil}
+	if ch.value != nil {
+		f, err := decodeAs[picloud.File](ch.value)
+		if err != nil {
+			return nil, err
+		}
+		data, err := picloud.EncodeJSON(map[string]any{
+			"path": f.Path, "type": f.Type, "size": f.Size, "sha256": f.SHA256, "version": f.Version,
+			"created_at": f.CreatedAt.Format(picloud.TimeLayout), "updated_at": f.UpdatedAt.Format(picloud.TimeLayout),
+		})
+		if err != nil {
+			return nil, fmt.Errorf("describe a file: %w", err)
+		}
+		what.Data, what.Version = data, f.Version
+	}
+	return enqueue(c, matched{app: app, by: path, lsn: by.lsn, what: what}), nil
 }

@@ -101,7 +101,7 @@ func (g *group) holdsData(app string) bool {
 
 func (g *group) topicDurability(app, topic string) picloud.Durability {
 	var buf [picloud.MaxAppName + 2 + picloud.MaxTopicName]byte
-	t, ok := g.catalog.topics.Get(string(eventKey(buf[:0], app, topic)))
+	t, ok := g.catalog.topics().Get(string(eventKey(buf[:0], app, topic)))
 	if !ok {
 		return picloud.DurabilitySync
 	}

@@ -8,6 +8,17 @@ import (
 	"github.com/picloud/picloud"
 )
 
+const tableIdem table = 7 // day, app, zero byte, idempotency key
+
+// The answers to idempotency keys follow from the events that carry them. Those of
+// the days before yesterday are dropped at a checkpoint: their 24 hours are over.
+var idempotencyKind = kind{
+	name: "idempotency keys",
+	obsolete: func(now int64) []byte {
+		return binary.BigEndian.AppendUint32(nil, max(idemDay(now), 1)-1)
+	},
+}
+
 // idemWindow is how long the answer to an idempotency key is remembered.
 const idemWindow = 24 * time.Hour
 

@@ -7,12 +7,42 @@ import (
 	"sync"
 	"time"
 
+	"github.com/tidwall/btree"
+
 	"github.com/picloud/picloud"
 )
 
+const tableKey table = 3 // API key id
+
+var apiKeyKind = kind{
+	name: "API keys", catalog: inMemory[picloud.APIKey], node: true,
+	ofApp: func(c *catalog, app string) (ids []string) {
+		c.keys().Scan(func(id string, k picloud.APIKey) bool {
+			if k.App == app {
+				ids = append(ids, id)
+			}
+			return true
+		})
+		return ids
+	},
+	staged: func(t *tx, ch change) {
+		if k, ok := t.catalog.keys().Get(string(ch.key)); ok && ch.value == nil {
+			t.revoke(picloud.Revocation{App: k.App, APIKey: k.ID})
+		}
+	},
+	copied: copies[picloud.APIKey]{
+		as: picloud.ChangeAPIKey, check: checked[picloud.APIKey],
+		to: func(_ *restorer, k picloud.APIKey) ([]change, error) { return row(tableKey, k.ID, k), nil },
+	},
+}
+
+func (c *catalog) keys() *btree.Map[string, picloud.APIKey] {
+	return rowsOf[picloud.APIKey](c, tableKey)
+}
+
 // APIKeys returns all API keys, sorted by id.
 func (s *Store) APIKeys() []picloud.APIKey {
-	keys := under(s.catalog.Load().keys, "")
+	keys := under(s.catalog.Load().keys(), "")
 	for i := range keys {
 		keys[i] = s.keyUse.latest(keys[i])
 	}
@@ -21,7 +51,7 @@ func (s *Store) APIKeys() []picloud.APIKey {
 
 // APIKey finds an API key by its id.
 func (s *Store) APIKey(id string) (picloud.APIKey, bool) {
-	return s.catalog.Load().keys.Get(id)
+	return s.catalog.Load().keys().Get(id)
 }
 
 // CreateAPIKey stores an API key. Its app, when it has one, must exist.
@@ -36,7 +66,7 @@ func (s *Store) CreateAPIKey(ctx context.Context, k picloud.APIKey) (picloud.API
 				return k, err
 			}
 		}
-		if _, taken := tx.catalog.keys.Get(k.ID); taken || k.ID == "" {
+		if _, taken := tx.catalog.keys().Get(k.ID); taken || k.ID == "" {
 			return k, picloud.ErrKeyInvalid.Detailf("the id is empty or taken; create the key again")
 		}
 		k.CreatedAt = fromMicros(tx.at)
@@ -48,12 +78,10 @@ func (s *Store) CreateAPIKey(ctx context.Context, k picloud.APIKey) (picloud.API
 // RevokeAPIKey ends an API key and the live streams that were opened with it.
 func (s *Store) RevokeAPIKey(ctx context.Context, id string) error {
 	return s.do(ctx, func(tx *tx) error {
-		k, ok := tx.catalog.keys.Get(id)
-		if !ok {
+		if _, ok := tx.catalog.keys().Get(id); !ok {
 			return picloud.ErrKeyNotFound
 		}
 		tx.remove(tableKey, id)
-		tx.revoke(picloud.Revocation{App: k.App, APIKey: id})
 		return nil
 	})
 }
@@ -111,7 +139,7 @@ func (u *keyUse) stageAll(s *Store, g *group) {
 	u.staged = fromMicros(g.at)
 	_ = s.stageChanges(g, func(tx *tx) error { // stages rows that were decoded before: cannot fail
 		for id, at := range used {
-			k, ok := tx.catalog.keys.Get(id)
+			k, ok := tx.catalog.keys().Get(id)
 			if ok && at.Sub(k.LastUsedAt) >= useEvery && len(tx.changes) < deleteChunk {
 				k.LastUsedAt = at
 				tx.put(tableKey, id, k)

@@ -13,6 +13,29 @@ import (
 	"github.com/picloud/picloud"
 )
 
+const tableKV table = 12 // app, zero byte, key
+
+var entryKind = kind{
+	name: "key-value pairs", data: true,
+	expires: func(row []byte) (int64, error) { r, err := decodeEntryRow(row); return r.Expires, err },
+	enqueue: enqueueEntry,
+	copied: copies[picloud.Entry]{
+		as: picloud.ChangeKV,
+		from: func(key string, row []byte) (picloud.Entry, error) {
+			app, name, _ := strings.Cut(key, "\x00")
+			return decodeEntry(app, name, row)
+		},
+		check: checkEntry,
+		to: func(_ *restorer, e picloud.Entry) ([]change, error) {
+			r := entryRow{Value: e.Value, Binary: e.Binary, Version: e.Version, Updated: micros(e.UpdatedAt)}
+			if !e.ExpiresAt.IsZero() {
+				r.Expires = micros(e.ExpiresAt)
+			}
+			return []change{{table: tableKV, key: []byte(pair(e.App, e.Key)), value: r.encode()}}, nil
+		},
+	},
+}
+
 // entryRow is an entry as it is kept. Times are microseconds.
 type entryRow struct {
 	Value   []byte
@@ -134,14 +157,15 @@ func (s *Store) Entries(q picloud.EntryList) (picloud.EntryPage, error) {
 
 // SetEntry sets a key, and returns it as it is then.
 func (s *Store) SetEntry(ctx context.Context, c picloud.EntryChange) (picloud.Entry, error) {
-	if err := checkEntry(c.Key, c.TTL); err != nil {
-		return picloud.Entry{}, err
+	e := picloud.Entry{Key: c.Key, Value: c.Value, Binary: c.Binary}
+	err := checkEntry(&e)
+	if err == nil {
+		err = picloud.CheckTTL(c.TTL)
 	}
-	value, err := picloud.CheckValue(c.Value, c.Binary)
 	if err != nil {
 		return picloud.Entry{}, err
 	}
-	return ask(ctx, s, recordCost+len(c.App)+len(c.Key)+len(value), func(tx *tx) (picloud.Entry, error) {
+	return ask(ctx, s, recordCost+len(c.App)+len(c.Key)+len(e.Value), func(tx *tx) (picloud.Entry, error) {
 		old, err := tx.entry(c.App, c.Key)
 		if err != nil {
 			return picloud.Entry{}, err
@@ -153,7 +177,7 @@ func (s *Store) SetEntry(ctx context.Context, c picloud.EntryChange) (picloud.En
 		if err := c.If.Check(present); err != nil {
 			return picloud.Entry{}, err
 		}
-		return tx.putEntry(c.App, c.Key, old.Version, entryRow{Value: value, Binary: c.Binary, Expires: end(tx.at, c.TTL)}), nil
+		return tx.putEntry(c.App, c.Key, old.Version, entryRow{Value: e.Value, Binary: c.Binary, Expires: end(tx.at, c.TTL)}), nil
 	})
 }
 
@@ -161,7 +185,10 @@ func (s *Store) SetEntry(ctx context.Context, c picloud.EntryChange) (picloud.En
 // then. picloud.ErrKVNotNumber when it holds something else, or would hold a
 // number that not every reader of JSON reads exactly.
 func (s *Store) IncrementEntry(ctx context.Context, c picloud.EntryIncrement) (picloud.Entry, error) {
-	if err := checkEntry(c.Key, c.TTL); err != nil {
+	if err := picloud.CheckKey(c.Key); err != nil {
+		return picloud.Entry{}, err
+	}
+	if err := picloud.CheckTTL(c.TTL); err != nil {
 		return picloud.Entry{}, err
 	}
 	return ask(ctx, s, recordCost+len(c.App)+len(c.Key)+24, func(tx *tx) (picloud.Entry, error) {
@@ -213,11 +240,13 @@ func (s *Store) DeleteEntry(ctx context.Context, app, key string, cond picloud.P
 	})
 }
 
-func checkEntry(key string, ttl time.Duration) error {
-	if err := picloud.CheckKey(key); err != nil {
-		return err
+// checkEntry checks the key and the value, and brings JSON into compact form.
+func checkEntry(e *picloud.Entry) error {
+	err := picloud.CheckKey(e.Key)
+	if err == nil {
+		e.Value, err = picloud.CheckValue(e.Value, e.Binary)
 	}
-	return picloud.CheckTTL(ttl)
+	return err
 }
 
 // end returns when something that is made at a time comes to its end; 0: never.
@@ -257,17 +286,18 @@ func nextVersion(before uint64, at int64) uint64 {
 	return max(before+1, uint64(max(at, 1))) // #nosec G115 -- positive
 }
 
-// entryExpiry is the row that brings an entry to its end: its key is the time,
-// then that of the entry.
-func entryExpiry(c change) ([]change, error) {
-	if c.value == nil {
-		return nil, nil
+// enqueueEntry enqueues the deliveries of a key that was set or removed.
+func enqueueEntry(c *catalog, ch change, by cause) ([]change, error) {
+	app, key, _ := strings.Cut(string(ch.key), "\x00")
+	what := picloud.Happening{Kind: picloud.TriggerKV, At: fromMicros(by.at), Hops: by.hops, Name: key, Deleted: ch.value == nil}
+	if ch.value != nil {
+		r, err := decodeEntryRow(ch.value)
+		if err != nil {
+			return nil, err
+		}
+		what.Data, what.Binary, what.Version = r.Value, r.Binary, r.Version
 	}
-	r, err := decodeEntryRow(c.value)
-	if err != nil || r.Expires == 0 {
-		return nil, err
-	}
-	return []change{{table: tableExpiry, key: expiryKey(r.Expires, c.key), value: []byte{byte(tableKV)}}}, nil
+	return enqueue(c, matched{app: app, by: key, lsn: by.lsn, what: what}), nil
 }
 
 // never is a time that does not come.

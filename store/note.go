@@ -3,11 +3,19 @@ package store
 import (
 	"context"
 	"slices"
+
+	"github.com/tidwall/btree"
 )
+
+const tableNote table = 10 // name: what a part of the node wants to find again after a restart
+
+var noteKind = kind{name: "notes", catalog: inMemory[[]byte], node: true}
+
+func (c *catalog) notes() *btree.Map[string, []byte] { return rowsOf[[]byte](c, tableNote) }
 
 // Note returns what a part of the node noted under a name; nil: nothing.
 func (s *Store) Note(name string) []byte {
-	b, _ := s.catalog.Load().notes.Get(name)
+	b, _ := s.catalog.Load().notes().Get(name)
 	return slices.Clone(b)
 }
 

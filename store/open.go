@@ -89,7 +89,7 @@ func (s *Store) open() error {
 	if err := s.match(&r); err != nil {
 		return err
 	}
-	if err := s.load(); err != nil {
+	if err := s.load(&r); err != nil {
 		return err
 	}
 	if err := s.replay(&r); err != nil {
@@ -217,41 +217,26 @@ func (s *Store) match(r *recovery) error {
 	return nil
 }
 
-// load brings the catalog and the sequences of the checkpoint into memory.
-func (s *Store) load() error {
-	c := newCatalog()
+// load brings the catalog of the checkpoint, and what else is held in memory,
+// there.
+func (s *Store) load(r *recovery) error {
+	c := newCatalog(s.sequenceOf)
 	if s.tables.db == nil {
 		s.catalog.Store(c)
 		return nil
 	}
-	wanted := func(t table) bool { return t.inCatalog() || t == tableSequence || t == tableCursor }
+	wanted := func(t table) bool { return t.inCatalog() || t.kind().recovered != nil }
 	err := scanState(s.tables.db, wanted, func(t table, key, value []byte) error {
 		ch := change{table: t, key: key, value: value}
-		switch t {
-		case tableSequence:
-			return s.raise(ch)
-		case tableCursor:
-			return s.cursors.load(ch)
-		default:
-			return c.apply(ch, s.sequenceOf)
+		if fn := t.kind().recovered; fn != nil {
+			return fn(s, r, ch)
 		}
+		return c.set(ch)
 	})
 	if err != nil {
 		return fmt.Errorf("load state.db: %w", err)
 	}
 	s.catalog.Store(c)
-	return nil
-}
-
-// raise takes over what a row says about the sequence of an app.
-func (s *Store) raise(ch change) error {
-	var last uint64
-	if err := cborDecode(ch.value, &last); err != nil {
-		return err
-	}
-	q := s.sequenceOf(string(ch.key))
-	q.last = max(q.last, last)
-	q.visible.Store(q.last)
 	return nil
 }
 
@@ -332,12 +317,12 @@ func (s *Store) replayRecord(r *recovery, c *catalog, rec *journal.Record) error
 		if body.idem != "" {
 			s.tables.put([]change{idemChange(app, rec.Seq, rec.At, &body)})
 		}
-		if c.triggers.Len() > 0 {
+		if c.triggers().Len() > 0 {
 			ev, err := parseEvent(s.ident.epoch, rec)
 			if err != nil {
 				return err
 			}
-			s.tables.put(oweEvent(c, &ev, uint64(rec.LSN), 0))
+			s.tables.put(enqueueEvent(c, &ev, uint64(rec.LSN), 0))
 		}
 	case kindChange:
 		ch, err := parseChange(rec.Body)
@@ -347,30 +332,7 @@ func (s *Store) replayRecord(r *recovery, c *catalog, rec *journal.Record) error
 		if !ch.table.known() {
 			return fmt.Errorf("table %d is not known: a newer picloud wrote this journal; install that version", ch.table)
 		}
-		switch ch.table {
-		case tableSequence:
-			return s.raise(ch)
-		case tableAnchor:
-			return s.replayAnchor(r, ch)
-		case tableCursor:
-			if err := s.cursors.load(ch); err != nil {
-				return err
-			}
-		default:
-		}
-		ch = cloneChange(ch)
-		more, err := derive(ch, before{catalog: c, get: s.tables.get, tables: s.tables})
-		if err != nil {
-			return err
-		}
-		if err := c.apply(ch, s.sequenceOf); err != nil {
-			return err
-		}
-		owed, err := oweChange(c, ch, cause{lsn: uint64(rec.LSN), at: rec.At})
-		if err != nil {
-			return err
-		}
-		s.tables.put(append(append(more, ch), owed...))
+		return s.replayChange(r, c, rec, ch)
 	case kindStop:
 		r.clean = true
 	case journal.KindThinned: // on purpose, and told then
@@ -379,6 +341,25 @@ func (s *Store) replayRecord(r *recovery, c *catalog, rec *journal.Record) error
 	default:
 		return fmt.Errorf("kind %d is not known: a newer picloud wrote this journal; install that version", rec.Kind)
 	}
+	return nil
+}
+
+func (s *Store) replayChange(r *recovery, c *catalog, rec *journal.Record, ch change) error {
+	k := ch.table.kind()
+	if k.recovered != nil {
+		if err := k.recovered(s, r, ch); err != nil {
+			return err
+		}
+	}
+	if k.journalOnly {
+		return nil
+	}
+	ch = cloneChange(ch)
+	derived, err := c.apply(ch, before{catalog: c, get: s.tables.get, tables: s.tables}, &cause{lsn: uint64(rec.LSN), at: rec.At})
+	if err != nil {
+		return err
+	}
+	s.tables.put(append(derived, ch))
 	return nil
 }
 
@@ -485,7 +466,7 @@ func (s *Store) openCommit(r *recovery) error {
 // before they are fsynced.
 func (s *Store) telemetryApps() map[string]bool {
 	apps := map[string]bool{}
-	s.catalog.Load().topics.Scan(func(_ string, t picloud.Topic) bool {
+	s.catalog.Load().topics().Scan(func(_ string, t picloud.Topic) bool {
 		if t.Durability == picloud.DurabilityTelemetry {
 			apps[t.App] = true
 		}

@@ -8,6 +8,28 @@ import (
 	"github.com/picloud/picloud"
 )
 
+const (
+	tableDelivery table = 18 // app, zero byte, trigger id, zero byte, LSN: a delivery that is not done. Follows from the journal
+	tableAttempt  table = 19 // the key of a delivery: its attempts so far
+	tableTick     table = 20 // app, zero byte, trigger id, zero byte: the last time that came
+)
+
+var deliveryKind = kind{
+	name: "deliveries", data: true,
+	committed: func(s *Store, ch change) {
+		if s.cfg.Deliverer == nil || ch.value == nil {
+			return
+		}
+		if id, lsn, ok := splitDeliveryKey(string(ch.key)); ok {
+			s.cfg.Deliverer.Owed(id, lsn)
+		}
+	},
+}
+
+var attemptKind = kind{name: "attempts", data: true}
+
+var tickKind = kind{name: "ticks", data: true, enqueue: enqueueTick}
+
 // Deliverer is told what triggers owe. Its methods never block, never fail, and
 // are called in order by one goroutine.
 type Deliverer interface {
@@ -19,28 +41,6 @@ type Deliverer interface {
 
 // SetDeliverer sets who is told what is owed. Call it before Run.
 func (s *Store) SetDeliverer(d Deliverer) { s.cfg.Deliverer = d }
-
-// tell tells the deliverer what a committed group owes, and those who wait for
-// results that there is one.
-func (s *Store) tell(g *group) {
-	d, changed := s.cfg.Deliverer, false
-	for _, c := range g.changes {
-		switch {
-		case c.table == tableResult:
-			s.inbox.wake(string(c.key))
-		case d == nil:
-		case c.table == tableTrigger, c.table == tableEndpoint:
-			changed = true
-		case c.table == tableDelivery && c.value != nil:
-			if id, lsn, ok := splitOweKey(string(c.key)); ok {
-				d.Owed(id, lsn)
-			}
-		}
-	}
-	if changed {
-		d.TriggersChanged()
-	}
-}
 
 // attemptRow says how often a delivery was tried in vain. Times are microseconds.
 type attemptRow struct {
@@ -61,7 +61,7 @@ func (s *Store) Owed(t picloud.Trigger, after uint64, limit int) ([]picloud.Deli
 	var list []picloud.Delivery
 	var fault error
 	size, from := 0, after+1
-	s.tables.scan(tableDelivery, oweKey(t.App, t.ID, nil), oweKey(t.App, t.ID, &from), func(k string, v []byte) bool {
+	s.tables.scan(tableDelivery, deliveryKey(t.App, t.ID, nil), deliveryKey(t.App, t.ID, &from), func(k string, v []byte) bool {
 		var d picloud.Delivery
 		if d, fault = decodeDelivery(t, k, v); fault != nil {
 			return false
@@ -83,12 +83,12 @@ func (s *Store) Owed(t picloud.Trigger, after uint64, limit int) ([]picloud.Deli
 
 // CountOwed returns how much a trigger owes, up to 10 000.
 func (s *Store) CountOwed(t picloud.Trigger) int {
-	return s.tables.count(tableDelivery, oweKey(t.App, t.ID, nil), maxCounted)
+	return s.tables.count(tableDelivery, deliveryKey(t.App, t.ID, nil), maxCounted)
 }
 
 // OwedAt returns the delivery of a trigger at an LSN; false: it is owed no more.
 func (s *Store) OwedAt(t picloud.Trigger, lsn uint64) (picloud.Delivery, bool, error) {
-	key := oweKey(t.App, t.ID, &lsn)
+	key := deliveryKey(t.App, t.ID, &lsn)
 	b := s.tables.get(tableDelivery, []byte(key))
 	if b == nil {
 		return picloud.Delivery{}, false, nil
@@ -101,7 +101,7 @@ func (s *Store) OwedAt(t picloud.Trigger, lsn uint64) (picloud.Delivery, bool, e
 }
 
 func decodeDelivery(t picloud.Trigger, key string, value []byte) (picloud.Delivery, error) {
-	_, lsn, ok := splitOweKey(key)
+	_, lsn, ok := splitDeliveryKey(key)
 	if !ok {
 		return picloud.Delivery{}, errRecord
 	}
@@ -114,7 +114,7 @@ func decodeDelivery(t picloud.Trigger, key string, value []byte) (picloud.Delive
 }
 
 func (s *Store) addAttempts(t picloud.Trigger, d *picloud.Delivery) error {
-	b := s.tables.get(tableAttempt, []byte(oweKey(t.App, t.ID, &d.LSN)))
+	b := s.tables.get(tableAttempt, []byte(deliveryKey(t.App, t.ID, &d.LSN)))
 	if b == nil {
 		return nil
 	}
@@ -131,7 +131,7 @@ func (s *Store) addAttempts(t picloud.Trigger, d *picloud.Delivery) error {
 func (s *Store) Settle(ctx context.Context, t picloud.Trigger, lsns []uint64) error {
 	return s.doSoft(ctx, func(tx *tx) error {
 		for _, lsn := range lsns {
-			tx.settle(oweKey(t.App, t.ID, &lsn))
+			tx.settle(deliveryKey(t.App, t.ID, &lsn))
 		}
 		return nil
 	})
@@ -153,7 +153,7 @@ func (t *tx) settle(key string) bool {
 // in a crash makes that happen sooner.
 func (s *Store) Postpone(ctx context.Context, t picloud.Trigger, d picloud.Delivery) error {
 	return s.doSoft(ctx, func(tx *tx) error {
-		key := oweKey(t.App, t.ID, &d.LSN)
+		key := deliveryKey(t.App, t.ID, &d.LSN)
 		if tx.get(tableDelivery, []byte(key)) != nil {
 			tx.put(tableAttempt, key, attemptRow{Attempts: d.Attempts, NotUntil: micros(d.NotUntil), Errors: clipAll(d.Errors)})
 		}
@@ -182,7 +182,7 @@ func clipAll(texts []string) []string {
 // LastTick returns the last time that came for a trigger of the clock; zero: none
 // has.
 func (s *Store) LastTick(t picloud.Trigger) (time.Time, error) {
-	b := s.tables.get(tableTick, []byte(oweKey(t.App, t.ID, nil)))
+	b := s.tables.get(tableTick, []byte(deliveryKey(t.App, t.ID, nil)))
 	if b == nil {
 		return time.Time{}, nil
 	}
@@ -201,9 +201,22 @@ func (s *Store) Tick(ctx context.Context, t picloud.Trigger, due time.Time, run 
 		if err != nil || now.ID != t.ID || !now.Enabled {
 			return nil //nolint:nilerr // it is not there any more, and nothing is owed
 		}
-		prefix := oweKey(t.App, t.ID, nil)
+		prefix := deliveryKey(t.App, t.ID, nil)
 		owes := tx.g.holdsOwed(t.App, t.ID) || tx.s.tables.count(tableDelivery, prefix, 1) > 0
 		tx.put(tableTick, prefix, tickRow{Last: micros(due), Run: run && !owes})
 		return nil
 	})
+}
+
+// enqueueTick enqueues the run that a due tick of a trigger of the clock asks for.
+func enqueueTick(_ *catalog, ch change, by cause) ([]change, error) {
+	app, id, _ := strings.Cut(strings.TrimSuffix(string(ch.key), "\x00"), "\x00")
+	var r tickRow
+	if ch.value == nil {
+		return nil, nil
+	}
+	if err := cborDecode(ch.value, &r); err != nil || !r.Run {
+		return nil, err
+	}
+	return row(tableDelivery, deliveryKey(app, id, &by.lsn), picloud.Happening{Kind: picloud.TriggerCron, At: fromMicros(r.Last)}), nil
 }

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 
 	"github.com/picloud/picloud"
-	"github.com/picloud/picloud/journal"
 )
 
 // Rebuilt is what a node is rebuilt from.
@@ -92,7 +91,9 @@ func (s *Store) fill(ctx context.Context, put func(put func(picloud.Record) erro
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
 		}
-		if err := s.refill(g, &r); err != nil {
+		if r.Event != nil {
+			s.restoreEvent(g, r.Event)
+		} else if err := s.restoreChange(g, r.Change); err != nil {
 			return err
 		}
 		if g.encoded() >= min(rowsChunk/2, int(s.journal.GroupLimit()/4)) {
@@ -108,74 +109,6 @@ func (s *Store) fill(ctx context.Context, put func(put func(picloud.Record) erro
 		s.MoveCursor(owner, last)
 	}
 	return last, err
-}
-
-// refill stages one record.
-func (s *Store) refill(g *group, r *picloud.Record) error {
-	if e := r.Event; e != nil {
-		q := s.sequenceOf(e.App)
-		q.last = max(q.last+1, e.Seq)
-		body := eventBody{source: e.Source, data: e.Data}
-		g.records = append(g.records, journal.Record{
-			Kind: kindEvent, Seq: q.last, At: micros(e.PublishedAt),
-			Key: g.hold(func(b []byte) []byte { return eventKey(b, e.App, e.Topic) }), Body: g.hold(body.append),
-		})
-		g.touch(q)
-		return nil
-	}
-	var ch change
-	switch v := r.Change.Value.(type) {
-	case picloud.App:
-		ch = change{table: tableApp, key: []byte(v.Name), value: cborEncode(appRow{App: v})}
-	case picloud.Topic:
-		ch = change{table: tableTopic, key: []byte(pair(v.App, v.Name)), value: cborEncode(v)}
-	case picloud.APIKey:
-		ch = change{table: tableKey, key: []byte(v.ID), value: cborEncode(v)}
-	case picloud.SigningKey:
-		ch = change{table: tableSigning, key: []byte(pair(v.App, v.ID)), value: cborEncode(v)}
-	case picloud.Entry:
-		row := entryRow{Value: v.Value, Binary: v.Binary, Version: v.Version, Updated: micros(v.UpdatedAt)}
-		if !v.ExpiresAt.IsZero() {
-			row.Expires = micros(v.ExpiresAt)
-		}
-		ch = change{table: tableKV, key: []byte(pair(v.App, v.Key)), value: row.encode()}
-	case picloud.Collection:
-		r := collectionRow{Collection: v}
-		for i, f := range v.Indexes {
-			r.Indexes = append(r.Indexes, indexRow{ID: s.nextLSN(g)<<8 | uint64(i), Field: f}) // #nosec G115 -- at most MaxIndexes
-		}
-		ch = change{table: tableCollection, key: []byte(pair(v.App, v.Name)), value: cborEncode(r)}
-	case picloud.Document:
-		row := docRow{Body: v.Body, Version: v.Version, Created: micros(v.CreatedAt), Updated: micros(v.UpdatedAt)}
-		ch = change{table: tableDoc, key: []byte(docKey(v.App, v.Collection, v.ID)), value: row.encode()}
-	case picloud.File:
-		if v.Size == 0 { // nothing was put for it
-			if err := s.blobs.refill(func(put func(string, []byte) error) error { return put(v.Blob, nil) }); err != nil {
-				return err
-			}
-		}
-		ch = change{table: tableFile, key: []byte(pair(v.App, v.Path)), value: cborEncode(v)}
-	case picloud.Secret:
-		ch = change{table: tableSecret, key: []byte(pair(v.App, v.Name)), value: cborEncode(v)}
-	case picloud.Endpoint:
-		ch = change{table: tableEndpoint, key: []byte(pair(v.App, v.Name)), value: cborEncode(v)}
-	case picloud.Trigger:
-		ch = change{table: tableTrigger, key: []byte(pair(v.App, v.Name)), value: cborEncode(v)}
-	case picloud.DeadLetter:
-		ch = change{table: tableLetter, key: []byte(pair(v.App, v.ID)), value: cborEncode(letterRow{Letter: v, Version: 2})}
-	case picloud.Script:
-		s.record(g, []change{{table: tableScriptVersion, key: []byte(versionKey(v.App, v.Name, v.Version)), value: cborEncode(v)}})
-		ch = change{table: tableScript, key: []byte(pair(v.App, v.Name)), value: cborEncode(v)}
-	default:
-		return fmt.Errorf("a copy cannot hold %T", v)
-	}
-	s.record(g, []change{ch})
-	more, err := derive(ch, before{catalog: g.catalog, get: s.tables.get, tables: s.tables})
-	if err != nil {
-		return err
-	}
-	g.changes = append(g.changes, more...)
-	return g.catalog.apply(ch, s.sequenceOf)
 }
 
 // refill writes contents as they come.

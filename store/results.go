@@ -10,6 +10,14 @@ import (
 	"github.com/picloud/picloud"
 )
 
+const tableResult table = 27 // app, zero byte, result id: what a request was answered later
+
+var resultKind = kind{
+	name: "results", data: true,
+	expires:   func(row []byte) (int64, error) { r, err := decodeAs[resultRow](row); return r.Expires, err },
+	committed: func(s *Store, ch change) { s.inbox.wake(string(ch.key)) },
+}
+
 // Requests that are answered later are owed like what triggers owe; what came of
 // one is kept for a day, for whoever knows its id.
 
@@ -39,16 +47,16 @@ type inbox struct {
 func (s *Store) Accept(ctx context.Context, e picloud.Endpoint, request []byte) (id string, err error) {
 	id = strings.ToLower(rand.Text())
 	err = s.doSized(ctx, 3*recordCost+2*len(request), func(tx *tx) error {
-		now, ok := tx.catalog.endpoints.Get(pair(e.App, e.Name))
+		now, ok := tx.catalog.endpoints().Get(pair(e.App, e.Name))
 		if !ok || now.ID != e.ID {
 			return picloud.ErrEndpointNotFound
 		}
-		if tx.s.tables.count(tableDelivery, oweKey(e.App, e.ID, nil), maxLater) >= maxLater {
+		if tx.s.tables.count(tableDelivery, deliveryKey(e.App, e.ID, nil), maxLater) >= maxLater {
 			return picloud.ErrBusy.Detailf("%d requests wait to be answered. Nothing was stored. Repeat the request after the time in Retry-After.", maxLater)
 		}
 		tx.putResult(e.App, id, resultRow{State: picloud.ResultWaiting})
 		lsn := tx.lsn()
-		tx.put(tableDelivery, oweKey(e.App, e.ID, &lsn), picloud.Happening{Kind: picloud.TriggerHTTP, At: fromMicros(tx.at), Name: id, Data: request})
+		tx.put(tableDelivery, deliveryKey(e.App, e.ID, &lsn), picloud.Happening{Kind: picloud.TriggerHTTP, At: fromMicros(tx.at), Name: id, Data: request})
 		return nil
 	})
 	return id, err
@@ -132,15 +140,3 @@ func asTrigger(e picloud.Endpoint) picloud.Trigger {
 
 // failResult notes that a request will not be answered.
 func (t *tx) failResult(app, id string) { t.putResult(app, id, resultRow{State: picloud.ResultFailed}) }
-
-// resultExpiry is the row that brings a result to its end.
-func resultExpiry(c change) ([]change, error) {
-	if c.value == nil {
-		return nil, nil
-	}
-	var r resultRow
-	if err := cborDecode(c.value, &r); err != nil {
-		return nil, err
-	}
-	return []change{{table: tableExpiry, key: expiryKey(r.Expires, c.key), value: []byte{byte(tableResult)}}}, nil
-}

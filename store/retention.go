@@ -6,9 +6,19 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tidwall/btree"
+
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/journal"
 )
+
+const tableFloor table = 5 // app, zero byte, topic name: events up to this sequence are not visible
+
+// Floors are those of topics that were deleted, or part of whose history was
+// dropped.
+var floorKind = kind{name: "floors", catalog: inMemory[uint64]}
+
+func (c *catalog) floors() *btree.Map[string, uint64] { return rowsOf[uint64](c, tableFloor) }
 
 // Retention has no state of its own: what is visible of a topic follows from
 // the journal's index and the topic's limits. A topic's floor is the sequence
@@ -19,11 +29,11 @@ import (
 func (s *Store) floor(c *catalog, row *appRow, topic string) (uint64, error) {
 	key := eventKey(nil, row.App.Name, topic)
 	floor := row.Born
-	if f, ok := c.floors.Get(string(key)); ok {
+	if f, ok := c.floors().Get(string(key)); ok {
 		floor = max(floor, f)
 	}
 	limits := s.cfg.Retention
-	if t, ok := c.topics.Get(string(key)); ok {
+	if t, ok := c.topics().Get(string(key)); ok {
 		limits = t.Retention.Or(limits)
 	}
 	cutoff := micros(s.cfg.Now()) - limits.MaxAge.Microseconds()

@@ -2,7 +2,6 @@ package store
 
 import (
 	"bytes"
-	"slices"
 	"strings"
 
 	"github.com/tidwall/btree"
@@ -126,8 +125,3 @@ func (s *disk) ok() bool        { return s.k != nil }
 func (s *disk) key() string     { return s.text }
 func (s *disk) value() []byte   { return bytes.Clone(s.v) }
 func (s *disk) next()           { s.set(s.c.Next()) }
-
-// hasData reports whether apps keep any data.
-func (t *tables) hasData() bool {
-	return slices.ContainsFunc(dataTables, func(tb table) bool { return t.count(tb, "", 1) > 0 })
-}

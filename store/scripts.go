@@ -9,6 +9,25 @@ import (
 	"github.com/picloud/picloud"
 )
 
+const (
+	tableScript        table = 14 // app, zero byte, script name
+	tableScriptVersion table = 15 // app, zero byte, script name, zero byte, version: an earlier version, or the newest
+)
+
+var scriptKind = kind{
+	name: "scripts", data: true,
+	copied: copies[picloud.Script]{
+		as:    picloud.ChangeScript,
+		check: func(sc *picloud.Script) error { return picloud.CheckScript(sc.Name, sc.Source) },
+		to: func(_ *restorer, sc picloud.Script) ([]change, error) {
+			version := row(tableScriptVersion, versionKey(sc.App, sc.Name, sc.Version), sc)
+			return append(version, row(tableScript, pair(sc.App, sc.Name), sc)...), nil
+		},
+	},
+}
+
+var scriptVersionKind = kind{name: "versions of scripts", data: true}
+
 // Script returns the newest version of a script, or picloud.ErrScriptNotFound.
 func (s *Store) Script(app, name string) (picloud.Script, error) {
 	if _, err := s.catalog.Load().app(app); err != nil {

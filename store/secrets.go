@@ -13,6 +13,19 @@ import (
 	"github.com/picloud/picloud"
 )
 
+const tableSecret table = 26 // app, zero byte, secret name
+
+var secretKind = kind{
+	name: "secrets", data: true,
+	copied: copies[picloud.Secret]{
+		as:    picloud.ChangeSecret,
+		check: func(sec *picloud.Secret) error { return picloud.CheckHandle("secret", sec.Name) },
+		to: func(_ *restorer, sec picloud.Secret) ([]change, error) {
+			return row(tableSecret, pair(sec.App, sec.Name), sec), nil
+		},
+	},
+}
+
 // Secrets are sealed with AES-256-GCM. The key is derived (HKDF, RFC 5869) from what
 // the node was given as its credential, or else from its recovery key, which lies in
 // node.json: then whoever restores the node has its secrets, too. The name of a

@@ -6,14 +6,33 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tidwall/btree"
+
 	"github.com/picloud/picloud"
 )
+
+const tableSigning table = 4 // app, zero byte, signing key id
+
+var signingKeyKind = kind{
+	name: "signing keys", catalog: inMemory[picloud.SigningKey],
+	copied: copies[picloud.SigningKey]{
+		as:    picloud.ChangeSigningKey,
+		check: func(k *picloud.SigningKey) error { return picloud.CheckAppName(k.App) },
+		to: func(_ *restorer, k picloud.SigningKey) ([]change, error) {
+			return row(tableSigning, pair(k.App, k.ID), k), nil
+		},
+	},
+}
+
+func (c *catalog) signing() *btree.Map[string, picloud.SigningKey] {
+	return rowsOf[picloud.SigningKey](c, tableSigning)
+}
 
 // SigningKeys returns the signing keys of an app that are valid now, those of
 // other nodes included: current ones first, then those of earlier rotations. It
 // may be empty.
 func (s *Store) SigningKeys(app string) []picloud.SigningKey {
-	keys := s.shared.merge(app, under(s.catalog.Load().signing, pair(app, "")))
+	keys := s.shared.merge(app, under(s.catalog.Load().signing(), pair(app, "")))
 	now := s.cfg.Now()
 	keys = slices.DeleteFunc(keys, func(k picloud.SigningKey) bool { return retired(k, now) })
 	slices.SortFunc(keys, func(a, b picloud.SigningKey) int {
@@ -61,7 +80,7 @@ func (s *Store) RotateSigningKey(ctx context.Context, app string, overlap time.D
 		}
 		now := fromMicros(tx.at)
 		end := now.Add(max(0, overlap)).Truncate(time.Microsecond)
-		for old := range each(tx.catalog.signing, pair(app, "")) {
+		for old := range each(tx.catalog.signing(), pair(app, "")) {
 			switch {
 			case retired(old, now):
 				tx.remove(tableSigning, pair(app, old.ID))
@@ -83,7 +102,7 @@ func (s *Store) RotateSigningKey(ctx context.Context, app string, overlap time.D
 
 // signingKeys returns all keys of an app, as the transaction sees them.
 func (t *tx) signingKeys(app string) []picloud.SigningKey {
-	return t.s.shared.merge(app, under(t.catalog.signing, pair(app, "")))
+	return t.s.shared.merge(app, under(t.catalog.signing(), pair(app, "")))
 }
 
 func (t *tx) newKey(app string, endsOlder time.Time) picloud.SigningKey {

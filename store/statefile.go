@@ -1,7 +1,6 @@
 package store
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -161,9 +160,8 @@ func checkRows(db *bbolt.DB) error {
 }
 
 // writeState moves rows to state.db in one transaction together with the
-// journal position they reach. Idempotency keys of past days go at the same
-// time.
-func writeState(db *bbolt.DB, rows *btree.Map[string, []byte], meta checkpointMeta, today uint32) (written int64, err error) {
+// journal position they reach, and drops obsolete ones.
+func writeState(db *bbolt.DB, rows *btree.Map[string, []byte], meta checkpointMeta, now int64) (written int64, err error) {
 	err = db.Update(func(tx *bbolt.Tx) error {
 		b := tx.Bucket(bucketRows)
 		var err error
@@ -178,7 +176,7 @@ func writeState(db *bbolt.DB, rows *btree.Map[string, []byte], meta checkpointMe
 		if err != nil {
 			return err
 		}
-		if err := purgeIdem(b, today); err != nil {
+		if err := dropObsolete(b, now); err != nil {
 			return err
 		}
 		err = tx.Bucket(bucketMeta).Put(keyMeta, cborEncode(meta))
@@ -191,17 +189,15 @@ func writeState(db *bbolt.DB, rows *btree.Map[string, []byte], meta checkpointMe
 	return written, err
 }
 
-// purgeIdem deletes the idempotency keys of the days before yesterday: their
-// 24 hours are over.
-func purgeIdem(b *bbolt.Bucket, today uint32) error {
-	if today < 2 {
-		return nil
-	}
-	end := string(binary.BigEndian.AppendUint32([]byte{byte(tableIdem)}, today-1))
-	c := b.Cursor()
-	for k, _ := c.Seek([]byte{byte(tableIdem)}); k != nil && string(k) < end; k, _ = c.Seek([]byte{byte(tableIdem)}) {
-		if err := c.Delete(); err != nil {
-			return err
+// dropObsolete deletes the rows that their kinds call obsolete.
+func dropObsolete(b *bbolt.Bucket, now int64) error {
+	for _, tb := range tablesWhere(func(k *kind) bool { return k.obsolete != nil }) {
+		first, end := []byte{byte(tb)}, rowKey(tb, tb.kind().obsolete(now))
+		c := b.Cursor()
+		for k, _ := c.Seek(first); k != nil && string(k) < end; k, _ = c.Seek(first) {
+			if err := c.Delete(); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -3,8 +3,26 @@ package store
 import (
 	"context"
 
+	"github.com/tidwall/btree"
+
 	"github.com/picloud/picloud"
 )
+
+const tableTopic table = 2 // app, zero byte, topic name
+
+var topicKind = kind{
+	name: "topics", catalog: inMemory[picloud.Topic],
+	copied: copies[picloud.Topic]{
+		as: picloud.ChangeTopic, check: checked[picloud.Topic],
+		to: func(_ *restorer, t picloud.Topic) ([]change, error) {
+			return row(tableTopic, pair(t.App, t.Name), t), nil
+		},
+	},
+}
+
+func (c *catalog) topics() *btree.Map[string, picloud.Topic] {
+	return rowsOf[picloud.Topic](c, tableTopic)
+}
 
 // MaxTopics bounds the registered topics of one app.
 const MaxTopics = 20_000
@@ -15,7 +33,7 @@ func (s *Store) Topics(app string) ([]picloud.Topic, error) {
 	if _, err := c.app(app); err != nil {
 		return nil, err
 	}
-	return under(c.topics, pair(app, "")), nil
+	return under(c.topics(), pair(app, "")), nil
 }
 
 // Topic returns a registered topic, or picloud.ErrTopicNotFound.
@@ -28,7 +46,7 @@ func (s *Store) Topic(app, name string) (picloud.Topic, error) {
 }
 
 func (c *catalog) topic(app, name string) (picloud.Topic, error) {
-	t, ok := c.topics.Get(pair(app, name))
+	t, ok := c.topics().Get(pair(app, name))
 	if !ok {
 		return picloud.Topic{}, picloud.ErrTopicNotFound
 	}
@@ -57,7 +75,7 @@ func (s *Store) CreateTopic(ctx context.Context, t picloud.Topic) (picloud.Topic
 		t.UpdatedAt = t.CreatedAt
 		tx.put(tableTopic, pair(t.App, t.Name), t)
 		if gone := s.mayBeGone(t.App, eventKey(nil, t.App, t.Name)); gone > 0 {
-			floor, _ := tx.catalog.floors.Get(pair(t.App, t.Name))
+			floor, _ := tx.catalog.floors().Get(pair(t.App, t.Name))
 			tx.put(tableFloor, pair(t.App, t.Name), max(floor, min(gone, row.sequence.last)))
 		}
 		return t, nil
@@ -67,10 +85,10 @@ func (s *Store) CreateTopic(ctx context.Context, t picloud.Topic) (picloud.Topic
 // topicCount counts up to the limit.
 func (t *tx) topicCount(app string) int {
 	prefix, n := pair(app, ""), 0
-	if t.catalog.topics.Len() < MaxTopics {
+	if t.catalog.topics().Len() < MaxTopics {
 		return 0 // all apps together have fewer
 	}
-	t.catalog.topics.Ascend(prefix, func(k string, _ picloud.Topic) bool {
+	t.catalog.topics().Ascend(prefix, func(k string, _ picloud.Topic) bool {
 		if len(k) < len(prefix) || k[:len(prefix)] != prefix {
 			return false
 		}

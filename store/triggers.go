@@ -4,8 +4,27 @@ import (
 	"bytes"
 	"context"
 
+	"github.com/tidwall/btree"
+
 	"github.com/picloud/picloud"
 )
+
+const tableTrigger table = 17 // app, zero byte, trigger name
+
+var triggerKind = kind{
+	name: "triggers", catalog: inMemory[picloud.Trigger],
+	committed: func(s *Store, _ change) { s.commit.triggersChanged = true },
+	copied: copies[picloud.Trigger]{
+		as: picloud.ChangeTrigger, check: checked[picloud.Trigger],
+		to: func(_ *restorer, t picloud.Trigger) ([]change, error) {
+			return row(tableTrigger, pair(t.App, t.Name), t), nil
+		},
+	},
+}
+
+func (c *catalog) triggers() *btree.Map[string, picloud.Trigger] {
+	return rowsOf[picloud.Trigger](c, tableTrigger)
+}
 
 // Triggers returns the triggers of an app, sorted by name.
 func (s *Store) Triggers(app string) ([]picloud.Trigger, error) {
@@ -13,14 +32,14 @@ func (s *Store) Triggers(app string) ([]picloud.Trigger, error) {
 	if _, err := c.app(app); err != nil {
 		return nil, err
 	}
-	return under(c.triggers, pair(app, "")), nil
+	return under(c.triggers(), pair(app, "")), nil
 }
 
 // AllTriggers returns the triggers of all apps, and their endpoints as such.
 func (s *Store) AllTriggers() []picloud.Trigger {
 	c := s.catalog.Load()
-	list := under(c.triggers, "")
-	for e := range each(c.endpoints, "") {
+	list := under(c.triggers(), "")
+	for e := range each(c.endpoints(), "") {
 		list = append(list, asTrigger(e))
 	}
 	return list
@@ -36,7 +55,7 @@ func (s *Store) Trigger(app, name string) (picloud.Trigger, error) {
 }
 
 func (c *catalog) trigger(app, name string) (picloud.Trigger, error) {
-	t, ok := c.triggers.Get(pair(app, name))
+	t, ok := c.triggers().Get(pair(app, name))
 	if !ok {
 		return picloud.Trigger{}, picloud.ErrTriggerNotFound
 	}
@@ -58,7 +77,7 @@ func (s *Store) SaveTrigger(ctx context.Context, t picloud.Trigger) (picloud.Tri
 		t.ID, t.CreatedAt, t.UpdatedAt = old.ID, old.CreatedAt, fromMicros(tx.at)
 		switch {
 		case err != nil:
-			if len(under(tx.catalog.triggers, pair(t.App, ""))) >= picloud.MaxTriggers {
+			if len(under(tx.catalog.triggers(), pair(t.App, ""))) >= picloud.MaxTriggers {
 				return t, picloud.ErrTriggerInvalid.Detailf("the app has %d triggers, which is the limit; delete some first", picloud.MaxTriggers)
 			}
 			t.ID, t.CreatedAt = newID(), t.UpdatedAt
@@ -95,7 +114,7 @@ func (t *tx) deleteTrigger(app, name string) (more bool, err error) {
 	}
 	for _, tb := range []table{tableDelivery, tableAttempt, tableTick} {
 		var keys []string
-		keys, more = t.s.tables.keys(tb, oweKey(app, tr.ID, nil), t.s.chunk()/3)
+		keys, more = t.s.tables.keys(tb, deliveryKey(app, tr.ID, nil), t.s.chunk()/3)
 		for _, k := range keys {
 			t.remove(tb, k)
 		}
@@ -115,7 +134,7 @@ func (t *tx) deleteTrigger(app, name string) (more bool, err error) {
 // holdsOwed reports whether the group makes deliveries of a trigger, which no
 // scan finds before it is committed.
 func (g *group) holdsOwed(app, id string) bool {
-	prefix := []byte(oweKey(app, id, nil))
+	prefix := []byte(deliveryKey(app, id, nil))
 	for _, c := range g.changes {
 		if c.table == tableDelivery && c.value != nil && bytes.HasPrefix(c.key, prefix) {
 			return true
@@ -126,7 +145,7 @@ func (g *group) holdsOwed(app, id string) bool {
 
 // owesEvents reports whether events of an app may make triggers owe something.
 func (c *catalog) owesEvents(app string) bool {
-	for t := range each(c.triggers, pair(app, "")) {
+	for t := range each(c.triggers(), pair(app, "")) {
 		if t.Enabled && t.Kind == picloud.TriggerPubSub {
 			return true
 		}
@@ -136,12 +155,12 @@ func (c *catalog) owesEvents(app string) bool {
 
 // usesScript returns what runs a script; empty: nothing does.
 func (c *catalog) usesScript(app, script string) string {
-	for t := range each(c.triggers, pair(app, "")) {
+	for t := range each(c.triggers(), pair(app, "")) {
 		if t.Script == script {
 			return "trigger " + t.Name
 		}
 	}
-	for e := range each(c.endpoints, pair(app, "")) {
+	for e := range each(c.endpoints(), pair(app, "")) {
 		if e.Script == script {
 			return "endpoint " + e.Name
 		}

@@ -80,18 +80,11 @@ func (t *tx) change(c change) {
 	if c.table.inCatalog() && !t.copied {
 		t.catalog, t.copied = t.catalog.copy(), true
 	}
-	if c.table == tableFile {
-		t.replaceBlob(c)
+	if k := c.table.kind(); k.staged != nil {
+		k.staged(t, c)
 	}
-	more, err := derive(c, before{catalog: t.catalog, get: t.get, tables: t.s.tables})
-	t.derived = append(t.derived, more...)
-	if err == nil {
-		err = t.catalog.apply(c, t.s.sequenceOf)
-	}
-	if err == nil {
-		more, err = oweChange(t.catalog, c, cause{lsn: t.lsn(), at: t.at, hops: t.hops})
-		t.derived = append(t.derived, more...)
-	}
+	derived, err := t.catalog.apply(c, before{catalog: t.catalog, get: t.get, tables: t.s.tables}, &cause{lsn: t.lsn(), at: t.at, hops: t.hops})
+	t.derived = append(t.derived, derived...)
 	if err != nil && t.err == nil {
 		t.err = err
 	}
@@ -120,14 +113,4 @@ func (t *tx) revoke(r picloud.Revocation) { t.revoked = append(t.revoked, r) }
 // nextLSN is what the next record gets that a group takes in.
 func (s *Store) nextLSN(g *group) uint64 {
 	return uint64(s.journal.Written()) + 1 + uint64(len(g.records))
-}
-
-// sequenceOf returns the counter of an app name, which is made when missing.
-func (s *Store) sequenceOf(app string) *sequence {
-	q := s.commit.sequences[app]
-	if q == nil {
-		q = new(sequence)
-		s.commit.sequences[app] = q
-	}
-	return q
 }

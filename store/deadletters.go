@@ -8,9 +8,26 @@ import (
 	"github.com/picloud/picloud"
 )
 
-// letterRow is a dead letter as it is kept. The first version makes the triggers
-// that wait for dead letters owe it.
-type letterRow struct {
+const tableDeadLetter table = 21 // app, zero byte, dead letter id
+
+var deadLetterKind = kind{
+	name: "dead letters", data: true, enqueue: enqueueDeadLetter,
+	copied: copies[picloud.DeadLetter]{
+		as: picloud.ChangeDeadLetter,
+		from: func(_ string, row []byte) (picloud.DeadLetter, error) {
+			r, err := decodeAs[deadLetterRow](row)
+			return r.Letter, err
+		},
+		check: func(l *picloud.DeadLetter) error { return picloud.CheckAppName(l.App) },
+		to: func(_ *restorer, l picloud.DeadLetter) ([]change, error) {
+			return row(tableDeadLetter, pair(l.App, l.ID), deadLetterRow{Letter: l, Version: 2}), nil
+		},
+	},
+}
+
+// deadLetterRow is a dead letter as it is kept. Its first version is delivered to
+// the triggers that wait for dead letters; later ones are notes on it.
+type deadLetterRow struct {
 	Letter  picloud.DeadLetter
 	Version uint64
 }
@@ -20,7 +37,7 @@ type letterRow struct {
 // does not become one: that is noted on the letter it was about.
 func (s *Store) Bury(ctx context.Context, t picloud.Trigger, d picloud.Delivery, reason string) error {
 	return s.do(ctx, func(tx *tx) error {
-		if !tx.settle(oweKey(t.App, t.ID, &d.LSN)) {
+		if !tx.settle(deliveryKey(t.App, t.ID, &d.LSN)) {
 			return nil
 		}
 		if t.Kind == picloud.TriggerHTTP { // who asked learns it
@@ -28,42 +45,42 @@ func (s *Store) Bury(ctx context.Context, t picloud.Trigger, d picloud.Delivery,
 			return nil
 		}
 		if t.Kind == picloud.TriggerDeadLetter {
-			return tx.noteLetter(t, d.What.Name, reason)
+			return tx.noteDeadLetter(t, d.What.Name, reason)
 		}
 		l := picloud.DeadLetter{
 			ID: fmt.Sprintf("%013x-%010x", tx.at, d.LSN), App: t.App, Trigger: t.Name, TriggerID: t.ID, Delivery: d.ID, LSN: d.LSN, What: d.What,
 			Attempts: d.Attempts, Reason: clip(reason, maxReason), Errors: clipAll(d.Errors), CreatedAt: fromMicros(tx.at),
 		}
-		for w := range each(tx.catalog.triggers, pair(t.App, "")) {
+		for w := range each(tx.catalog.triggers(), pair(t.App, "")) {
 			if w.Enabled && w.Kind == picloud.TriggerDeadLetter && w.Matches(t.Name) {
 				l.HandledBy = append(l.HandledBy, w.ID)
 			}
 		}
-		tx.put(tableLetter, pair(l.App, l.ID), letterRow{Letter: l, Version: 1})
+		tx.put(tableDeadLetter, pair(l.App, l.ID), deadLetterRow{Letter: l, Version: 1})
 		return nil
 	})
 }
 
-// letterNotes bounds the notes on a dead letter.
-const letterNotes = 20
+// deadLetterNotes bounds the notes on a dead letter.
+const deadLetterNotes = 20
 
-func (t *tx) noteLetter(by picloud.Trigger, id, text string) error {
-	l, err := t.letter(by.App, id)
+func (t *tx) noteDeadLetter(by picloud.Trigger, id, text string) error {
+	l, err := t.deadLetter(by.App, id)
 	if err != nil {
 		return nil //nolint:nilerr // it was purged, and nobody needs the note
 	}
 	l.Letter.Notes = append(l.Letter.Notes, picloud.LetterNote{At: fromMicros(t.at), Trigger: by.Name, Text: clip(text, maxReason)})
-	if n := len(l.Letter.Notes); n > letterNotes {
-		l.Letter.Notes = l.Letter.Notes[n-letterNotes:]
+	if n := len(l.Letter.Notes); n > deadLetterNotes {
+		l.Letter.Notes = l.Letter.Notes[n-deadLetterNotes:]
 	}
 	l.Version++
-	t.put(tableLetter, pair(by.App, id), l)
+	t.put(tableDeadLetter, pair(by.App, id), l)
 	return nil
 }
 
-func (t *tx) letter(app, id string) (letterRow, error) {
-	var l letterRow
-	b := t.get(tableLetter, []byte(pair(app, id)))
+func (t *tx) deadLetter(app, id string) (deadLetterRow, error) {
+	var l deadLetterRow
+	b := t.get(tableDeadLetter, []byte(pair(app, id)))
 	if b == nil {
 		return l, picloud.ErrDeadLetterNotFound
 	}
@@ -75,11 +92,11 @@ func (s *Store) DeadLetter(app, id string) (picloud.DeadLetter, error) {
 	if _, err := s.catalog.Load().app(app); err != nil {
 		return picloud.DeadLetter{}, err
 	}
-	b := s.tables.get(tableLetter, []byte(pair(app, id)))
+	b := s.tables.get(tableDeadLetter, []byte(pair(app, id)))
 	if b == nil {
 		return picloud.DeadLetter{}, picloud.ErrDeadLetterNotFound
 	}
-	var l letterRow
+	var l deadLetterRow
 	err := cborDecode(b, &l)
 	return l.Letter, err
 }
@@ -91,8 +108,8 @@ func (s *Store) DeadLetters(app string, f picloud.LetterFilter) (page []picloud.
 		return nil, "", err
 	}
 	limit, size := min(or(f.Limit, picloud.MaxPage), picloud.MaxPage), 0
-	s.tables.scan(tableLetter, pair(app, ""), pair(app, f.After), func(_ string, v []byte) bool {
-		var l letterRow
+	s.tables.scan(tableDeadLetter, pair(app, ""), pair(app, f.After), func(_ string, v []byte) bool {
+		var l deadLetterRow
 		if err = cborDecode(v, &l); err != nil {
 			return false
 		}
@@ -115,20 +132,20 @@ const maxCounted = 10_000
 
 // CountDeadLetters returns how many dead letters there are in all apps, up to
 // 10 000.
-func (s *Store) CountDeadLetters() int { return s.tables.count(tableLetter, "", maxCounted) }
+func (s *Store) CountDeadLetters() int { return s.tables.count(tableDeadLetter, "", maxCounted) }
 
 // Redrive makes triggers owe dead letters again, as the deliveries they were. It
 // returns how many, and how many are left because their trigger is gone; when there
 // are only such, that is an error. An error may come after some.
 func (s *Store) Redrive(ctx context.Context, app string, f picloud.LetterFilter) (done, left int, err error) {
-	did, err := s.eachLetter(ctx, app, f, func(tx *tx, l *letterRow) (bool, error) {
+	did, err := s.eachDeadLetter(ctx, app, f, func(tx *tx, l *deadLetterRow) (bool, error) {
 		t, ok := tx.catalog.triggerOf(&l.Letter)
 		if !ok {
 			return false, nil
 		}
 		l.Letter.What.Hops = 0 // somebody has looked at it
-		tx.put(tableDelivery, oweKey(app, t.ID, &l.Letter.LSN), l.Letter.What)
-		tx.remove(tableLetter, pair(app, l.Letter.ID))
+		tx.put(tableDelivery, deliveryKey(app, t.ID, &l.Letter.LSN), l.Letter.What)
+		tx.remove(tableDeadLetter, pair(app, l.Letter.ID))
 		return true, nil
 	})
 	if l := did.lastLeft; err == nil && did.changed == 0 && l != nil {
@@ -140,7 +157,7 @@ func (s *Store) Redrive(ctx context.Context, app string, f picloud.LetterFilter)
 // triggerOf returns the trigger that a letter comes from, or the one that has its
 // name now.
 func (c *catalog) triggerOf(l *picloud.DeadLetter) (picloud.Trigger, bool) {
-	for t := range each(c.triggers, pair(l.App, "")) {
+	for t := range each(c.triggers(), pair(l.App, "")) {
 		if t.ID == l.TriggerID {
 			return t, true
 		}
@@ -151,8 +168,8 @@ func (c *catalog) triggerOf(l *picloud.DeadLetter) (picloud.Trigger, bool) {
 
 // Purge removes dead letters for good, and returns how many.
 func (s *Store) Purge(ctx context.Context, app string, f picloud.LetterFilter) (int, error) {
-	did, err := s.eachLetter(ctx, app, f, func(tx *tx, l *letterRow) (bool, error) {
-		tx.remove(tableLetter, pair(app, l.Letter.ID))
+	did, err := s.eachDeadLetter(ctx, app, f, func(tx *tx, l *deadLetterRow) (bool, error) {
+		tx.remove(tableDeadLetter, pair(app, l.Letter.ID))
 		return true, nil
 	})
 	return did.changed, err
@@ -168,46 +185,46 @@ func (s *Store) Backfill(ctx context.Context, app, trigger string) (int, error) 
 	if t.Kind != picloud.TriggerDeadLetter {
 		return 0, picloud.ErrTriggerInvalid.Detailf("%q is of kind %s; backfilling is for dead_letter triggers", trigger, t.Kind)
 	}
-	did, err := s.eachLetter(ctx, app, picloud.LetterFilter{}, func(tx *tx, l *letterRow) (bool, error) {
+	did, err := s.eachDeadLetter(ctx, app, picloud.LetterFilter{}, func(tx *tx, l *deadLetterRow) (bool, error) {
 		if slices.Contains(l.Letter.HandledBy, t.ID) || !t.Matches(l.Letter.Trigger) {
 			return false, nil
 		}
-		what, err := letterHappening(&l.Letter, tx.at)
+		what, err := deadLetterHappening(&l.Letter, tx.at)
 		if err != nil {
 			return false, err
 		}
 		l.Letter.HandledBy = append(l.Letter.HandledBy, t.ID)
 		l.Version++
-		tx.put(tableLetter, pair(app, l.Letter.ID), l)
+		tx.put(tableDeadLetter, pair(app, l.Letter.ID), l)
 		lsn := tx.lsn()
-		tx.put(tableDelivery, oweKey(app, t.ID, &lsn), what)
+		tx.put(tableDelivery, deliveryKey(app, t.ID, &lsn), what)
 		return true, nil
 	})
 	return did.changed, err
 }
 
-// lettersChunk bounds the dead letters that are changed in one commit.
-const lettersChunk = 100
+// deadLettersChunk bounds the dead letters that are changed in one commit.
+const deadLettersChunk = 100
 
-// letterCount says for how many dead letters something was done.
-type letterCount struct {
+// deadLetterCount says for how many dead letters something was done.
+type deadLetterCount struct {
 	passed   int // looked at
 	changed  int
 	left     int
 	lastLeft *picloud.DeadLetter // one for which nothing could be done; nil: there was none
 }
 
-// eachLetter does something about the letters that a filter selects, a commit at a
+// eachDeadLetter does something about the letters that a filter selects, a commit at a
 // time, and counts those for which fn said that it did.
-func (s *Store) eachLetter(ctx context.Context, app string, f picloud.LetterFilter, fn func(tx *tx, l *letterRow) (bool, error)) (did letterCount, err error) {
-	f.Limit = lettersChunk
+func (s *Store) eachDeadLetter(ctx context.Context, app string, f picloud.LetterFilter, fn func(tx *tx, l *deadLetterRow) (bool, error)) (did deadLetterCount, err error) {
+	f.Limit = deadLettersChunk
 	for {
 		page, next, err := s.DeadLetters(app, f)
 		if err != nil {
 			return did, err
 		}
 		for len(page) > 0 {
-			part, err := ask(ctx, s, 0, func(tx *tx) (letterCount, error) { return tx.eachLetter(page, fn) })
+			part, err := ask(ctx, s, 0, func(tx *tx) (deadLetterCount, error) { return tx.eachDeadLetter(page, fn) })
 			if err != nil {
 				return did, err
 			}
@@ -222,10 +239,10 @@ func (s *Store) eachLetter(ctx context.Context, app string, f picloud.LetterFilt
 	}
 }
 
-// eachLetter does it for the first letters of a page, as many as fit into a commit.
-func (t *tx) eachLetter(page []picloud.DeadLetter, fn func(tx *tx, l *letterRow) (bool, error)) (did letterCount, err error) {
+// eachDeadLetter does it for the first letters of a page, as many as fit into a commit.
+func (t *tx) eachDeadLetter(page []picloud.DeadLetter, fn func(tx *tx, l *deadLetterRow) (bool, error)) (did deadLetterCount, err error) {
 	for size := 0; did.passed < len(page) && size < t.s.chunk(); did.passed++ {
-		l, err := t.letter(page[did.passed].App, page[did.passed].ID)
+		l, err := t.deadLetter(page[did.passed].App, page[did.passed].ID)
 		if err != nil {
 			continue // somebody else was faster
 		}
@@ -241,4 +258,32 @@ func (t *tx) eachLetter(page []picloud.DeadLetter, fn func(tx *tx, l *letterRow)
 		size += 2*recordCost + len(l.Letter.What.Data)
 	}
 	return did, nil
+}
+
+// enqueueDeadLetter enqueues the deliveries of a new dead letter.
+func enqueueDeadLetter(c *catalog, ch change, by cause) ([]change, error) {
+	if ch.value == nil {
+		return nil, nil
+	}
+	l, err := decodeAs[deadLetterRow](ch.value)
+	if err != nil || l.Version != 1 {
+		return nil, err
+	}
+	what, err := deadLetterHappening(&l.Letter, by.at)
+	if err != nil {
+		return nil, err
+	}
+	return enqueue(c, matched{app: l.Letter.App, by: l.Letter.Trigger, lsn: by.lsn, what: what}), nil
+}
+
+// deadLetterHappening is a dead letter as a trigger is told of it.
+func deadLetterHappening(l *picloud.DeadLetter, at int64) (picloud.Happening, error) {
+	data, err := picloud.EncodeJSON(map[string]any{
+		"id": l.ID, "trigger": l.Trigger, "delivery": l.Delivery, "what": l.What, "attempts": l.Attempts, "reason": l.Reason, "errors": l.Errors,
+		"created_at": l.CreatedAt.Format(picloud.TimeLayout),
+	})
+	if err != nil {
+		return picloud.Happening{}, fmt.Errorf("describe a dead letter: %w", err)
+	}
+	return picloud.Happening{Kind: picloud.TriggerDeadLetter, At: fromMicros(at), Hops: l.What.Hops, Name: l.ID, Data: data}, nil
 }

@@ -1,0 +1,48 @@
+package store
+
+// before is how things are without a change, for the rows that follow from it.
+type before struct {
+	catalog *catalog
+	get     func(tb table, key []byte) []byte
+	tables  *tables // without the changes that the group at hand stages
+}
+
+// cause is where a change stands in the journal.
+type cause struct {
+	lsn  uint64
+	at   int64
+	hops int // see picloud.Happening; not known any more when it is replayed
+}
+
+// apply takes a change into the catalog and returns the rows that follow from it
+// and are not in the journal: indexes, ends of rows, and, with a cause, deliveries
+// to triggers. So a change and its deliveries are there together or not at all, and
+// none of it is written twice: replaying the change makes them again.
+func (c *catalog) apply(ch change, e before, by *cause) (derived []change, err error) {
+	k := ch.table.kind()
+	if k == nil {
+		return nil, nil
+	}
+	if k.derive != nil {
+		if derived, err = k.derive(ch, e); err != nil {
+			return nil, err
+		}
+	}
+	if k.expires != nil && ch.value != nil {
+		at, err := k.expires(ch.value)
+		if err != nil {
+			return nil, err
+		}
+		if at != 0 {
+			derived = append(derived, expiryOf(ch, at))
+		}
+	}
+	if err := c.set(ch); err != nil {
+		return nil, err
+	}
+	if by == nil || k.enqueue == nil || c.triggers().Len() == 0 {
+		return derived, nil
+	}
+	deliveries, err := k.enqueue(c, ch, *by)
+	return append(derived, deliveries...), err
+}

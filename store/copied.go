@@ -1,0 +1,171 @@
+package store
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/journal"
+)
+
+// copier says what rows of a kind are to others than the node: to the copy in
+// Postgres, and to the node that is restored from it.
+type copier interface {
+	kind() picloud.ChangeKind
+	// export returns what a row says.
+	export(key string, row []byte) (any, error)
+	// restore returns the rows of what was exported, after it has passed the checks
+	// that a request of a client passes.
+	restore(r *restorer, value any) ([]change, error)
+}
+
+// restorer is what restoring a row may need.
+type restorer struct {
+	lsn   uint64 // that its first row gets
+	blobs *blobs
+}
+
+// copies is the copier of rows that are exported as a T.
+type copies[T any] struct {
+	as picloud.ChangeKind
+	// from returns what a row says; nil: rows are a T in CBOR.
+	from func(key string, row []byte) (T, error)
+	// check returns the first fault of a value, as a public error. It may bring the
+	// value into the form in which it is kept.
+	check func(v *T) error
+	// to returns the rows of a value.
+	to func(r *restorer, v T) ([]change, error)
+}
+
+func (c copies[T]) kind() picloud.ChangeKind { return c.as }
+
+func (c copies[T]) export(key string, row []byte) (any, error) {
+	if c.from != nil {
+		return c.from(key, row)
+	}
+	var v T
+	err := cborDecode(row, &v)
+	return v, err
+}
+
+func (c copies[T]) restore(r *restorer, value any) ([]change, error) {
+	v, ok := value.(T)
+	if text, encoded := value.(json.RawMessage); encoded {
+		if err := json.Unmarshal(text, &v); err != nil {
+			return nil, err
+		}
+	} else if !ok {
+		return nil, fmt.Errorf("it is a %T", value)
+	}
+	if err := c.check(&v); err != nil {
+		return nil, err
+	}
+	return c.to(r, v)
+}
+
+// checked is the check of values that check themselves.
+func checked[T interface{ Validate() error }](v *T) error { return (*v).Validate() }
+
+// row returns the change that puts one row in CBOR.
+func row(tb table, key string, v any) []change {
+	return []change{{table: tb, key: []byte(key), value: cborEncode(v)}}
+}
+
+// changeOf returns what a row means to others; nil: nothing.
+func changeOf(ch change) (*picloud.Change, error) {
+	k := ch.table.kind()
+	if k == nil || k.copied == nil {
+		return nil, nil //nolint:nilnil // a row that concerns the node alone is no change, and no fault
+	}
+	key := string(ch.key)
+	app, name, below := strings.Cut(key, "\x00")
+	c := &picloud.Change{Kind: k.copied.kind(), App: app, Name: name}
+	if !below { // an app, or a row of the node
+		c.Name = key
+		if k.node {
+			c.App = ""
+		}
+	}
+	if ch.value == nil {
+		return c, nil
+	}
+	var err error
+	c.Value, err = k.copied.export(key, ch.value)
+	return c, err
+}
+
+// restoreChange stages what a change says. It asks nothing of triggers: they have
+// done their part.
+func (s *Store) restoreChange(g *group, c *picloud.Change) error {
+	for _, k := range kinds {
+		if k == nil || k.copied == nil || k.copied.kind() != c.Kind {
+			continue
+		}
+		changes, err := k.copied.restore(&restorer{lsn: s.nextLSN(g), blobs: &s.blobs}, c.Value)
+		if err != nil {
+			return fmt.Errorf("restore %s %q of app %q: %w", c.Kind, c.Name, c.App, err)
+		}
+		for _, ch := range changes {
+			s.record(g, []change{ch})
+			derived, err := g.catalog.apply(ch, before{catalog: g.catalog, get: s.tables.get, tables: s.tables}, nil)
+			if err != nil {
+				return err
+			}
+			g.changes = append(g.changes, derived...)
+		}
+		return nil
+	}
+	return fmt.Errorf("restore %s %q of app %q: this version does not know that kind; install a newer one", c.Kind, c.Name, c.App)
+}
+
+// restoreEvent stages an event, with the sequence it had where that is possible.
+func (s *Store) restoreEvent(g *group, e *picloud.Event) {
+	q := s.sequenceOf(e.App)
+	q.last = max(q.last+1, e.Seq)
+	body := eventBody{source: e.Source, data: e.Data}
+	g.records = append(g.records, journal.Record{
+		Kind: kindEvent, Seq: q.last, At: micros(e.PublishedAt),
+		Key: g.hold(func(b []byte) []byte { return eventKey(b, e.App, e.Topic) }), Body: g.hold(body.append),
+	})
+	g.touch(q)
+}
+
+// dataPage bounds the rows of one page of Data.
+const dataPage = 500
+
+// Data returns what apps keep, as it is now, a page at a time: for a reader that
+// begins to follow the journal when it does not have all of it any more. The
+// following page comes after next; empty: there is none.
+func (s *Store) Data(after string) (page []picloud.Change, next string, err error) {
+	size := 0
+	for _, tb := range tablesWhere(func(k *kind) bool { return k.data && k.copied != nil }) {
+		from := ""
+		switch {
+		case after == "" || byte(tb) > after[0]:
+		case byte(tb) == after[0]:
+			from = after[1:]
+		default:
+			continue
+		}
+		full := false
+		s.tables.scan(tb, "", from, func(k string, v []byte) bool {
+			if rowKey(tb, []byte(k)) == after {
+				return true
+			}
+			if full = len(page) == dataPage || size > pageBytes/4; full {
+				return false
+			}
+			var c *picloud.Change
+			if c, err = changeOf(change{table: tb, key: []byte(k), value: v}); err != nil {
+				return false
+			}
+			page, next, size = append(page, *c), rowKey(tb, []byte(k)), size+len(v)
+			return true
+		})
+		if full || err != nil {
+			return page, next, err
+		}
+	}
+	return page, "", nil
+}

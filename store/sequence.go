@@ -1,0 +1,45 @@
+package store
+
+import "sync/atomic"
+
+const tableSequence table = 6 // app name: the sequence of its newest event
+
+// The newest sequences are in memory. A checkpoint has them as rows; the journal
+// repeats them when it loses its beginning.
+var sequenceKind = kind{
+	name: "sequences", journalOnly: true,
+	recovered: func(s *Store, _ *recovery, ch change) error { return s.raiseSequence(ch) },
+}
+
+// sequence counts the events of one app name. It outlives the app, so that a
+// position is never used twice.
+type sequence struct {
+	last    uint64        // staged by the committer, and seen by nobody else
+	visible atomic.Uint64 // committed
+}
+
+// sequenceOf returns the counter of an app name, which is made when missing.
+func (s *Store) sequenceOf(app string) *sequence {
+	q := s.commit.sequences[app]
+	if q == nil {
+		q = new(sequence)
+		s.commit.sequences[app] = q
+	}
+	return q
+}
+
+func sequenceChange(app string, last uint64) change {
+	return change{table: tableSequence, key: []byte(app), value: cborEncode(last)}
+}
+
+// raiseSequence takes over what a row says about the sequence of an app.
+func (s *Store) raiseSequence(ch change) error {
+	var last uint64
+	if err := cborDecode(ch.value, &last); err != nil {
+		return err
+	}
+	q := s.sequenceOf(string(ch.key))
+	q.last = max(q.last, last)
+	q.visible.Store(q.last)
+	return nil
+}

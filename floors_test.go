@@ -28,12 +28,17 @@ var floors = [][]string{
 	{"publish", "realtime", "auth", "spool", "store", "dispatch", "script", "sdk", "provision", "pgsync", "hw", "sweeper"},
 	{"journal"},
 	{"migrations"},
+	{"api"},
 	{"."},
 }
 
 // beside are packages that stand outside the house: test support and tools.
 // They may import anything, nothing of the house imports them but tests.
 var beside = []string{"e2e", "e2e/hubs", "journal/journaltest", "hw/hwtest", "pgsync/pgtest", "scripts/check-skips"}
+
+// apart are imports that point down and are refused nevertheless: a client shares
+// the bodies of package api with the server, not the server.
+var apart = map[string][]string{"cmd/picloud": {"httpapi"}}
 
 // thirdParty says which packages may import which libraries outside their
 // tests. What is not listed is not used; docs/adr/0006-libraries.md says what
@@ -146,6 +151,8 @@ func fault(pkg, imp string) string {
 			return "" // TestPackagesHaveAFloor tells
 		case pkg == ".":
 			return "the root package is the vocabulary: it imports the standard library only"
+		case slices.Contains(apart[pkg], to):
+			return fmt.Sprintf("%s does not import %s: what both need is in package api", pkg, to)
 		case floor < from:
 			return fmt.Sprintf("imports point down only, and %s is on a higher floor", to)
 		case floor == from:
@@ -202,6 +209,10 @@ func TestFloorsRefuse(t *testing.T) {
 		{"store", "go.etcd.io/bbolt", true},
 		{"daemon", "github.com/coreos/go-systemd/v22/daemon", true},
 		{"e2e", module + "/store", true},
+		{"cmd/picloud", module + "/api", true},
+		{"httpapi", module + "/api", true},
+		{"cmd/picloud", module + "/httpapi", false},
+		{"api", module + "/provision", false},
 		{"store", module + "/daemon", false},
 		{"store", module + "/realtime", false},
 		{"journal", module + "/store", false},

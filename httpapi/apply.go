@@ -7,25 +7,19 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/api"
 	"github.com/picloud/picloud/dispatch"
 	"github.com/picloud/picloud/provision"
 	"github.com/picloud/picloud/script"
 )
 
-// Applied is what was changed, or would be.
-type Applied struct {
-	App    string           `json:"app"`
-	DryRun bool             `json:"dry_run"`
-	Steps  []provision.Step `json:"steps"`
-}
-
 // applySpec makes an app what the body says.
 func (s *Server) applySpec(r *request) error {
-	var spec provision.Spec
+	var spec api.Spec
 	if err := r.decode(&spec, false); err != nil {
 		return err
 	}
-	out := Applied{App: spec.Name, DryRun: r.query("dry_run") == "true"}
+	out := api.Applied{App: spec.Name, DryRun: r.query("dry_run") == "true", Steps: []api.Step{}}
 	steps, err := provision.Plan(r.patience(), s.cfg.Store, s.checks(), spec)
 	if err == nil && !out.DryRun {
 		steps, err = provision.Apply(r.patience(), steps)
@@ -33,8 +27,8 @@ func (s *Server) applySpec(r *request) error {
 	if err != nil {
 		return specFault(err)
 	}
-	if out.Steps = steps; out.Steps == nil {
-		out.Steps = []provision.Step{}
+	for i := range steps {
+		out.Steps = append(out.Steps, steps[i].Step)
 	}
 	return r.reply(fasthttp.StatusOK, out)
 }

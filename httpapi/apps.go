@@ -4,13 +4,14 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/api"
 )
 
-func appBody(a picloud.App) App {
+func appBody(a picloud.App) api.App {
 	if a.AllowedOrigins == nil {
 		a.AllowedOrigins = []string{}
 	}
-	return App{Name: a.Name, Description: a.Description, AllowedOrigins: a.AllowedOrigins, CreatedAt: Time{a.CreatedAt}, UpdatedAt: Time{a.UpdatedAt}}
+	return api.App{Name: a.Name, Description: a.Description, AllowedOrigins: a.AllowedOrigins, CreatedAt: api.At(a.CreatedAt), UpdatedAt: api.At(a.UpdatedAt)}
 }
 
 func (s *Server) listApps(r *request) error {
@@ -21,7 +22,7 @@ func (s *Server) listApps(r *request) error {
 	if p.Kind == picloud.KindAnonymous {
 		return picloud.ErrUnauthenticated
 	}
-	list := Apps{Apps: []App{}}
+	list := api.Apps{Apps: []api.App{}}
 	for _, a := range s.cfg.Store.Apps() {
 		if picloud.CanSee(p, a.Name) {
 			list.Apps = append(list.Apps, appBody(a))
@@ -31,7 +32,7 @@ func (s *Server) listApps(r *request) error {
 }
 
 func (s *Server) createApp(r *request) error {
-	var b NewApp
+	var b api.NewApp
 	if err := r.decode(&b, false); err != nil {
 		return err
 	}
@@ -51,7 +52,7 @@ func (s *Server) showApp(r *request) error {
 }
 
 func (s *Server) updateApp(r *request) error {
-	var b AppPatch
+	var b api.AppPatch
 	if err := r.decode(&b, false); err != nil {
 		return err
 	}

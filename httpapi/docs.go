@@ -6,22 +6,23 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/api"
 )
 
-func collectionBody(c *picloud.Collection) Collection {
-	b := Collection{Name: c.Name, Indexes: c.Indexes, CreatedAt: Time{c.CreatedAt}, UpdatedAt: Time{c.UpdatedAt}}
+func collectionBody(c *picloud.Collection) api.Collection {
+	b := api.Collection{Name: c.Name, Indexes: c.Indexes, CreatedAt: api.At(c.CreatedAt), UpdatedAt: api.At(c.UpdatedAt)}
 	if b.Indexes == nil {
 		b.Indexes = []string{}
 	}
 	return b
 }
 
-func documentBody(d *picloud.Document) Document {
-	return Document{ID: d.ID, Version: d.Version, CreatedAt: Time{d.CreatedAt}, UpdatedAt: Time{d.UpdatedAt}, Body: d.Body}
+func documentBody(d *picloud.Document) api.Document {
+	return api.Document{ID: d.ID, Version: d.Version, CreatedAt: api.At(d.CreatedAt), UpdatedAt: api.At(d.UpdatedAt), Body: d.Body}
 }
 
-func documentBodies(list []picloud.Document) []Document {
-	out := make([]Document, len(list))
+func documentBodies(list []picloud.Document) []api.Document {
+	out := make([]api.Document, len(list))
 	for i := range list {
 		out[i] = documentBody(&list[i])
 	}
@@ -33,7 +34,7 @@ func (s *Server) listCollections(r *request) error {
 	if err != nil {
 		return err
 	}
-	out := Collections{Collections: make([]Collection, len(list))}
+	out := api.Collections{Collections: make([]api.Collection, len(list))}
 	for i := range list {
 		out.Collections[i] = collectionBody(&list[i])
 	}
@@ -41,7 +42,7 @@ func (s *Server) listCollections(r *request) error {
 }
 
 func (s *Server) saveCollection(r *request) error {
-	var b CollectionSpec
+	var b api.CollectionSpec
 	if err := r.decode(&b, false); err != nil {
 		return err
 	}
@@ -68,11 +69,11 @@ func (s *Server) listDocuments(r *request) error {
 	if err != nil {
 		return err
 	}
-	return r.reply(fasthttp.StatusOK, Documents{Documents: documentBodies(page.Documents), Next: r.next(page.Next)})
+	return r.reply(fasthttp.StatusOK, api.Documents{Documents: documentBodies(page.Documents), Next: r.next(page.Next)})
 }
 
 func (s *Server) findDocuments(r *request) error {
-	b := Find{Limit: 100}
+	b := api.Find{Limit: 100}
 	if err := r.decode(&b, true); err != nil {
 		return err
 	}
@@ -89,7 +90,7 @@ func (s *Server) findDocuments(r *request) error {
 	if err != nil {
 		return err
 	}
-	out := Found{Documents: documentBodies(page.Documents), Examined: page.Examined}
+	out := api.Found{Documents: documentBodies(page.Documents), Examined: page.Examined}
 	if page.Next != "" {
 		out.Next = &page.Next
 	}

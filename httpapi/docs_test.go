@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"testing"
 
-	"github.com/picloud/picloud/httpapi"
+	"github.com/picloud/picloud/api"
 )
 
 // DO-1 over HTTP: documents are made, found, merged and guarded by their versions.
@@ -15,7 +15,7 @@ func TestDocuments(t *testing.T) {
 	if a := n.ask(t, "PUT", orders, n.admin, `{"indexes":["who"]}`); a.status != 200 {
 		t.Fatalf("declare: %d %s", a.status, a.body)
 	}
-	var d httpapi.Document
+	var d api.Document
 	a := n.ask(t, "POST", orders+"/documents", n.admin, `{"who":"ada","n":1}`)
 	if err := json.Unmarshal(a.body, &d); err != nil || a.status != 201 || a.header.Get("ETag") == "" {
 		t.Fatalf("create: %d %s", a.status, a.body)
@@ -33,7 +33,7 @@ func TestDocuments(t *testing.T) {
 	if a := n.ask(t, "PUT", orders+"/documents/"+d.ID, n.admin, `{}`, "If-Match", tag); a.status != 412 {
 		t.Errorf("put of what has changed: %d %s", a.status, a.body)
 	}
-	var found httpapi.Found
+	var found api.Found
 	a = n.ask(t, "POST", orders+"/find", n.admin, `{"where":{"who":"ada"}}`)
 	if err := json.Unmarshal(a.body, &found); err != nil || a.status != 200 || len(found.Documents) != 1 || string(found.Documents[0].Body) != `{"more":true,"who":"ada"}` || found.Examined != 1 {
 		t.Errorf("find: %d %s", a.status, a.body)
@@ -43,7 +43,7 @@ func TestDocuments(t *testing.T) {
 			t.Errorf("find %s: %d %s", body, a.status, a.body)
 		}
 	}
-	var page httpapi.Documents
+	var page api.Documents
 	a = n.ask(t, "GET", orders+"/documents?limit=1", n.admin, "")
 	if err := json.Unmarshal(a.body, &page); err != nil || len(page.Documents) != 1 || page.Next == nil {
 		t.Fatalf("list: %d %s", a.status, a.body)

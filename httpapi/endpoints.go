@@ -4,29 +4,13 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/picloud/picloud"
-	"github.com/picloud/picloud/provision"
+	"github.com/picloud/picloud/api"
 )
 
-// EndpointSpec says where a script answers; the name is in the address.
-type EndpointSpec = provision.EndpointSpec
-
-// Endpoint is a place where a script answers.
-type Endpoint struct {
-	Name string `json:"name"`
-	EndpointSpec
-	CreatedAt Time `json:"created_at"`
-	UpdatedAt Time `json:"updated_at"`
-}
-
-// Endpoints is a list of endpoints.
-type Endpoints struct {
-	Endpoints []Endpoint `json:"endpoints"`
-}
-
-func endpointBody(e *picloud.Endpoint) Endpoint {
-	return Endpoint{
-		Name: e.Name, CreatedAt: Time{e.CreatedAt}, UpdatedAt: Time{e.UpdatedAt},
-		EndpointSpec: EndpointSpec{Method: e.Method, Path: e.Path, Script: e.Script, Export: e.Export, Auth: string(e.Auth), TimeoutSec: e.Timeout.Seconds()},
+func endpointBody(e *picloud.Endpoint) api.Endpoint {
+	return api.Endpoint{
+		Name: e.Name, CreatedAt: api.At(e.CreatedAt), UpdatedAt: api.At(e.UpdatedAt),
+		EndpointSpec: api.EndpointSpec{Method: e.Method, Path: e.Path, Script: e.Script, Export: e.Export, Auth: string(e.Auth), TimeoutSec: e.Timeout.Seconds()},
 	}
 }
 
@@ -35,7 +19,7 @@ func (s *Server) listEndpoints(r *request) error {
 	if err != nil {
 		return err
 	}
-	out := Endpoints{Endpoints: make([]Endpoint, len(list))}
+	out := api.Endpoints{Endpoints: make([]api.Endpoint, len(list))}
 	for i := range list {
 		out.Endpoints[i] = endpointBody(&list[i])
 	}
@@ -51,7 +35,7 @@ func (s *Server) showEndpoint(r *request) error {
 }
 
 func (s *Server) saveEndpoint(r *request) error {
-	var b EndpointSpec
+	var b api.EndpointSpec
 	if err := r.decode(&b, false); err != nil {
 		return err
 	}

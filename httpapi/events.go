@@ -9,6 +9,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/api"
 )
 
 // maxTopics is how many topics one stream or query may have.
@@ -81,7 +82,7 @@ func (s *Server) history(r *request, topics []string) error {
 	if err != nil {
 		return err
 	}
-	page := History{Events: make([]Event, len(events))}
+	page := api.History{Events: make([]api.Event, len(events))}
 	for i := range events {
 		page.Events[i] = eventBody(&events[i])
 	}
@@ -190,16 +191,16 @@ func (s *Server) showEvent(r *request) error {
 	return r.reply(fasthttp.StatusOK, eventBody(&e))
 }
 
-func eventBody(e *picloud.Event) Event {
-	b := Event{
-		ID: e.Position.String(), Topic: e.Topic, Data: e.Data, PublishedAt: Time{e.PublishedAt},
+func eventBody(e *picloud.Event) api.Event {
+	b := api.Event{
+		ID: e.Position.String(), Topic: e.Topic, Data: e.Data, PublishedAt: api.At(e.PublishedAt),
 		Source: e.Source, Durability: string(e.Durability),
 	}
 	if e.Stamp != nil {
 		b.Clock = "unsynced"
 	}
 	if !e.CentralAt.IsZero() {
-		b.CentralAt = &Time{e.CentralAt}
+		b.CentralAt = new(api.At(e.CentralAt))
 	}
 	return b
 }

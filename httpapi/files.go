@@ -13,27 +13,11 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/api"
 )
 
-// File describes a file.
-type File struct {
-	Path      string `json:"path"`
-	Type      string `json:"type"`
-	Size      int64  `json:"size"`
-	SHA256    string `json:"sha256"` // hexadecimal
-	Version   uint64 `json:"version"`
-	CreatedAt Time   `json:"created_at"`
-	UpdatedAt Time   `json:"updated_at"`
-}
-
-// Files is a page of files; Next asks for the following one.
-type Files struct {
-	Files []File  `json:"files"`
-	Next  *string `json:"next"`
-}
-
-func fileBody(f *picloud.File) File {
-	return File{Path: f.Path, Type: f.Type, Size: f.Size, SHA256: f.SHA256, Version: f.Version, CreatedAt: Time{f.CreatedAt}, UpdatedAt: Time{f.UpdatedAt}}
+func fileBody(f *picloud.File) api.File {
+	return api.File{Path: f.Path, Type: f.Type, Size: f.Size, SHA256: f.SHA256, Version: f.Version, CreatedAt: api.At(f.CreatedAt), UpdatedAt: api.At(f.UpdatedAt)}
 }
 
 func (s *Server) listFiles(r *request) error {
@@ -45,7 +29,7 @@ func (s *Server) listFiles(r *request) error {
 	if err != nil {
 		return err
 	}
-	out := Files{Files: make([]File, len(page)), Next: r.next(next)}
+	out := api.Files{Files: make([]api.File, len(page)), Next: r.next(next)}
 	for i := range page {
 		out.Files[i] = fileBody(&page[i])
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/picloud/picloud/api"
 	"github.com/picloud/picloud/httpapi"
 )
 
@@ -32,7 +33,7 @@ func TestFiles(t *testing.T) {
 		t.Fatalf("an empty one: %d %s", first.status, first.body)
 	}
 	second := n.ask(t, "PUT", filesPath+"a/b%20c.txt", n.admin, text, "Content-Type", "text/plain", "If-Match", first.header.Get("ETag"), "Repr-Digest", digest)
-	var f httpapi.File
+	var f api.File
 	if err := json.Unmarshal(second.body, &f); err != nil || second.status != 200 || f.Path != "a/b c.txt" || f.Size != 10 || f.SHA256 != fmt.Sprintf("%x", sum) {
 		t.Fatalf("%d %s", second.status, second.body)
 	}
@@ -99,7 +100,7 @@ func TestFiles(t *testing.T) {
 	for i := range 3 {
 		n.ask(t, "PUT", fmt.Sprintf("%sn/%d", filesPath, i), n.admin, "x")
 	}
-	var page httpapi.Files
+	var page api.Files
 	a := n.ask(t, "GET", "/v1/apps/default/files?prefix=n/&limit=2", n.admin, "")
 	if err := json.Unmarshal(a.body, &page); err != nil || len(page.Files) != 2 || page.Next == nil || page.Files[0].Type != "application/json" {
 		t.Fatalf("%d %s", a.status, a.body)

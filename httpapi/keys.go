@@ -7,10 +7,11 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/api"
 )
 
-func keyBody(k picloud.APIKey) Key {
-	b := Key{ID: k.ID, Label: k.Label, CreatedAt: Time{k.CreatedAt}, ExpiresAt: Time{k.ExpiresAt}, LastUsedAt: Time{k.LastUsedAt}, Scopes: []string{}}
+func keyBody(k picloud.APIKey) api.Key {
+	b := api.Key{ID: k.ID, Label: k.Label, CreatedAt: api.At(k.CreatedAt), ExpiresAt: api.At(k.ExpiresAt), LastUsedAt: api.At(k.LastUsedAt), Scopes: []string{}}
 	if k.App != "" {
 		b.App = &k.App
 	}
@@ -51,7 +52,7 @@ func (s *Server) listKeys(r *request) error {
 	if err != nil {
 		return err
 	}
-	list := Keys{Keys: []Key{}}
+	list := api.Keys{Keys: []api.Key{}}
 	for _, k := range s.cfg.Store.APIKeys() {
 		if manages(p, k.App) {
 			list.Keys = append(list.Keys, keyBody(k))
@@ -65,7 +66,7 @@ func (s *Server) createKey(r *request) error {
 	if err != nil {
 		return err
 	}
-	var b NewKey
+	var b api.NewKey
 	if err := r.decode(&b, false); err != nil {
 		return err
 	}
@@ -105,7 +106,7 @@ func (s *Server) createKey(r *request) error {
 	if err != nil {
 		return err
 	}
-	return r.reply(fasthttp.StatusCreated, CreatedKey{Key: keyBody(k), Text: text})
+	return r.reply(fasthttp.StatusCreated, api.CreatedKey{Key: keyBody(k), Text: text})
 }
 
 func (s *Server) revokeKey(r *request) error {

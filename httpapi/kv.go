@@ -8,6 +8,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/api"
 )
 
 // binaryType is the content type of values that are any bytes.
@@ -25,8 +26,8 @@ func isBinary(r *request) (bool, error) {
 	return false, errType.Detailf("send JSON as application/json, or any bytes as %s", binaryType)
 }
 
-func entryBody(e *picloud.Entry) Entry {
-	b := Entry{Key: e.Key, Version: e.Version, UpdatedAt: Time{e.UpdatedAt}, ExpiresAt: Time{e.ExpiresAt}}
+func entryBody(e *picloud.Entry) api.Entry {
+	b := api.Entry{Key: e.Key, Version: e.Version, UpdatedAt: api.At(e.UpdatedAt), ExpiresAt: api.At(e.ExpiresAt)}
 	if e.Binary {
 		b.Bytes = &e.Value
 	} else {
@@ -44,7 +45,7 @@ func (s *Server) listEntries(r *request) error {
 	if err != nil {
 		return err
 	}
-	list := Entries{Entries: make([]Entry, len(page.Entries)), Next: r.next(page.Next)}
+	list := api.Entries{Entries: make([]api.Entry, len(page.Entries)), Next: r.next(page.Next)}
 	for i := range page.Entries {
 		list.Entries[i] = entryBody(&page.Entries[i])
 	}
@@ -88,7 +89,7 @@ func (s *Server) setEntry(r *request) error {
 	if err != nil {
 		return err
 	}
-	return r.replyChanged(e.Version, Changed{Key: e.Key, Version: e.Version, UpdatedAt: Time{e.UpdatedAt}, ExpiresAt: Time{e.ExpiresAt}})
+	return r.replyChanged(e.Version, api.Changed{Key: e.Key, Version: e.Version, UpdatedAt: api.At(e.UpdatedAt), ExpiresAt: api.At(e.ExpiresAt)})
 }
 
 func (s *Server) deleteEntry(r *request) error {
@@ -103,7 +104,7 @@ func (s *Server) deleteEntry(r *request) error {
 }
 
 func (s *Server) incrementEntry(r *request) error {
-	b := Increment{By: 1}
+	b := api.Increment{By: 1}
 	if err := r.decode(&b, true); err != nil {
 		return err
 	}

@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/picloud/picloud"
-	"github.com/picloud/picloud/httpapi"
+	"github.com/picloud/picloud/api"
 )
 
 const kvPath = "/v1/apps/default/kv/"
@@ -48,7 +48,7 @@ func TestKeyValue(t *testing.T) {
 	}
 	want(n.ask(t, "PUT", kvPath+"raw", n.admin, "", "Content-Type", "application/octet-stream"), 200, "")
 
-	var e httpapi.Entry
+	var e api.Entry
 	for i, body := range []string{`{"by":5,"ttl_sec":60}`, ``, `{"by":-2}`} {
 		a := n.ask(t, "POST", kvPath+"visits/increment", n.admin, body)
 		if err := json.Unmarshal(a.body, &e); err != nil || a.status != 200 || string(e.Value) != []string{"5", "6", "4"}[i] || e.ExpiresAt.IsZero() {
@@ -66,7 +66,7 @@ func TestKeyValue(t *testing.T) {
 	var keys []string
 	path := "/v1/apps/default/kv?prefix=list%2F&limit=2"
 	for path != "" {
-		var page httpapi.Entries
+		var page api.Entries
 		a := n.ask(t, "GET", path, n.admin, "")
 		if err := json.Unmarshal(a.body, &page); err != nil || a.status != 200 || len(page.Entries) > 2 {
 			t.Fatalf("list: %d %s", a.status, a.body)

@@ -12,14 +12,8 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/api"
 )
-
-// Later is the answer to a request that is answered later (RFC 7240).
-type Later struct {
-	ID     string `json:"id"`
-	State  string `json:"state"`
-	Result string `json:"result"` // where the answer will be
-}
 
 // prefersLater reports whether a request asks to be answered later.
 func prefersLater(r *request) bool {
@@ -56,7 +50,7 @@ func (r *request) replyLater(app, id string) error {
 	where := "/v1/apps/" + url.PathEscape(app) + "/results/" + id
 	r.Response.Header.Set("Location", where)
 	r.Response.Header.Set("Retry-After", "1")
-	return r.reply(fasthttp.StatusAccepted, Later{ID: id, State: picloud.ResultWaiting, Result: where})
+	return r.reply(fasthttp.StatusAccepted, api.Later{ID: id, State: picloud.ResultWaiting, Result: where})
 }
 
 // wait returns how long a request is ready to wait for something to happen.

@@ -7,15 +7,16 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/api"
 )
 
-func letterBody(l *picloud.DeadLetter) DeadLetter {
-	b := DeadLetter{
-		ID: l.ID, Trigger: l.Trigger, Delivery: l.Delivery, What: l.What, Attempts: l.Attempts, Reason: l.Reason, Errors: append([]string{}, l.Errors...), CreatedAt: Time{l.CreatedAt},
-		Notes: make([]LetterNote, len(l.Notes)),
+func letterBody(l *picloud.DeadLetter) api.DeadLetter {
+	b := api.DeadLetter{
+		ID: l.ID, Trigger: l.Trigger, Delivery: l.Delivery, What: l.What, Attempts: l.Attempts, Reason: l.Reason, Errors: append([]string{}, l.Errors...), CreatedAt: api.At(l.CreatedAt),
+		Notes: make([]api.LetterNote, len(l.Notes)),
 	}
 	for i, n := range l.Notes {
-		b.Notes[i] = LetterNote{At: Time{n.At}, Trigger: n.Trigger, Text: n.Text}
+		b.Notes[i] = api.LetterNote{At: api.At(n.At), Trigger: n.Trigger, Text: n.Text}
 	}
 	return b
 }
@@ -29,7 +30,7 @@ func (s *Server) listLetters(r *request) error {
 	if err != nil {
 		return err
 	}
-	list := DeadLetters{DeadLetters: make([]DeadLetter, len(page)), Next: r.next(next)}
+	list := api.DeadLetters{DeadLetters: make([]api.DeadLetter, len(page)), Next: r.next(next)}
 	for i := range page {
 		list.DeadLetters[i] = letterBody(&page[i])
 	}
@@ -56,7 +57,7 @@ func (s *Server) purgeLetters(r *request) error {
 // eachLetter does something about the letters that the body selects. One that
 // selects all has to say so: an empty body is more often a slip.
 func (r *request) eachLetter(do func(context.Context, string, picloud.LetterFilter) (done, left int, err error)) error {
-	var b LetterSelection
+	var b api.LetterSelection
 	if err := r.decode(&b, false); err != nil {
 		return err
 	}
@@ -77,5 +78,5 @@ func (r *request) eachLetter(do func(context.Context, string, picloud.LetterFilt
 	if len(f.IDs) > 0 && n == 0 {
 		return picloud.ErrDeadLetterNotFound
 	}
-	return r.reply(fasthttp.StatusOK, Counted{Count: n, Left: left})
+	return r.reply(fasthttp.StatusOK, api.Counted{Count: n, Left: left})
 }

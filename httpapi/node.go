@@ -9,21 +9,22 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/api"
 )
 
 func (s *Server) showNode(r *request) error {
 	n, h, st := s.cfg.Store.Node(), s.cfg.Store.Health(), s.cfg.Store.Stats()
-	b := Node{
-		ID: n.ID, Name: n.Name, Version: s.cfg.Version, Commit: s.cfg.Commit, StartedAt: Time{s.cfg.Started},
+	b := api.Node{
+		ID: n.ID, Name: n.Name, Version: s.cfg.Version, Commit: s.cfg.Commit, StartedAt: api.At(s.cfg.Started),
 		UptimeSec: int64(s.cfg.Now().Sub(s.cfg.Started) / time.Second), Epoch: n.Epoch.String(), Incarnation: n.Incarnation,
 		Status: "ok", Notes: h.Notes, Subscribers: s.cfg.Hub.Stats().Subscribers,
-		Storage: Storage{
+		Storage: api.Storage{
 			JournalBytes: st.JournalBytes, Segments: st.Segments, FirstLSN: st.FirstLSN, LastLSN: st.LastLSN,
 			Events: st.Events, Commits: st.Commits, Written: st.Written, WrittenDay: st.WrittenDay, WearBudget: st.WearBudget, ReadOnly: h.ReadOnly, NoSpace: h.NoSpace,
 		},
 	}
 	t := s.cfg.Dispatcher.Totals()
-	b.Apps = Activity{
+	b.Apps = api.Activity{
 		Triggers: t.Triggers, Running: t.Running, Waiting: t.Waiting, Paused: t.Paused, Error: t.Error,
 		Done: t.Done, Failed: t.Failed, Buried: t.Buried, DeadLetters: s.cfg.Store.CountDeadLetters(),
 	}

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/api"
 	"github.com/picloud/picloud/auth"
 	"github.com/picloud/picloud/dispatch"
 	"github.com/picloud/picloud/httpapi"
@@ -136,8 +137,8 @@ type answer struct {
 	body   []byte
 }
 
-func (a *answer) problem() httpapi.Problem {
-	var p httpapi.Problem
+func (a *answer) problem() api.Problem {
+	var p api.Problem
 	_ = json.Unmarshal(a.body, &p)
 	return p
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/api"
 )
 
 // docs is what the OpenAPI document says of a route beside what the route itself
@@ -30,7 +31,7 @@ type object = map[string]any
 
 // document makes the OpenAPI 3.1 document from the table of routes.
 func (s *Server) document() ([]byte, error) {
-	schemas := object{"Problem": schemaOf(reflect.TypeFor[Problem](), nil)}
+	schemas := object{"Problem": schemaOf(reflect.TypeFor[api.Problem](), nil)}
 	paths := object{}
 	for i := range s.routes {
 		r := &s.routes[i]
@@ -127,7 +128,7 @@ func operationID(r *route) string {
 // are referred to.
 func schemaOf(t reflect.Type, schemas object) object {
 	switch t {
-	case reflect.TypeFor[Time]():
+	case reflect.TypeFor[api.Time]():
 		return object{"type": []string{"string", "null"}, "format": "date-time"}
 	case reflect.TypeFor[anyJSON](), reflect.TypeFor[json.RawMessage]():
 		return object{"description": "any JSON value"}

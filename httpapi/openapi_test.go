@@ -8,7 +8,7 @@ import (
 
 	"github.com/pb33f/libopenapi"
 
-	"github.com/picloud/picloud/httpapi"
+	"github.com/picloud/picloud/api"
 )
 
 // OP-10: the document is valid OpenAPI 3.1, and the server has exactly the
@@ -91,7 +91,7 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 	check("Topics", n.ask(t, "GET", "/v1/apps/x/topics", n.admin, ""))
 	published := n.ask(t, "POST", "/v1/apps/x/topics/t/events", n.admin, `{}`)
 	check("Published", published)
-	var p httpapi.Published
+	var p api.Published
 	if err := json.Unmarshal(published.body, &p); err != nil {
 		t.Fatal(err)
 	}

@@ -11,19 +11,8 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/api"
 )
-
-// Problem is an error as it is sent: a problem document (RFC 9457).
-type Problem struct {
-	Type       string `json:"type"`
-	Title      string `json:"title"`
-	Status     int    `json:"status"`
-	Detail     string `json:"detail,omitempty"`
-	RetryAfter int    `json:"retry_after_sec,omitempty"`
-}
-
-// problemPrefix begins every problem's type.
-const problemPrefix = "urn:picloud:problem:"
 
 // statusOf is the one place where classes of errors become status codes.
 var statusOf = map[picloud.Code]int{
@@ -76,7 +65,7 @@ func (s *Server) fail(ctx *fasthttp.RequestCtx, err error) {
 }
 
 func (s *Server) problem(ctx *fasthttp.RequestCtx, status int, e *picloud.Error) {
-	p := Problem{Type: problemPrefix + e.Type, Title: e.Title, Status: status, Detail: e.Detail}
+	p := api.Problem{Type: api.ProblemPrefix + e.Type, Title: e.Title, Status: status, Detail: e.Detail}
 	if e.RetryAfter > 0 {
 		p.RetryAfter = int(math.Ceil(e.RetryAfter.Seconds()))
 		ctx.Response.Header.Set("Retry-After", strconv.Itoa(p.RetryAfter))

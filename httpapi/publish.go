@@ -4,6 +4,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/api"
 )
 
 // publishOne publishes the body as the data of one event.
@@ -20,7 +21,7 @@ func (s *Server) publishOne(r *request) error {
 
 // publishMany publishes the events of an array in one commit.
 func (s *Server) publishMany(r *request) error {
-	var b []Draft
+	var b []api.Draft
 	if err := r.decode(&b, false); err != nil {
 		return err
 	}
@@ -35,7 +36,7 @@ func (s *Server) publishMany(r *request) error {
 	if err != nil {
 		return err
 	}
-	list := make([]Published, len(events))
+	list := make([]api.Published, len(events))
 	for i := range events {
 		list[i] = publishedBody(&events[i])
 	}
@@ -50,6 +51,6 @@ func (s *Server) publish(r *request, drafts []picloud.Draft) ([]picloud.Event, e
 	return s.cfg.Publisher.Publish(r.patience(), picloud.Publication{App: r.param("app"), Drafts: drafts, IdempotencyKey: string(key), By: r.principal})
 }
 
-func publishedBody(e *picloud.Event) Published {
-	return Published{ID: e.Position.String(), Topic: e.Topic, PublishedAt: Time{e.PublishedAt}, Durability: string(e.Durability)}
+func publishedBody(e *picloud.Event) api.Published {
+	return api.Published{ID: e.Position.String(), Topic: e.Topic, PublishedAt: api.At(e.PublishedAt), Durability: string(e.Durability)}
 }

@@ -7,20 +7,21 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/api"
 )
 
-func runBody(r *picloud.Run) Run {
-	return Run{
+func runBody(r *picloud.Run) api.Run {
+	return api.Run{
 		ID: r.ID, Script: r.Script, Version: r.Version, Cause: r.Cause, Delivery: r.Delivery, Attempt: r.Attempt,
-		StartedAt: Time{r.StartedAt}, DurationMS: millis(r.Duration), Outcome: r.Outcome, Error: r.Error, Stack: r.Stack,
+		StartedAt: api.At(r.StartedAt), DurationMS: millis(r.Duration), Outcome: r.Outcome, Error: r.Error, Stack: r.Stack,
 		Lines: lineBodies(r.Lines), Truncated: r.Truncated,
 	}
 }
 
-func lineBodies(lines []picloud.RunLine) []RunLine {
-	out := make([]RunLine, len(lines))
+func lineBodies(lines []picloud.RunLine) []api.RunLine {
+	out := make([]api.RunLine, len(lines))
 	for i, l := range lines {
-		out[i] = RunLine{At: Time{l.At}, Level: l.Level, Text: l.Text}
+		out[i] = api.RunLine{At: api.At(l.At), Level: l.Level, Text: l.Text}
 	}
 	return out
 }
@@ -60,7 +61,7 @@ func (s *Server) listRuns(r *request) error {
 }
 
 func (r *request) replyRuns(list []picloud.Run) error {
-	out := Runs{Runs: make([]Run, len(list))}
+	out := api.Runs{Runs: make([]api.Run, len(list))}
 	for i := range list {
 		out.Runs[i] = runBody(&list[i])
 	}

@@ -9,18 +9,19 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/api"
 	"github.com/picloud/picloud/script"
 )
 
 // scriptType is the content type of scripts (RFC 9239).
 const scriptType = "text/javascript"
 
-func scriptBody(sc *picloud.Script) Script {
-	return Script{Name: sc.Name, Version: sc.Version, Size: len(sc.Source), UpdatedAt: Time{sc.UpdatedAt}}
+func scriptBody(sc *picloud.Script) api.Script {
+	return api.Script{Name: sc.Name, Version: sc.Version, Size: len(sc.Source), UpdatedAt: api.At(sc.UpdatedAt)}
 }
 
-func scriptList(list []picloud.Script) Scripts {
-	out := Scripts{Scripts: make([]Script, len(list))}
+func scriptList(list []picloud.Script) api.Scripts {
+	out := api.Scripts{Scripts: make([]api.Script, len(list))}
 	for i := range list {
 		out.Scripts[i] = scriptBody(&list[i])
 	}
@@ -117,7 +118,7 @@ func (s *Server) deleteScript(r *request) error {
 
 // runScript answers how the run went, whether well or not.
 func (s *Server) runScript(r *request) error {
-	var b NewRun
+	var b api.NewRun
 	if err := r.decode(&b, true); err != nil {
 		return err
 	}
@@ -131,8 +132,8 @@ func (s *Server) runScript(r *request) error {
 	if fault != nil && fault.Unavailable() {
 		return scriptFault(err)
 	}
-	out := RunResult{Output: res.Output, Run: Run{
-		ID: res.RunID, Script: name, Version: res.Version, Cause: job.Cause, StartedAt: Time{res.Started}, DurationMS: millis(res.Duration),
+	out := api.RunResult{Output: res.Output, Run: api.Run{
+		ID: res.RunID, Script: name, Version: res.Version, Cause: job.Cause, StartedAt: api.At(res.Started), DurationMS: millis(res.Duration),
 		Outcome: picloud.RunOK, Lines: lineBodies(res.Lines), Truncated: res.Truncated,
 	}}
 	if fault != nil {

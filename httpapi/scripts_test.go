@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/picloud/picloud"
-	"github.com/picloud/picloud/httpapi"
+	"github.com/picloud/picloud/api"
 )
 
 // SE-1: secrets are set and listed, and never told.
@@ -49,7 +49,7 @@ func TestScriptsAreSavedAndRun(t *testing.T) {
 		t.Errorf("a script that says it is JSON: %d %s", a.status, a.body)
 	}
 	a = n.ask(t, "POST", door+"/run", n.key(t, "default", picloud.ScopeAppInvoke), `{"input":21}`)
-	var res httpapi.RunResult
+	var res api.RunResult
 	if err := json.Unmarshal(a.body, &res); err != nil || a.status != 200 || string(res.Output) != `{"twice":42}` || res.Outcome != "ok" || len(res.Lines) != 1 || res.Lines[0].Text != "in 21" {
 		t.Fatalf("run: %d %s", a.status, a.body)
 	}
@@ -57,7 +57,7 @@ func TestScriptsAreSavedAndRun(t *testing.T) {
 	if err := json.Unmarshal(a.body, &res); err != nil || a.status != 200 || res.Outcome != "missing" || !strings.Contains(res.Error, "default") {
 		t.Errorf("run of an export that is not there: %d %s", a.status, a.body)
 	}
-	var runs httpapi.Runs
+	var runs api.Runs
 	a = n.ask(t, "GET", "/v1/apps/default/runs?script=door", n.admin, "")
 	if err := json.Unmarshal(a.body, &runs); err != nil || len(runs.Runs) != 2 || runs.Runs[0].ID != res.ID || !strings.HasPrefix(runs.Runs[1].Cause, "key:") {
 		t.Fatalf("runs: %d %s", a.status, a.body)

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/picloud/picloud"
-	"github.com/picloud/picloud/httpapi"
+	"github.com/picloud/picloud/api"
 	"github.com/picloud/picloud/store"
 )
 
@@ -33,7 +33,7 @@ func TestPublishSubscribeResume(t *testing.T) {
 		t.Fatalf("first frame %q", f)
 	}
 	a := n.ask(t, "POST", path, n.key(t, "shop", picloud.ScopeAppPublish), "{\n \"n\": 1 }")
-	var p httpapi.Published
+	var p api.Published
 	if err := json.Unmarshal(a.body, &p); err != nil || a.status != 201 || p.Durability != "local" || p.Topic != "a/b" {
 		t.Fatalf("publish: %d %s", a.status, a.body)
 	}
@@ -41,7 +41,7 @@ func TestPublishSubscribeResume(t *testing.T) {
 		t.Fatalf("frame %q", f)
 	}
 	batch := n.ask(t, "POST", "/v1/apps/shop/events", n.admin, `[{"topic":"a/b","data":2},{"topic":"internal","data":null}]`)
-	var ps []httpapi.Published
+	var ps []api.Published
 	if err := json.Unmarshal(batch.body, &ps); err != nil || batch.status != 201 || len(ps) != 2 {
 		t.Fatalf("batch: %d %s", batch.status, batch.body)
 	}
@@ -53,7 +53,7 @@ func TestPublishSubscribeResume(t *testing.T) {
 		t.Fatalf("resumed with %q, want %s", f, ps[0].ID)
 	}
 	h := n.ask(t, "GET", "/v1/apps/shop/events?topic=a%2Fb&topic=internal&limit=2", n.admin, "")
-	var page httpapi.History
+	var page api.History
 	if err := json.Unmarshal(h.body, &page); err != nil || len(page.Events) != 2 || page.Next == nil {
 		t.Fatalf("history: %d %s", h.status, h.body)
 	}
@@ -113,7 +113,7 @@ func TestKeysStayWithinReach(t *testing.T) {
 		if want != 201 {
 			continue
 		}
-		var k httpapi.CreatedKey
+		var k api.CreatedKey
 		if err := json.Unmarshal(a.body, &k); err != nil || k.App == nil || *k.App != "default" || !strings.HasPrefix(k.Text, "pck_"+k.ID+"_") {
 			t.Errorf("%s: %s", body, a.body)
 		}
@@ -127,7 +127,7 @@ func TestKeysStayWithinReach(t *testing.T) {
 			t.Errorf("the revoked key gets %d", got.status)
 		}
 	}
-	var list httpapi.Keys
+	var list api.Keys
 	if err := json.Unmarshal(n.ask(t, "GET", "/v1/keys", admin, "").body, &list); err != nil || len(list.Keys) != 1 {
 		t.Errorf("an app's admin sees %+v", list)
 	}
@@ -148,7 +148,7 @@ func TestStreamsEndWithTheirRight(t *testing.T) {
 	}
 	const path = "/v1/apps/default/topics/t"
 	open := func() *bufio.Reader {
-		var tok httpapi.Token
+		var tok api.Token
 		a := n.ask(t, "POST", "/v1/apps/default/subscriber-tokens", n.admin, `{"topics":["t"]}`)
 		if err := json.Unmarshal(a.body, &tok); err != nil {
 			t.Fatalf("%d %s", a.status, a.body)

@@ -4,17 +4,18 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/api"
 )
 
 func (s *Server) showSync(r *request) error {
 	if s.cfg.Sync == nil {
-		return r.reply(fasthttp.StatusOK, Sync{State: "off", LastLSN: s.cfg.Store.LastLSN()})
+		return r.reply(fasthttp.StatusOK, api.Sync{State: "off", LastLSN: s.cfg.Store.LastLSN()})
 	}
 	st := s.cfg.Sync.Status()
-	return r.reply(fasthttp.StatusOK, Sync{
-		Configured: true, State: string(st.State), Since: Time{st.Since}, Position: st.Done, LastLSN: st.Last, Waiting: st.Waiting,
+	return r.reply(fasthttp.StatusOK, api.Sync{
+		Configured: true, State: string(st.State), Since: api.At(st.Since), Position: st.Done, LastLSN: st.Last, Waiting: st.Waiting,
 		LagSec: s.cfg.Sync.Lag().Seconds(), PerSec: st.PerSec, SetAside: st.SetAside, Lost: st.Lost,
-		Error: st.Error, FailedAt: Time{st.Failed}, NextTryAt: Time{st.NextTry},
+		Error: st.Error, FailedAt: api.At(st.Failed), NextTryAt: api.At(st.NextTry),
 	})
 }
 

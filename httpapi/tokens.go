@@ -7,10 +7,11 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/api"
 )
 
 func (s *Server) mintToken(r *request) error {
-	var b NewToken
+	var b api.NewToken
 	if err := r.decode(&b, false); err != nil {
 		return err
 	}
@@ -21,15 +22,15 @@ func (s *Server) mintToken(r *request) error {
 	if err != nil {
 		return err
 	}
-	return r.reply(fasthttp.StatusCreated, Token{Token: t.Text, ExpiresAt: Time{t.ExpiresAt}, Topics: t.Topics})
+	return r.reply(fasthttp.StatusCreated, api.Token{Token: t.Text, ExpiresAt: api.At(t.ExpiresAt), Topics: t.Topics})
 }
 
-func signingKeyBody(k picloud.SigningKey) SigningKey {
-	return SigningKey{ID: k.ID, CreatedAt: Time{k.CreatedAt}, RetiresAt: Time{k.RetiresAt}, Current: k.RetiresAt.IsZero()}
+func signingKeyBody(k picloud.SigningKey) api.SigningKey {
+	return api.SigningKey{ID: k.ID, CreatedAt: api.At(k.CreatedAt), RetiresAt: api.At(k.RetiresAt), Current: k.RetiresAt.IsZero()}
 }
 
 func (s *Server) listSigningKeys(r *request) error {
-	list := SigningKeys{SigningKeys: []SigningKey{}}
+	list := api.SigningKeys{SigningKeys: []api.SigningKey{}}
 	for _, k := range s.cfg.Store.SigningKeys(r.param("app")) {
 		list.SigningKeys = append(list.SigningKeys, signingKeyBody(k))
 	}
@@ -49,7 +50,7 @@ func (s *Server) ensureSigningKey(r *request) error {
 const defaultOverlap = time.Hour
 
 func (s *Server) rotateSigningKey(r *request) error {
-	var b Rotation
+	var b api.Rotation
 	if err := r.decode(&b, true); err != nil {
 		return err
 	}

@@ -1,31 +1,21 @@
 package httpapi
 
 import (
-	"math"
 	"time"
 
 	"github.com/valyala/fasthttp"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/api"
 )
 
-func topicBody(t picloud.Topic) Topic {
-	return Topic{
+func topicBody(t picloud.Topic) api.Topic {
+	return api.Topic{
 		App: t.App, Name: t.Name, Description: t.Description, External: t.External,
 		AuthMode: string(t.AuthMode), Durability: string(t.Durability),
-		Retention: Retention{MaxEvents: t.Retention.MaxEvents, MaxAgeSec: int64(t.Retention.MaxAge / time.Second), MaxBytes: t.Retention.MaxBytes},
-		CreatedAt: Time{t.CreatedAt}, UpdatedAt: Time{t.UpdatedAt},
+		Retention: api.Retention{MaxEvents: t.Retention.MaxEvents, MaxAgeSec: int64(t.Retention.MaxAge / time.Second), MaxBytes: t.Retention.MaxBytes},
+		CreatedAt: api.At(t.CreatedAt), UpdatedAt: api.At(t.UpdatedAt),
 	}
-}
-
-func (b *Retention) retention() (picloud.Retention, error) {
-	if b == nil {
-		return picloud.Retention{}, nil
-	}
-	if b.MaxAgeSec > int64(math.MaxInt64/time.Second) || b.MaxAgeSec < 0 {
-		return picloud.Retention{}, picloud.ErrTopicInvalid.Detailf("retention.max_age_sec: use 0 to %d", int64(math.MaxInt64/time.Second))
-	}
-	return picloud.Retention{MaxEvents: b.MaxEvents, MaxAge: time.Duration(b.MaxAgeSec) * time.Second, MaxBytes: b.MaxBytes}, nil
 }
 
 func (s *Server) listTopics(r *request) error {
@@ -33,7 +23,7 @@ func (s *Server) listTopics(r *request) error {
 	if err != nil {
 		return err
 	}
-	list := Topics{Topics: make([]Topic, len(topics))}
+	list := api.Topics{Topics: make([]api.Topic, len(topics))}
 	for i, t := range topics {
 		list.Topics[i] = topicBody(t)
 	}
@@ -41,13 +31,16 @@ func (s *Server) listTopics(r *request) error {
 }
 
 func (s *Server) createTopic(r *request) error {
-	var b NewTopic
+	var b api.NewTopic
 	if err := r.decode(&b, false); err != nil {
 		return err
 	}
-	retention, err := b.Retention.retention()
-	if err != nil {
-		return err
+	var retention picloud.Retention
+	if b.Retention != nil {
+		var err error
+		if retention, err = b.Retention.Limits(); err != nil {
+			return err
+		}
 	}
 	t, err := s.cfg.Store.CreateTopic(r.patience(), picloud.Topic{
 		App: r.param("app"), Name: b.Name, Description: b.Description, External: b.External,
@@ -68,7 +61,7 @@ func (s *Server) showTopic(r *request) error {
 }
 
 func (s *Server) updateTopic(r *request) error {
-	var b TopicPatch
+	var b api.TopicPatch
 	if err := r.decode(&b, false); err != nil {
 		return err
 	}
@@ -77,7 +70,7 @@ func (s *Server) updateTopic(r *request) error {
 	}
 	p := picloud.TopicPatch{Description: b.Description, AuthMode: (*picloud.AuthMode)(b.AuthMode), Durability: (*picloud.Durability)(b.Durability)}
 	if b.Retention != nil {
-		retention, err := b.Retention.retention()
+		retention, err := b.Retention.Limits()
 		if err != nil {
 			return err
 		}
@@ -91,7 +84,7 @@ func (s *Server) updateTopic(r *request) error {
 }
 
 func (s *Server) setExternal(r *request) error {
-	var b ExternalPatch
+	var b api.ExternalPatch
 	if err := r.decode(&b, false); err != nil {
 		return err
 	}

@@ -4,24 +4,25 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/api"
 	"github.com/picloud/picloud/dispatch"
 )
 
-func (s *Server) triggerBody(t *picloud.Trigger) Trigger {
+func (s *Server) triggerBody(t *picloud.Trigger) api.Trigger {
 	enabled := t.Enabled
-	b := Trigger{
-		Name: t.Name, CreatedAt: Time{t.CreatedAt}, UpdatedAt: Time{t.UpdatedAt},
-		TriggerSpec: TriggerSpec{
+	b := api.Trigger{
+		Name: t.Name, CreatedAt: api.At(t.CreatedAt), UpdatedAt: api.At(t.UpdatedAt),
+		TriggerSpec: api.TriggerSpec{
 			Kind: string(t.Kind), Script: t.Script, Export: t.Export, Enabled: &enabled, Topic: t.Topic, Prefix: t.Prefix, Collection: t.Collection,
 			Schedule: t.Schedule, TimeZone: t.TimeZone, CatchUp: string(t.CatchUp), Source: t.Source,
-			Retry:      &Retry{Attempts: t.Retry.Attempts, FirstSec: t.Retry.First.Seconds(), MaxSec: t.Retry.Max.Seconds()},
+			Retry:      &api.Retry{Attempts: t.Retry.Attempts, FirstSec: t.Retry.First.Seconds(), MaxSec: t.Retry.Max.Seconds()},
 			TimeoutSec: t.Timeout.Seconds(), Concurrency: t.Concurrency, Ordered: t.Ordered,
 		},
 	}
 	if st, ok := s.cfg.Dispatcher.Status(t.ID); ok {
-		b.Status = TriggerStatus{
+		b.Status = api.TriggerStatus{
 			Running: st.Running, Waiting: st.Waiting, Done: st.Done, Failed: st.Failed,
-			LastDoneAt: Time{st.LastDone}, PausedUntil: Time{st.Paused}, Error: st.Error,
+			LastDoneAt: api.At(st.LastDone), PausedUntil: api.At(st.Paused), Error: st.Error,
 		}
 	} else { // what enabling it would set off
 		b.Status.Waiting = s.cfg.Store.CountOwed(*t)
@@ -34,7 +35,7 @@ func (s *Server) listTriggers(r *request) error {
 	if err != nil {
 		return err
 	}
-	out := Triggers{Triggers: make([]Trigger, len(list))}
+	out := api.Triggers{Triggers: make([]api.Trigger, len(list))}
 	for i := range list {
 		out.Triggers[i] = s.triggerBody(&list[i])
 	}
@@ -50,7 +51,7 @@ func (s *Server) showTrigger(r *request) error {
 }
 
 func (s *Server) saveTrigger(r *request) error {
-	var b TriggerSpec
+	var b api.TriggerSpec
 	if err := r.decode(&b, false); err != nil {
 		return err
 	}
@@ -82,5 +83,5 @@ func (s *Server) backfillTrigger(r *request) error {
 	if err != nil {
 		return err
 	}
-	return r.reply(fasthttp.StatusOK, Counted{Count: n})
+	return r.reply(fasthttp.StatusOK, api.Counted{Count: n})
 }

@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/picloud/picloud/httpapi"
+	"github.com/picloud/picloud/api"
 )
 
 // TR-1: what a trigger can be told over HTTP, and how slips are told.
@@ -17,7 +17,7 @@ func TestTriggersAreSaved(t *testing.T) {
 	}
 	const path = "/v1/apps/default/triggers/t"
 	a := n.ask(t, "PUT", path, n.admin, `{"kind":"cron","script":"s","schedule":"0 8 * * *","time_zone":"Europe/Berlin","retry":{"attempts":3,"first_sec":0.5},"timeout_sec":2.5,"enabled":false}`)
-	var tr httpapi.Trigger
+	var tr api.Trigger
 	if err := json.Unmarshal(a.body, &tr); err != nil || a.status != 200 || tr.CatchUp != "one" || tr.Retry.Attempts != 3 || tr.Retry.FirstSec != 0.5 || tr.Retry.MaxSec != 300 || tr.TimeoutSec != 2.5 || tr.Concurrency != 1 || *tr.Enabled || tr.Status.Waiting != 0 {
 		t.Errorf("%d %s", a.status, a.body)
 	}
@@ -60,7 +60,7 @@ func TestTriggersAreSaved(t *testing.T) {
 			t.Errorf("%s: %d %s", step, a.status, a.body)
 		}
 	}
-	var other httpapi.Trigger
+	var other api.Trigger
 	if err := json.Unmarshal(a.body, &other); err != nil || *other.Enabled || other.Status.Waiting != 1 {
 		t.Errorf("%s", a.body)
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/api"
 )
 
 // Store keeps what apps consist of; *store.Store implements it.
@@ -65,29 +66,16 @@ type Checks struct {
 	Schedule func(t picloud.Trigger) error
 }
 
-// Action is what a step does.
-type Action string
-
-// The actions.
-const (
-	ActionCreate Action = "create"
-	ActionChange Action = "change"
-	ActionDelete Action = "delete"
-)
-
-// Step is one thing that is to change, or has been.
+// Step is one change that Apply makes.
 type Step struct {
-	Action Action `json:"action"`
-	Kind   string `json:"kind"` // app, topic, collection, script, trigger or endpoint
-	Name   string `json:"name"`
-	Detail string `json:"detail,omitempty"` // what changes
+	api.Step
 
 	do func(ctx context.Context) error
 }
 
 // Plan returns what it takes to make an app what the spec says, in the order in
 // which it has to be done. All faults of the spec are found before.
-func Plan(ctx context.Context, st Store, checks Checks, s Spec) ([]Step, error) {
+func Plan(ctx context.Context, st Store, checks Checks, s api.Spec) ([]Step, error) {
 	p := &planner{ctx: ctx, st: st, spec: &s}
 	_, err := st.App(s.Name)
 	p.fresh = errors.Is(err, picloud.ErrAppNotFound)
@@ -116,13 +104,13 @@ func Apply(ctx context.Context, steps []Step) ([]Step, error) {
 type planner struct {
 	ctx   context.Context //nolint:containedctx // lives as long as the call of Plan
 	st    Store
-	spec  *Spec
+	spec  *api.Spec
 	fresh bool // there is no such app yet
 	steps []Step
 }
 
-func (p *planner) step(a Action, kind, name, detail string, do func(ctx context.Context) error) {
-	p.steps = append(p.steps, Step{Action: a, Kind: kind, Name: name, Detail: detail, do: do})
+func (p *planner) step(a api.Action, kind, name, detail string, do func(ctx context.Context) error) {
+	p.steps = append(p.steps, Step{Step: api.Step{Action: a, Kind: kind, Name: name, Detail: detail}, do: do})
 }
 
 func (p *planner) app() error {
@@ -131,7 +119,7 @@ func (p *planner) app() error {
 		return err
 	}
 	if p.fresh {
-		p.step(ActionCreate, "app", want.Name, "", func(ctx context.Context) error {
+		p.step(api.ActionCreate, "app", want.Name, "", func(ctx context.Context) error {
 			_, err := p.st.CreateApp(ctx, want)
 			return err
 		})
@@ -144,7 +132,7 @@ func (p *planner) app() error {
 	is.AllowedOrigins, want.AllowedOrigins = notNil(is.AllowedOrigins), notNil(want.AllowedOrigins)
 	want.CreatedAt, want.UpdatedAt = is.CreatedAt, is.UpdatedAt
 	if detail := difference(is, want); detail != "" {
-		p.step(ActionChange, "app", want.Name, detail, func(ctx context.Context) error {
+		p.step(api.ActionChange, "app", want.Name, detail, func(ctx context.Context) error {
 			_, err := p.st.UpdateApp(ctx, want.Name, picloud.AppPatch{Description: &want.Description, AllowedOrigins: &want.AllowedOrigins})
 			return err
 		})
@@ -182,9 +170,9 @@ func things[T any, S any](p *planner, kind string, specs map[string]S, list func
 		}
 		do := func(ctx context.Context) error { return save(ctx, w, is) }
 		if is == nil {
-			p.step(ActionCreate, kind, n, "", do)
+			p.step(api.ActionCreate, kind, n, "", do)
 		} else if detail := difference(*is, w); detail != "" {
-			p.step(ActionChange, kind, n, detail, do)
+			p.step(api.ActionChange, kind, n, detail, do)
 		}
 	}
 	return errors.Join(faults...)
@@ -192,7 +180,7 @@ func things[T any, S any](p *planner, kind string, specs map[string]S, list func
 
 func (p *planner) topics() error {
 	return things(p, "topic", p.spec.Topics, p.st.Topics, func(t *picloud.Topic) string { return t.Name },
-		func(name string, s TopicSpec, is *picloud.Topic) (picloud.Topic, error) {
+		func(name string, s api.TopicSpec, is *picloud.Topic) (picloud.Topic, error) {
 			t, err := s.Topic(p.spec.Name, name)
 			if is != nil {
 				t.CreatedAt, t.UpdatedAt = is.CreatedAt, is.UpdatedAt
@@ -214,7 +202,7 @@ func (p *planner) topics() error {
 
 func (p *planner) collections() error {
 	return things(p, "collection", p.spec.Collections, p.st.Collections, func(c *picloud.Collection) string { return c.Name },
-		func(name string, s CollectionSpec, is *picloud.Collection) (picloud.Collection, error) {
+		func(name string, s api.CollectionSpec, is *picloud.Collection) (picloud.Collection, error) {
 			c := picloud.Collection{App: p.spec.Name, Name: name, Indexes: notNil(slices.Clone(s.Indexes))}
 			slices.Sort(c.Indexes)
 			c.Indexes = slices.Compact(c.Indexes)
@@ -255,7 +243,7 @@ func (p *planner) scripts(checks Checks) error {
 
 func (p *planner) triggers(checks Checks) error {
 	return things(p, "trigger", p.spec.Triggers, p.st.Triggers, func(t *picloud.Trigger) string { return t.Name },
-		func(name string, s TriggerSpec, is *picloud.Trigger) (picloud.Trigger, error) {
+		func(name string, s api.TriggerSpec, is *picloud.Trigger) (picloud.Trigger, error) {
 			t, err := s.Trigger(p.spec.Name, name)
 			if is != nil {
 				t.ID, t.CreatedAt, t.UpdatedAt = is.ID, is.CreatedAt, is.UpdatedAt
@@ -279,7 +267,7 @@ func (p *planner) triggers(checks Checks) error {
 
 func (p *planner) endpoints() error {
 	return things(p, "endpoint", p.spec.Endpoints, p.st.Endpoints, func(e *picloud.Endpoint) string { return e.Name },
-		func(name string, s EndpointSpec, is *picloud.Endpoint) (picloud.Endpoint, error) {
+		func(name string, s api.EndpointSpec, is *picloud.Endpoint) (picloud.Endpoint, error) {
 			e, err := s.Endpoint(p.spec.Name, name)
 			if is != nil {
 				e.ID, e.CreatedAt, e.UpdatedAt = is.ID, is.CreatedAt, is.UpdatedAt
@@ -332,17 +320,17 @@ func (p *planner) prune() error {
 	}
 	for _, e := range endpoints {
 		if _, ok := p.spec.Endpoints[e.Name]; !ok {
-			p.step(ActionDelete, "endpoint", e.Name, "", func(ctx context.Context) error { return p.st.DeleteEndpoint(ctx, app, e.Name) })
+			p.step(api.ActionDelete, "endpoint", e.Name, "", func(ctx context.Context) error { return p.st.DeleteEndpoint(ctx, app, e.Name) })
 		}
 	}
 	for _, t := range triggers {
 		if _, ok := p.spec.Triggers[t.Name]; !ok {
-			p.step(ActionDelete, "trigger", t.Name, "with what it still owes", func(ctx context.Context) error { return p.st.DeleteTrigger(ctx, app, t.Name) })
+			p.step(api.ActionDelete, "trigger", t.Name, "with what it still owes", func(ctx context.Context) error { return p.st.DeleteTrigger(ctx, app, t.Name) })
 		}
 	}
 	for _, s := range scripts {
 		if _, ok := p.spec.Scripts[s.Name]; !ok {
-			p.step(ActionDelete, "script", s.Name, "", func(ctx context.Context) error {
+			p.step(api.ActionDelete, "script", s.Name, "", func(ctx context.Context) error {
 				return p.st.DeleteScript(ctx, app, s.Name, picloud.Precondition{})
 			})
 		}

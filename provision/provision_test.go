@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/api"
 	"github.com/picloud/picloud/provision"
 	"github.com/picloud/picloud/store"
 )
@@ -172,12 +173,12 @@ func TestFaultsAreToldAtTheDoor(t *testing.T) {
 	}
 	_, err = provision.Plan(t.Context(), open(t), provision.Checks{
 		Script: func(context.Context, string, string, string) error { return errors.New("cannot be read") },
-	}, provision.Spec{Name: "x", Scripts: map[string]string{"a": "// a"}})
+	}, api.Spec{Name: "x", Scripts: map[string]string{"a": "// a"}})
 	if err == nil || !strings.Contains(err.Error(), "script a: cannot be read") {
 		t.Errorf("a script that cannot be read: %v", err)
 	}
 	var e *picloud.Error
-	if _, err = provision.Plan(t.Context(), open(t), provision.Checks{}, provision.Spec{Name: ""}); !errors.As(err, &e) {
+	if _, err = provision.Plan(t.Context(), open(t), provision.Checks{}, api.Spec{Name: ""}); !errors.As(err, &e) {
 		t.Errorf("no name: %v", err)
 	}
 }

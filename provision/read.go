@@ -15,6 +15,7 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/api"
 )
 
 // File is what makes a directory an app.
@@ -24,22 +25,22 @@ const File = "app.toml"
 const maxApp = 1 << 20
 
 // Read reads a directory. Faults name the file and the line.
-func Read(dir string) (Spec, error) {
+func Read(dir string) (api.Spec, error) {
 	file := filepath.Join(dir, File)
 	b, err := readFile(file, maxApp)
 	if err != nil {
-		return Spec{}, err
+		return api.Spec{}, err
 	}
-	s := Spec{Scripts: map[string]string{}}
+	s := api.Spec{Scripts: map[string]string{}}
 	d := toml.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&s); err != nil {
-		return Spec{}, tomlFault(file, err)
+		return api.Spec{}, tomlFault(file, err)
 	}
 	if s.Name == "" {
 		abs, err := filepath.Abs(dir)
 		if err != nil {
-			return Spec{}, fmt.Errorf("read the app: %w", err)
+			return api.Spec{}, fmt.Errorf("read the app: %w", err)
 		}
 		s.Name = filepath.Base(abs)
 	}
@@ -60,7 +61,7 @@ func tomlFault(file string, err error) error {
 	return fmt.Errorf("%s: %w", file, err)
 }
 
-func readScripts(s *Spec, dirs ...string) error {
+func readScripts(s *api.Spec, dirs ...string) error {
 	from := map[string]string{}
 	for _, dir := range dirs {
 		entries, err := os.ReadDir(dir)

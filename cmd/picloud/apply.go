@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/picloud/picloud/httpapi"
+	"github.com/picloud/picloud/api"
 	"github.com/picloud/picloud/provision"
 )
 
@@ -21,7 +21,7 @@ func (c *cli) applyCommand() *cobra.Command {
 		Example: "  picloud apply --dry-run examples/doorbell\n  picloud apply examples/doorbell",
 		Args:    usage(cobra.MinimumNArgs(1)),
 		RunE: func(cmd *cobra.Command, dirs []string) error {
-			specs := make([]provision.Spec, len(dirs))
+			specs := make([]api.Spec, len(dirs))
 			for i, dir := range dirs {
 				var err error
 				if specs[i], err = provision.Read(dir); err == nil && !dry {
@@ -47,7 +47,7 @@ func (c *cli) applyCommand() *cobra.Command {
 	return cmd
 }
 
-func (c *cli) apply(cmd *cobra.Command, spec provision.Spec, dry bool) (b httpapi.Applied, err error) {
+func (c *cli) apply(cmd *cobra.Command, spec api.Spec, dry bool) (b api.Applied, err error) {
 	path := "/v1/apply"
 	if dry {
 		path += "?dry_run=true"
@@ -55,7 +55,7 @@ func (c *cli) apply(cmd *cobra.Command, spec provision.Spec, dry bool) (b httpap
 	return b, c.call(cmd.Context(), http.MethodPost, path, spec, &b)
 }
 
-func (c *cli) printApplied(b httpapi.Applied) error {
+func (c *cli) printApplied(b api.Applied) error {
 	if c.json {
 		text, err := json.Marshal(b)
 		if err != nil {
@@ -68,7 +68,7 @@ func (c *cli) printApplied(b httpapi.Applied) error {
 		c.printf("%s: nothing to do\n", b.App)
 		return nil
 	}
-	mark := map[provision.Action]string{provision.ActionCreate: "+", provision.ActionChange: "~", provision.ActionDelete: "-"}
+	mark := map[api.Action]string{api.ActionCreate: "+", api.ActionChange: "~", api.ActionDelete: "-"}
 	for _, s := range b.Steps {
 		c.printf("%s %s: %s %s%s\n", mark[s.Action], b.App, s.Kind, plain(s.Name), prefixed(": ", plain(strings.TrimSpace(s.Detail))))
 	}

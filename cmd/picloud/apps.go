@@ -6,13 +6,13 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/picloud/picloud/httpapi"
+	"github.com/picloud/picloud/api"
 )
 
 func (c *cli) appsCommand() *cobra.Command {
 	cmd := group("apps", "List, create, change and delete apps")
 	list := &cobra.Command{Use: "list", Short: "List the apps", Args: exactly(0), RunE: func(cmd *cobra.Command, _ []string) error {
-		var b httpapi.Apps
+		var b api.Apps
 		if err := c.call(cmd.Context(), http.MethodGet, "/v1/apps", nil, &b); err != nil {
 			return err
 		}
@@ -25,10 +25,10 @@ func (c *cli) appsCommand() *cobra.Command {
 	var description string
 	var origins []string
 	create := &cobra.Command{Use: "create APP", Short: "Create an app", Args: exactly(1), RunE: func(cmd *cobra.Command, args []string) error {
-		return c.oneApp(cmd, http.MethodPost, "/v1/apps", httpapi.NewApp{Name: args[0], Description: description, AllowedOrigins: origins})
+		return c.oneApp(cmd, http.MethodPost, "/v1/apps", api.NewApp{Name: args[0], Description: description, AllowedOrigins: origins})
 	}}
 	update := &cobra.Command{Use: "update APP", Short: "Change an app", Args: exactly(1), RunE: func(cmd *cobra.Command, args []string) error {
-		var p httpapi.AppPatch
+		var p api.AppPatch
 		if cmd.Flags().Changed("description") {
 			p.Description = &description
 		}
@@ -51,14 +51,14 @@ func (c *cli) appsCommand() *cobra.Command {
 }
 
 func (c *cli) oneApp(cmd *cobra.Command, method, path string, in any) error {
-	var a httpapi.App
+	var a api.App
 	if err := c.call(cmd.Context(), method, path, in, &a); err != nil {
 		return err
 	}
-	return c.showApps([]httpapi.App{a}, a)
+	return c.showApps([]api.App{a}, a)
 }
 
-func (c *cli) showApps(apps []httpapi.App, raw any) error {
+func (c *cli) showApps(apps []api.App, raw any) error {
 	if c.json {
 		return c.print(raw)
 	}

@@ -15,8 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/picloud/picloud/api"
 	"github.com/picloud/picloud/daemon"
-	"github.com/picloud/picloud/httpapi"
 )
 
 // startNode runs a real node in this process.
@@ -148,7 +148,7 @@ func TestExitCodes(t *testing.T) {
 func TestExitCodeOfEveryStatus(t *testing.T) {
 	t.Parallel()
 	for status, want := range map[int]int{400: exitRefused, 401: exitRefused, 403: exitRefused, 404: exitNotFound, 409: exitRefused, 422: exitRefused, 429: exitBusy, 500: exitBusy, 503: exitBusy, 507: exitBusy} {
-		if got := exitCode(&refusedError{httpapi.Problem{Status: status}}); got != want {
+		if got := exitCode(&refusedError{api.Problem{Status: status}}); got != want {
 			t.Errorf("%d: exit code %d, want %d", status, got, want)
 		}
 	}
@@ -159,11 +159,11 @@ func TestTopicKeepsTheLimitsThatAreNotGiven(t *testing.T) {
 	t.Parallel()
 	cfg := startNode(t)
 	ok(t, cfg, "topics", "create", "door", "--max-events", "5", "--max-age", "1h")
-	var topic httpapi.Topic
+	var topic api.Topic
 	if err := json.Unmarshal([]byte(ok(t, cfg, "topics", "update", "door", "--max-bytes", "1000", "--json")), &topic); err != nil {
 		t.Fatal(err)
 	}
-	if want := (httpapi.Retention{MaxEvents: 5, MaxAgeSec: 3600, MaxBytes: 1000}); topic.Retention != want {
+	if want := (api.Retention{MaxEvents: 5, MaxAgeSec: 3600, MaxBytes: 1000}); topic.Retention != want {
 		t.Errorf("retention %+v, want %+v", topic.Retention, want)
 	}
 }
@@ -183,7 +183,7 @@ func TestTablesArePlain(t *testing.T) {
 func TestKeysInJSON(t *testing.T) {
 	t.Parallel()
 	cfg := startNode(t)
-	var k httpapi.CreatedKey
+	var k api.CreatedKey
 	if err := json.Unmarshal([]byte(ok(t, cfg, "keys", "create", "--scope", "app:read", "--app", "default", "--ttl", "1h", "--json")), &k); err != nil {
 		t.Fatal(err)
 	}

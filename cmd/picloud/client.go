@@ -16,8 +16,8 @@ import (
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/api"
 	"github.com/picloud/picloud/daemon"
-	"github.com/picloud/picloud/httpapi"
 )
 
 // client talks to a node.
@@ -32,7 +32,7 @@ type client struct {
 var errUnreachable = errors.New("no node answers")
 
 // refusedError is a problem document.
-type refusedError struct{ httpapi.Problem }
+type refusedError struct{ api.Problem }
 
 // Error says what is wrong and what to do.
 func (e *refusedError) Error() string {
@@ -193,7 +193,7 @@ func (cl *client) sendFrom(ctx context.Context, method, path string, body io.Rea
 	text, _ := io.ReadAll(io.LimitReader(res.Body, 1<<20))
 	e := &refusedError{}
 	if json.Unmarshal(text, &e.Problem) != nil || e.Title == "" {
-		e.Problem = httpapi.Problem{Title: "The answer is " + res.Status, Status: res.StatusCode}
+		e.Problem = api.Problem{Title: "The answer is " + res.Status, Status: res.StatusCode}
 	}
 	return nil, e
 }

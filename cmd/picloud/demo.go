@@ -17,7 +17,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/picloud/picloud/httpapi"
+	"github.com/picloud/picloud/api"
 )
 
 // demoApp is the app that the live page shows.
@@ -101,11 +101,11 @@ func (c *cli) demoSetup(ctx context.Context) error {
 		}
 		return err
 	}
-	if err := make1("/v1/apps", httpapi.NewApp{Name: demoApp, Description: "What this machine feels like, live"}); err != nil {
+	if err := make1("/v1/apps", api.NewApp{Name: demoApp, Description: "What this machine feels like, live"}); err != nil {
 		return err
 	}
 	for _, s := range sources {
-		if err := make1(c.appPath("topics"), httpapi.NewTopic{Name: s.topic, Description: s.text, External: true, AuthMode: "public"}); err != nil {
+		if err := make1(c.appPath("topics"), api.NewTopic{Name: s.topic, Description: s.text, External: true, AuthMode: "public"}); err != nil {
 			return err
 		}
 	}
@@ -114,7 +114,7 @@ func (c *cli) demoSetup(ctx context.Context) error {
 
 // lastNumber returns the number of the newest event of a topic, 0 without one.
 func (c *cli) lastNumber(ctx context.Context, topic string) (uint64, error) {
-	var page httpapi.History
+	var page api.History
 	q := url.Values{"topic": {topic}, "since": {"latest"}}
 	if err := c.call(ctx, http.MethodGet, c.appPath("events")+"?"+q.Encode(), nil, &page); err != nil {
 		return 0, err

@@ -10,13 +10,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/picloud/picloud"
-	"github.com/picloud/picloud/httpapi"
+	"github.com/picloud/picloud/api"
 )
 
 func (c *cli) docsCommand() *cobra.Command {
 	cmd := group("docs", "Read and write the documents of the app")
 	collections := &cobra.Command{Use: "collections", Short: "List the collections", Args: exactly(0), RunE: func(cmd *cobra.Command, _ []string) error {
-		var b httpapi.Collections
+		var b api.Collections
 		if err := c.call(cmd.Context(), http.MethodGet, c.appPath("docs"), nil, &b); err != nil {
 			return err
 		}
@@ -33,7 +33,7 @@ func (c *cli) docsCommand() *cobra.Command {
 	var indexes []string
 	declare := &cobra.Command{
 		Use: "declare COLLECTION", Short: "Say by which fields documents are found quickly", Args: exactly(1), RunE: func(cmd *cobra.Command, args []string) error {
-			return c.call(cmd.Context(), http.MethodPut, c.appPath("docs", args[0]), httpapi.CollectionSpec{Indexes: indexes}, nil)
+			return c.call(cmd.Context(), http.MethodPut, c.appPath("docs", args[0]), api.CollectionSpec{Indexes: indexes}, nil)
 		},
 	}
 	declare.Flags().StringSliceVar(&indexes, "index", nil, "a field, such as owner.name; repeat it for more")
@@ -41,7 +41,7 @@ func (c *cli) docsCommand() *cobra.Command {
 		return c.call(cmd.Context(), http.MethodDelete, c.appPath("docs", args[0]), nil, nil)
 	}}
 	get := &cobra.Command{Use: "get COLLECTION ID", Short: "Show a document", Args: exactly(2), RunE: func(cmd *cobra.Command, args []string) error {
-		var d httpapi.Document
+		var d api.Document
 		if err := c.call(cmd.Context(), http.MethodGet, c.documentPath(args[0], args[1]), nil, &d); err != nil {
 			return err
 		}
@@ -85,7 +85,7 @@ func (c *cli) docsWriteCommand() *cobra.Command {
 				return err
 			}
 			defer func() { _ = res.Body.Close() }() // only read
-			var d httpapi.Document
+			var d api.Document
 			if err := readAnswer(res.Body, &d); err != nil {
 				return err
 			}
@@ -103,7 +103,7 @@ func (c *cli) docsWriteCommand() *cobra.Command {
 
 func (c *cli) docsFindCommand() *cobra.Command {
 	var where string
-	var b httpapi.Find
+	var b api.Find
 	cmd := &cobra.Command{
 		Use: "find COLLECTION [FIELD=VALUE...]", Short: "Find documents by the values of their fields",
 		Long: "Finds the documents of which each FIELD has its VALUE: JSON, or a text. --where takes comparisons.",
@@ -133,7 +133,7 @@ func (c *cli) docsFindCommand() *cobra.Command {
 			var rows [][]string
 			for more := true; more && left > 0; {
 				b.Limit = min(left, picloud.MaxPage)
-				var page httpapi.Found
+				var page api.Found
 				if err := c.call(cmd.Context(), http.MethodPost, c.appPath("docs", args[0], "find"), b, &page); err != nil {
 					return err
 				}
@@ -147,7 +147,7 @@ func (c *cli) docsFindCommand() *cobra.Command {
 						c.printf("%s\n", line)
 						continue
 					}
-					rows = append(rows, []string{d.ID, strconv.FormatUint(d.Version, 10), when(d.UpdatedAt), shown(&httpapi.Entry{Value: d.Body})})
+					rows = append(rows, []string{d.ID, strconv.FormatUint(d.Version, 10), when(d.UpdatedAt), shown(&api.Entry{Value: d.Body})})
 				}
 				if more = page.Next != nil; more {
 					b.After = *page.Next

@@ -14,9 +14,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"github.com/picloud/picloud/api"
 	"github.com/picloud/picloud/daemon"
 	"github.com/picloud/picloud/dispatch"
-	"github.com/picloud/picloud/httpapi"
 )
 
 // finding is the outcome of one check.
@@ -151,7 +151,7 @@ func filesFinding() finding {
 // nodeFindings are what the running node says of itself: one, or two where it
 // has a copy in Postgres.
 func (c *cli) nodeFindings(cmd *cobra.Command) []finding {
-	var n httpapi.Node
+	var n api.Node
 	if err := c.call(cmd.Context(), http.MethodGet, "/v1/node", nil, &n); err != nil {
 		return []finding{{"node", false, err.Error(), nodeFix(err)}}
 	}
@@ -169,7 +169,7 @@ func (c *cli) nodeFindings(cmd *cobra.Command) []finding {
 	return append(findings, finding{"postgres", true, syncLine(st), ""})
 }
 
-func nodeFinding(n *httpapi.Node) finding {
+func nodeFinding(n *api.Node) finding {
 	switch {
 	case n.Version != version:
 		return finding{"node", false, fmt.Sprintf("runs version %s, this is %s", n.Version, version), "Restart the node."}
@@ -182,7 +182,7 @@ func nodeFinding(n *httpapi.Node) finding {
 }
 
 // appsFinding is what the node says of its apps.
-func appsFinding(a *httpapi.Activity) finding {
+func appsFinding(a *api.Activity) finding {
 	switch {
 	case a.Paused > 0:
 		return finding{"apps", false, fmt.Sprintf("%d triggers pause: %s", a.Paused, plain(a.Error)), "They go on by themselves once that is over; 'picloud triggers list' says which."}

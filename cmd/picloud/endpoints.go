@@ -6,13 +6,13 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/picloud/picloud/httpapi"
+	"github.com/picloud/picloud/api"
 )
 
 func (c *cli) endpointsCommand() *cobra.Command {
 	cmd := group("endpoints", "Let scripts of the app answer HTTP requests")
 	list := &cobra.Command{Use: "list", Short: "List the endpoints", Args: exactly(0), RunE: func(cmd *cobra.Command, _ []string) error {
-		var b httpapi.Endpoints
+		var b api.Endpoints
 		if err := c.call(cmd.Context(), http.MethodGet, c.appPath("endpoints"), nil, &b); err != nil {
 			return err
 		}
@@ -29,7 +29,7 @@ func (c *cli) endpointsCommand() *cobra.Command {
 	remove := &cobra.Command{Use: "delete NAME", Short: "Delete an endpoint", Args: exactly(1), RunE: func(cmd *cobra.Command, args []string) error {
 		return c.call(cmd.Context(), http.MethodDelete, c.appPath("endpoints", args[0]), nil, nil)
 	}}
-	var b httpapi.EndpointSpec
+	var b api.EndpointSpec
 	var timeout time.Duration
 	set := &cobra.Command{
 		Use: "set NAME", Short: "Make or change an endpoint",
@@ -37,7 +37,7 @@ func (c *cli) endpointsCommand() *cobra.Command {
 		Args:    exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			b.TimeoutSec = timeout.Seconds()
-			var e httpapi.Endpoint
+			var e api.Endpoint
 			if err := c.call(cmd.Context(), http.MethodPut, c.appPath("endpoints", args[0]), b, &e); err != nil {
 				return err
 			}

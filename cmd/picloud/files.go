@@ -12,7 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/picloud/picloud/httpapi"
+	"github.com/picloud/picloud/api"
 )
 
 func (c *cli) filesCommand() *cobra.Command {
@@ -31,8 +31,8 @@ func (c *cli) filePath(path string) string {
 
 func (c *cli) filesListCommand() *cobra.Command {
 	return listCommand(c, "list [PREFIX]", "List the files whose paths begin with PREFIX, in order", "files", "PATH BYTES TYPE CHANGED",
-		func(page *httpapi.Files) ([]httpapi.File, *string) { return page.Files, page.Next },
-		func(f *httpapi.File) []string {
+		func(page *api.Files) ([]api.File, *string) { return page.Files, page.Next },
+		func(f *api.File) []string {
 			return []string{f.Path, strconv.FormatInt(f.Size, 10), f.Type, when(f.UpdatedAt)}
 		})
 }
@@ -80,7 +80,7 @@ func (c *cli) filesPutCommand() *cobra.Command {
 				return err
 			}
 			defer func() { _ = res.Body.Close() }() // only read
-			var b httpapi.File
+			var b api.File
 			if err := readAnswer(res.Body, &b); err != nil {
 				return err
 			}

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/picloud/picloud/httpapi"
+	"github.com/picloud/picloud/api"
 )
 
 // FI-1, OP-1: files from the command line.
@@ -38,7 +38,7 @@ func TestFileCommands(t *testing.T) {
 	if left, _ := filepath.Glob(to + ".*"); len(left) != 0 {
 		t.Errorf("left %v", left)
 	}
-	var f httpapi.File
+	var f api.File
 	if err := json.Unmarshal([]byte(ok(t, cfg, "files", "list", "--json", "c/")), &f); err != nil || f.Path != "c/d.bin" || f.Type != "x/y" || f.Size != 4 {
 		t.Errorf("%+v, %v", f, err)
 	}

@@ -8,13 +8,13 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/picloud/picloud/httpapi"
+	"github.com/picloud/picloud/api"
 )
 
 func (c *cli) keysCommand() *cobra.Command {
 	cmd := group("keys", "List, create and revoke API keys")
 	list := &cobra.Command{Use: "list", Short: "List the API keys", Args: exactly(0), RunE: func(cmd *cobra.Command, _ []string) error {
-		var b httpapi.Keys
+		var b api.Keys
 		if err := c.call(cmd.Context(), http.MethodGet, "/v1/keys", nil, &b); err != nil {
 			return err
 		}
@@ -32,7 +32,7 @@ func (c *cli) keysCommand() *cobra.Command {
 		c.table("ID APP SCOPES EXPIRES LAST-USED LABEL", rows)
 		return nil
 	}}
-	var b httpapi.NewKey
+	var b api.NewKey
 	var ttl time.Duration
 	create := &cobra.Command{Use: "create", Short: "Create an API key and show it, this once", Args: exactly(0), RunE: func(cmd *cobra.Command, _ []string) error {
 		var err error
@@ -40,7 +40,7 @@ func (c *cli) keysCommand() *cobra.Command {
 			return err
 		}
 		b.App = c.app
-		var k httpapi.CreatedKey
+		var k api.CreatedKey
 		if err := c.call(cmd.Context(), http.MethodPost, "/v1/keys", b, &k); err != nil {
 			return err
 		}
@@ -63,7 +63,7 @@ func (c *cli) keysCommand() *cobra.Command {
 
 func (c *cli) tokensCommand() *cobra.Command {
 	cmd := group("tokens", "Issue subscriber tokens and rotate their signing keys")
-	var b httpapi.NewToken
+	var b api.NewToken
 	var ttl time.Duration
 	mint := &cobra.Command{Use: "mint TOPIC…", Short: "Issue a subscriber token", Args: usage(cobra.MinimumNArgs(1)), RunE: func(cmd *cobra.Command, args []string) error {
 		var err error
@@ -71,7 +71,7 @@ func (c *cli) tokensCommand() *cobra.Command {
 			return err
 		}
 		b.Topics = args
-		var t httpapi.Token
+		var t api.Token
 		if err := c.call(cmd.Context(), http.MethodPost, c.appPath("subscriber-tokens"), b, &t); err != nil {
 			return err
 		}
@@ -83,7 +83,7 @@ func (c *cli) tokensCommand() *cobra.Command {
 	}}
 	mint.Flags().DurationVar(&ttl, "ttl", 0, "life of the token; 0: the node's default")
 	keys := &cobra.Command{Use: "keys", Short: "List the app's signing keys", Args: exactly(0), RunE: func(cmd *cobra.Command, _ []string) error {
-		var b httpapi.SigningKeys
+		var b api.SigningKeys
 		if err := c.call(cmd.Context(), http.MethodGet, c.appPath("signing-keys"), nil, &b); err != nil {
 			return err
 		}
@@ -95,18 +95,18 @@ func (c *cli) tokensCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		var k httpapi.SigningKey
-		if err := c.call(cmd.Context(), http.MethodPost, c.appPath("signing-keys", "rotate"), httpapi.Rotation{OverlapSec: &seconds}, &k); err != nil {
+		var k api.SigningKey
+		if err := c.call(cmd.Context(), http.MethodPost, c.appPath("signing-keys", "rotate"), api.Rotation{OverlapSec: &seconds}, &k); err != nil {
 			return err
 		}
-		return c.showSigningKeys([]httpapi.SigningKey{k}, k)
+		return c.showSigningKeys([]api.SigningKey{k}, k)
 	}}
 	rotate.Flags().DurationVar(&overlap, "overlap", time.Hour, "how long tokens of the old key stay valid; 0: they end at once")
 	cmd.AddCommand(mint, keys, rotate)
 	return cmd
 }
 
-func (c *cli) showSigningKeys(keys []httpapi.SigningKey, raw any) error {
+func (c *cli) showSigningKeys(keys []api.SigningKey, raw any) error {
 	if c.json {
 		return c.print(raw)
 	}

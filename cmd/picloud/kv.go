@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/picloud/picloud"
-	"github.com/picloud/picloud/httpapi"
+	"github.com/picloud/picloud/api"
 )
 
 func (c *cli) kvCommand() *cobra.Command {
@@ -88,7 +88,7 @@ func (c *cli) kvSetCommand() *cobra.Command {
 				return err
 			}
 			defer func() { _ = res.Body.Close() }() // only read
-			var b httpapi.Changed
+			var b api.Changed
 			if err := readAnswer(res.Body, &b); err != nil || !c.json {
 				return err
 			}
@@ -119,7 +119,7 @@ func (c *cli) kvIncrementCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "increment KEY [BY]", Short: "Add to the number that a key holds; 1 if BY is missing", Args: usage(cobra.RangeArgs(1, 2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			in := httpapi.Increment{By: 1}
+			in := api.Increment{By: 1}
 			var err error
 			if len(args) == 2 {
 				if in.By, err = strconv.ParseInt(args[1], 10, 64); err != nil {
@@ -129,7 +129,7 @@ func (c *cli) kvIncrementCommand() *cobra.Command {
 			if in.TTLSec, err = wholeSeconds("ttl", ttl); err != nil {
 				return err
 			}
-			var e httpapi.Entry
+			var e api.Entry
 			if err := c.call(cmd.Context(), http.MethodPost, c.appPath("kv", args[0], "increment"), in, &e); err != nil {
 				return err
 			}
@@ -146,14 +146,14 @@ func (c *cli) kvIncrementCommand() *cobra.Command {
 
 func (c *cli) kvListCommand() *cobra.Command {
 	return listCommand(c, "list [PREFIX]", "List keys, in order", "kv", "KEY VERSION ENDS VALUE",
-		func(page *httpapi.Entries) ([]httpapi.Entry, *string) { return page.Entries, page.Next },
-		func(e *httpapi.Entry) []string {
+		func(page *api.Entries) ([]api.Entry, *string) { return page.Entries, page.Next },
+		func(e *api.Entry) []string {
 			return []string{e.Key, strconv.FormatUint(e.Version, 10), when(e.ExpiresAt), shown(e)}
 		})
 }
 
 // shown is a value as it fits on a line.
-func shown(e *httpapi.Entry) string {
+func shown(e *api.Entry) string {
 	text := string(e.Value)
 	if e.Bytes != nil {
 		text = fmt.Sprintf("%d bytes: %s", len(*e.Bytes), base64.StdEncoding.EncodeToString((*e.Bytes)[:min(len(*e.Bytes), 30)]))

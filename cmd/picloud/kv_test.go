@@ -5,7 +5,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/picloud/picloud/httpapi"
+	"github.com/picloud/picloud/api"
 )
 
 // KV-1, OP-1: keys from the command line.
@@ -28,7 +28,7 @@ func TestKeyValueCommands(t *testing.T) {
 	if got := ok(t, cfg, "kv", "increment", "n", "--", "-1"); got != "40\n" {
 		t.Errorf("decrement gives %q", got)
 	}
-	var c httpapi.Changed
+	var c api.Changed
 	if err := json.Unmarshal([]byte(ok(t, cfg, "kv", "set", "lamp/1", "1", "--json")), &c); err != nil || c.Version == 0 {
 		t.Fatalf("%+v, %v", c, err)
 	}

@@ -8,7 +8,7 @@ import (
 	"text/tabwriter"
 	"unicode"
 
-	"github.com/picloud/picloud/httpapi"
+	"github.com/picloud/picloud/api"
 )
 
 // output remembers the first fault of writing, so that a full disk behind a
@@ -67,7 +67,7 @@ func plain(s string) string {
 }
 
 // when writes a time for people.
-func when(t httpapi.Time) string {
+func when(t api.Time) string {
 	if t.IsZero() {
 		return "-"
 	}

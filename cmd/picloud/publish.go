@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/picloud/picloud"
-	"github.com/picloud/picloud/httpapi"
+	"github.com/picloud/picloud/api"
 )
 
 func (c *cli) publishCommand() *cobra.Command {
@@ -75,8 +75,8 @@ func asJSON(data []byte) []byte {
 	return text
 }
 
-func (c *cli) publish(ctx context.Context, cl *client, path string, data []byte, headers ...string) (httpapi.Published, error) {
-	var p httpapi.Published
+func (c *cli) publish(ctx context.Context, cl *client, path string, data []byte, headers ...string) (api.Published, error) {
+	var p api.Published
 	res, err := cl.send(ctx, http.MethodPost, path, data, headers...)
 	if err != nil {
 		return p, err

@@ -13,8 +13,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/api"
 	"github.com/picloud/picloud/daemon"
-	"github.com/picloud/picloud/httpapi"
 	"github.com/picloud/picloud/pgsync"
 	"github.com/picloud/picloud/store"
 )
@@ -24,7 +24,7 @@ func (c *cli) recoveryKeyCommand() *cobra.Command {
 		Use: "recovery-key", Short: "Show what restores this node from Postgres when its card has died", Args: exactly(0),
 		Long: "Shows the recovery key of the node. Keep it where the card is not: with it, and with access to the\ndatabase, 'picloud restore --from-postgres' brings the node back. It does not change.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var k httpapi.RecoveryKey
+			var k api.RecoveryKey
 			if err := c.call(cmd.Context(), http.MethodGet, "/v1/recovery-key", nil, &k); err != nil {
 				return err
 			}
@@ -116,7 +116,7 @@ func (c *cli) askRecoveryKey() ([]byte, error) {
 		}
 		text = line
 	}
-	key, err := httpapi.ParseRecoveryKey(text)
+	key, err := api.ParseRecoveryKey(text)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errUsage, err)
 	}

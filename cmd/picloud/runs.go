@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/picloud/picloud/httpapi"
+	"github.com/picloud/picloud/api"
 )
 
 func (c *cli) runsCommand() *cobra.Command {
@@ -18,7 +18,7 @@ func (c *cli) runsCommand() *cobra.Command {
 		if len(args) == 1 {
 			q.Set("script", args[0])
 		}
-		var b httpapi.Runs
+		var b api.Runs
 		if err := c.call(cmd.Context(), http.MethodGet, c.appPath("runs")+"?"+q.Encode(), nil, &b); err != nil {
 			return err
 		}
@@ -34,7 +34,7 @@ func (c *cli) runsCommand() *cobra.Command {
 	}}
 	list.Flags().IntVarP(&limit, "limit", "n", 20, "runs at most")
 	show := &cobra.Command{Use: "show RUN", Short: "Show a run with its console", Args: exactly(1), RunE: func(cmd *cobra.Command, args []string) error {
-		var b httpapi.Run
+		var b api.Run
 		if err := c.call(cmd.Context(), http.MethodGet, c.appPath("runs", args[0]), nil, &b); err != nil {
 			return err
 		}

@@ -17,7 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/picloud/picloud"
-	"github.com/picloud/picloud/httpapi"
+	"github.com/picloud/picloud/api"
 	"github.com/picloud/picloud/provision"
 	"github.com/picloud/picloud/script"
 )
@@ -45,7 +45,7 @@ func (c *cli) scriptsCommand() *cobra.Command {
 }
 
 func (c *cli) listScripts(cmd *cobra.Command, path string) error {
-	var b httpapi.Scripts
+	var b api.Scripts
 	if err := c.call(cmd.Context(), http.MethodGet, path, nil, &b); err != nil {
 		return err
 	}
@@ -146,7 +146,7 @@ func (c *cli) pushScript(cmd *cobra.Command, file, name string) error {
 		return fmt.Errorf("%s: %w", file, err)
 	}
 	defer func() { _ = res.Body.Close() }() // only read
-	var b httpapi.Script
+	var b api.Script
 	if err := readAnswer(res.Body, &b); err != nil {
 		return err
 	}
@@ -163,7 +163,7 @@ func (c *cli) scriptsPullCommand() *cobra.Command {
 		Use: "pull [NAME...]", Short: "Write scripts into files; all of them if none is named",
 		RunE: func(cmd *cobra.Command, names []string) error {
 			if len(names) == 0 {
-				var b httpapi.Scripts
+				var b api.Scripts
 				if err := c.call(cmd.Context(), http.MethodGet, c.appPath("scripts"), nil, &b); err != nil {
 					return err
 				}
@@ -234,7 +234,7 @@ func (c *cli) scriptsRunCommand() *cobra.Command {
 		Example: "  picloud scripts run door '{\"open\":true}'",
 		Args:    usage(cobra.RangeArgs(1, 2)),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			in := httpapi.NewRun{Export: export}
+			in := api.NewRun{Export: export}
 			if len(args) == 2 {
 				value, err := c.valueOf(args)
 				if err != nil {
@@ -242,7 +242,7 @@ func (c *cli) scriptsRunCommand() *cobra.Command {
 				}
 				in.Input = asJSON(value)
 			}
-			var out httpapi.RunResult
+			var out api.RunResult
 			if err := c.call(cmd.Context(), http.MethodPost, c.appPath("scripts", args[0], "run"), in, &out); err != nil {
 				return err
 			}
@@ -266,7 +266,7 @@ func (c *cli) scriptsRunCommand() *cobra.Command {
 	return cmd
 }
 
-func printLines(w io.Writer, r *httpapi.Run) {
+func printLines(w io.Writer, r *api.Run) {
 	for _, l := range r.Lines {
 		fmt.Fprintf(w, "%s %-5s %s\n", l.At.Local().Format("15:04:05.000"), l.Level, plain(l.Text))
 	}
@@ -297,7 +297,7 @@ func (c *cli) scriptsLogsCommand() *cobra.Command {
 				q.Set("script", args[0])
 			}
 			for {
-				var b httpapi.Runs
+				var b api.Runs
 				if err := c.call(cmd.Context(), http.MethodGet, c.appPath("runs")+"?"+q.Encode(), nil, &b); err != nil {
 					if follow {
 						return unlessInterrupted(cmd.Context(), err)
@@ -324,7 +324,7 @@ func (c *cli) scriptsLogsCommand() *cobra.Command {
 }
 
 // printRun writes a run as a log is read: its lines, then how it ended.
-func (c *cli) printRun(r *httpapi.Run) error {
+func (c *cli) printRun(r *api.Run) error {
 	if c.json {
 		b, err := json.Marshal(r)
 		if err != nil {

@@ -12,13 +12,13 @@ import (
 	"golang.org/x/term"
 
 	"github.com/picloud/picloud"
-	"github.com/picloud/picloud/httpapi"
+	"github.com/picloud/picloud/api"
 )
 
 func (c *cli) secretsCommand() *cobra.Command {
 	cmd := group("secrets", "Keep what only scripts of the app may read")
 	list := &cobra.Command{Use: "list", Short: "List the names of the secrets", Args: exactly(0), RunE: func(cmd *cobra.Command, _ []string) error {
-		var b httpapi.Secrets
+		var b api.Secrets
 		if err := c.call(cmd.Context(), http.MethodGet, c.appPath("secrets"), nil, &b); err != nil {
 			return err
 		}
@@ -42,7 +42,7 @@ func (c *cli) secretsCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.call(cmd.Context(), http.MethodPut, c.appPath("secrets", args[0]), httpapi.SecretValue{Value: value}, nil)
+			return c.call(cmd.Context(), http.MethodPut, c.appPath("secrets", args[0]), api.SecretValue{Value: value}, nil)
 		},
 	}
 	remove := &cobra.Command{Use: "delete NAME", Short: "Delete a secret", Args: exactly(1), RunE: func(cmd *cobra.Command, args []string) error {

@@ -7,14 +7,14 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/picloud/picloud/httpapi"
+	"github.com/picloud/picloud/api"
 )
 
 func (c *cli) statusCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "status", Short: "Show how the node is doing", Args: exactly(0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			var n httpapi.Node
+			var n api.Node
 			if err := c.call(cmd.Context(), http.MethodGet, "/v1/node", nil, &n); err != nil {
 				return err
 			}

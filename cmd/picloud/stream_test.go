@@ -10,7 +10,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/picloud/picloud/httpapi"
+	"github.com/picloud/picloud/api"
 )
 
 // safeBuffer is written by a command while the test reads it.
@@ -119,7 +119,7 @@ func TestLinesAndSubscribeOverARestart(t *testing.T) {
 	}
 	got := strings.Split(strings.TrimSpace(heard.String()), "\n")
 	for i, line := range got {
-		var e httpapi.Event
+		var e api.Event
 		if err := json.Unmarshal([]byte(line), &e); err != nil || e.ID == "" || string(e.Data) != fmt.Sprintf(`{"n":%d}`, i) {
 			t.Fatalf("event %d is %s (%v)", i, line, err)
 		}

@@ -15,7 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/picloud/picloud/httpapi"
+	"github.com/picloud/picloud/api"
 )
 
 func (c *cli) subscribeCommand() *cobra.Command {
@@ -198,7 +198,7 @@ func (l *listener) opened(data string) error {
 }
 
 func (l *listener) show(id, data string) error {
-	var e httpapi.Event
+	var e api.Event
 	if err := json.Unmarshal([]byte(data), &e); err != nil {
 		return fmt.Errorf("read event %s: %w", id, err)
 	}
@@ -223,7 +223,7 @@ func (c *cli) eventsCommand() *cobra.Command {
 			path := c.appPath("events") + "?" + q.Encode()
 			l := &listener{c: c}
 			for limit > 0 && path != "" {
-				var page httpapi.History
+				var page api.History
 				if err := c.call(cmd.Context(), http.MethodGet, path, nil, &page); err != nil {
 					return err
 				}

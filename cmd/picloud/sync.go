@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"github.com/picloud/picloud/httpapi"
+	"github.com/picloud/picloud/api"
 )
 
 func (c *cli) syncCommand() *cobra.Command {
@@ -44,7 +44,7 @@ func (c *cli) syncCommand() *cobra.Command {
 }
 
 // syncLine says in a line how the copy is doing.
-func syncLine(st httpapi.Sync) string {
+func syncLine(st api.Sync) string {
 	var text string
 	switch {
 	case !st.Configured:
@@ -65,13 +65,13 @@ func syncLine(st httpapi.Sync) string {
 	return text
 }
 
-func (c *cli) syncStatus(ctx context.Context) (httpapi.Sync, error) {
-	var st httpapi.Sync
+func (c *cli) syncStatus(ctx context.Context) (api.Sync, error) {
+	var st api.Sync
 	err := c.call(ctx, http.MethodGet, "/v1/sync", nil, &st)
 	return st, err
 }
 
-func (c *cli) showSync(st httpapi.Sync) {
+func (c *cli) showSync(st api.Sync) {
 	if !st.Configured {
 		c.printf("state       off: no database is configured (database.url)\n")
 		return

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/picloud/picloud/httpapi"
+	"github.com/picloud/picloud/api"
 )
 
 // topicFlags are what a topic can be told.
@@ -35,7 +35,7 @@ func (f *topicFlags) retains(cmd *cobra.Command) bool {
 
 // retention returns r with what was given on the command line. A request
 // replaces all limits together, so what was not given must be in it.
-func (f *topicFlags) retention(cmd *cobra.Command, r httpapi.Retention) (*httpapi.Retention, error) {
+func (f *topicFlags) retention(cmd *cobra.Command, r api.Retention) (*api.Retention, error) {
 	if cmd.Flags().Changed("max-events") {
 		r.MaxEvents = f.maxEvents
 	}
@@ -54,7 +54,7 @@ func (f *topicFlags) retention(cmd *cobra.Command, r httpapi.Retention) (*httpap
 func (c *cli) topicsCommand() *cobra.Command {
 	cmd := group("topics", "List, register, change and delete topics")
 	list := &cobra.Command{Use: "list", Short: "List the registered topics of the app", Args: exactly(0), RunE: func(cmd *cobra.Command, _ []string) error {
-		var b httpapi.Topics
+		var b api.Topics
 		if err := c.call(cmd.Context(), http.MethodGet, c.appPath("topics"), nil, &b); err != nil {
 			return err
 		}
@@ -66,19 +66,19 @@ func (c *cli) topicsCommand() *cobra.Command {
 	var f topicFlags
 	var external bool
 	create := &cobra.Command{Use: "create TOPIC", Short: "Register a topic", Args: exactly(1), RunE: func(cmd *cobra.Command, args []string) error {
-		retention, err := f.retention(cmd, httpapi.Retention{})
+		retention, err := f.retention(cmd, api.Retention{})
 		if err != nil {
 			return err
 		}
-		return c.oneTopic(cmd, http.MethodPost, c.appPath("topics"), httpapi.NewTopic{
+		return c.oneTopic(cmd, http.MethodPost, c.appPath("topics"), api.NewTopic{
 			Name: args[0], Description: f.description, External: external, AuthMode: f.auth, Durability: f.durability, Retention: retention,
 		})
 	}}
 	create.Flags().BoolVar(&external, "external", false, "outsiders may subscribe")
 	update := &cobra.Command{Use: "update TOPIC", Short: "Change a topic", Args: exactly(1), RunE: func(cmd *cobra.Command, args []string) error {
-		var p httpapi.TopicPatch
+		var p api.TopicPatch
 		if f.retains(cmd) {
-			var now httpapi.Topic
+			var now api.Topic
 			err := c.call(cmd.Context(), http.MethodGet, c.appPath("topics", args[0]), nil, &now)
 			if err != nil {
 				return err
@@ -104,7 +104,7 @@ func (c *cli) topicsCommand() *cobra.Command {
 		if !on && args[1] != "off" {
 			return fmt.Errorf("%w: %s: say on or off", errUsage, cmd.UseLine())
 		}
-		return c.oneTopic(cmd, http.MethodPatch, c.appPath("topics", args[0], "external"), httpapi.ExternalPatch{External: &on})
+		return c.oneTopic(cmd, http.MethodPatch, c.appPath("topics", args[0], "external"), api.ExternalPatch{External: &on})
 	}}
 	remove := &cobra.Command{Use: "delete TOPIC", Short: "Delete a topic and hide its history", Args: exactly(1), RunE: func(cmd *cobra.Command, args []string) error {
 		return c.call(cmd.Context(), http.MethodDelete, c.appPath("topics", args[0]), nil, nil)
@@ -114,14 +114,14 @@ func (c *cli) topicsCommand() *cobra.Command {
 }
 
 func (c *cli) oneTopic(cmd *cobra.Command, method, path string, in any) error {
-	var t httpapi.Topic
+	var t api.Topic
 	if err := c.call(cmd.Context(), method, path, in, &t); err != nil {
 		return err
 	}
-	return c.showTopics([]httpapi.Topic{t}, t)
+	return c.showTopics([]api.Topic{t}, t)
 }
 
-func (c *cli) showTopics(topics []httpapi.Topic, raw any) error {
+func (c *cli) showTopics(topics []api.Topic, raw any) error {
 	if c.json {
 		return c.print(raw)
 	}

@@ -9,13 +9,13 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/picloud/picloud/httpapi"
+	"github.com/picloud/picloud/api"
 )
 
 func (c *cli) triggersCommand() *cobra.Command {
 	cmd := group("triggers", "Say what makes scripts of the app run")
 	list := &cobra.Command{Use: "list", Short: "List the triggers and how their deliveries are doing", Args: exactly(0), RunE: func(cmd *cobra.Command, _ []string) error {
-		var b httpapi.Triggers
+		var b api.Triggers
 		if err := c.call(cmd.Context(), http.MethodGet, c.appPath("triggers"), nil, &b); err != nil {
 			return err
 		}
@@ -30,7 +30,7 @@ func (c *cli) triggersCommand() *cobra.Command {
 		return nil
 	}}
 	show := &cobra.Command{Use: "show NAME", Short: "Show a trigger", Args: exactly(1), RunE: func(cmd *cobra.Command, args []string) error {
-		var t httpapi.Trigger
+		var t api.Trigger
 		if err := c.call(cmd.Context(), http.MethodGet, c.appPath("triggers", args[0]), nil, &t); err != nil {
 			return err
 		}
@@ -50,7 +50,7 @@ func (c *cli) triggersCommand() *cobra.Command {
 }
 
 // matched says in a word what a trigger matches.
-func matched(t *httpapi.Trigger) string {
+func matched(t *api.Trigger) string {
 	prefix := t.Prefix
 	if prefix != "" {
 		prefix += "*"
@@ -58,7 +58,7 @@ func matched(t *httpapi.Trigger) string {
 	return strings.TrimSpace(or(t.Topic, prefix, t.Collection, t.Schedule, t.Source) + " " + t.TimeZone)
 }
 
-func triggerState(t *httpapi.Trigger) []string {
+func triggerState(t *api.Trigger) []string {
 	st, state := &t.Status, "idle"
 	switch {
 	case t.Enabled != nil && !*t.Enabled:
@@ -75,7 +75,7 @@ func triggerState(t *httpapi.Trigger) []string {
 
 // counted asks for something to be done and says to how many it was.
 func (c *cli) counted(cmd *cobra.Command, path string, in any, word string) error {
-	var b httpapi.Counted
+	var b api.Counted
 	if err := c.call(cmd.Context(), http.MethodPost, path, in, &b); err != nil {
 		return err
 	}
@@ -90,8 +90,8 @@ func (c *cli) counted(cmd *cobra.Command, path string, in any, word string) erro
 }
 
 func (c *cli) triggersSetCommand() *cobra.Command {
-	var b httpapi.TriggerSpec
-	var retry httpapi.Retry
+	var b api.TriggerSpec
+	var retry api.Retry
 	var first, longest, timeout time.Duration
 	cmd := &cobra.Command{
 		Use: "set NAME", Short: "Make or change a trigger",
@@ -102,10 +102,10 @@ func (c *cli) triggersSetCommand() *cobra.Command {
 		Args: exactly(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			retry.FirstSec, retry.MaxSec, b.TimeoutSec = first.Seconds(), longest.Seconds(), timeout.Seconds()
-			if retry != (httpapi.Retry{}) {
+			if retry != (api.Retry{}) {
 				b.Retry = &retry
 			}
-			var t httpapi.Trigger
+			var t api.Trigger
 			if err := c.call(cmd.Context(), http.MethodPut, c.appPath("triggers", args[0]), b, &t); err != nil {
 				return err
 			}
@@ -138,7 +138,7 @@ func (c *cli) triggersSetCommand() *cobra.Command {
 // switchCommand enables or disables triggers.
 func (c *cli) switchCommand(name, short string, enabled bool) *cobra.Command {
 	return &cobra.Command{Use: name + " NAME", Short: short, Args: exactly(1), RunE: func(cmd *cobra.Command, args []string) error {
-		var t httpapi.Trigger
+		var t api.Trigger
 		path := c.appPath("triggers", args[0])
 		if err := c.call(cmd.Context(), http.MethodGet, path, nil, &t); err != nil {
 			return err
@@ -158,7 +158,7 @@ func (c *cli) lettersCommand() *cobra.Command {
 		}
 		var rows [][]string
 		for path != "" {
-			var b httpapi.DeadLetters
+			var b api.DeadLetters
 			if err := c.call(cmd.Context(), http.MethodGet, path, nil, &b); err != nil {
 				return err
 			}
@@ -181,7 +181,7 @@ func (c *cli) lettersCommand() *cobra.Command {
 	}}
 	list.Flags().StringVar(&trigger, "trigger", "", "only of this trigger")
 	show := &cobra.Command{Use: "show ID", Short: "Show a dead letter with what it was about", Args: exactly(1), RunE: func(cmd *cobra.Command, args []string) error {
-		var l httpapi.DeadLetter
+		var l api.DeadLetter
 		if err := c.call(cmd.Context(), http.MethodGet, c.appPath("dead-letters", args[0]), nil, &l); err != nil {
 			return err
 		}
@@ -192,7 +192,7 @@ func (c *cli) lettersCommand() *cobra.Command {
 }
 
 func (c *cli) eachLetterCommand(name, short, done string) *cobra.Command {
-	var b httpapi.LetterSelection
+	var b api.LetterSelection
 	var olderThan time.Duration
 	cmd := &cobra.Command{Use: name + " [ID...]", Short: short, RunE: func(cmd *cobra.Command, args []string) error {
 		b.IDs = args

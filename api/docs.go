@@ -1,12 +1,6 @@
-package httpapi
+package api
 
-import (
-	"encoding/json"
-
-	"github.com/picloud/picloud/provision"
-)
-
-// The bodies about documents.
+import "encoding/json"
 
 // Collection is a collection of documents.
 type Collection struct {
@@ -21,10 +15,7 @@ type Collections struct {
 	Collections []Collection `json:"collections"`
 }
 
-// CollectionSpec says by which fields documents are found quickly.
-type CollectionSpec = provision.CollectionSpec
-
-// Document is a document with what is known of it.
+// Document is a document and its metadata.
 type Document struct {
 	ID        string          `json:"id"`
 	Version   uint64          `json:"version"`
@@ -33,24 +24,25 @@ type Document struct {
 	Body      json.RawMessage `json:"body"`
 }
 
-// Documents is a page of documents; Next asks for the following one.
+// Documents is a page of documents; Next is the address of the next page.
 type Documents struct {
 	Documents []Document `json:"documents"`
 	Next      *string    `json:"next"`
 }
 
-// Find asks for documents. Where has for each field the value it equals, or an
+// Find queries documents. Where has for each field the value it equals, or an
 // object of comparisons: eq, gt, gte, lt, lte, prefix.
 type Find struct {
 	Where      json.RawMessage `json:"where,omitempty"`
 	Sort       string          `json:"sort,omitempty"`
 	Descending bool            `json:"descending,omitempty"`
-	After      string          `json:"after,omitempty"` // next of the page before
-	Limit      int             `json:"limit,omitempty"` // 100 if not given
+	After      string          `json:"after,omitempty"` // the previous page's next
+	Limit      int             `json:"limit,omitempty"` // default 100
 }
 
-// Found is a page of what was asked for. Examined says how many documents had to
-// be looked at: many more than were found ask for an index.
+// Found is a page of the answer to Find; Next is the After of the next page.
+// Examined counts the documents that were read: many more than were found call for
+// an index.
 type Found struct {
 	Documents []Document `json:"documents"`
 	Next      *string    `json:"next"`

@@ -1,10 +1,8 @@
-package httpapi
+package api
 
 import "encoding/json"
 
-// The bodies of the data services.
-
-// Entry is a key with its value: Value when it is JSON, else Bytes.
+// Entry is a key with its value: Value if it is JSON, Bytes otherwise.
 type Entry struct {
 	Key       string          `json:"key"`
 	Value     json.RawMessage `json:"value,omitempty"`
@@ -14,13 +12,13 @@ type Entry struct {
 	ExpiresAt Time            `json:"expires_at"`
 }
 
-// Entries is a page of keys; Next asks for the following one.
+// Entries is a page of keys; Next is the address of the next page.
 type Entries struct {
 	Entries []Entry `json:"entries"`
 	Next    *string `json:"next"`
 }
 
-// Changed tells what a key is after it was set.
+// Changed is the state of a key after it was set, without the value.
 type Changed struct {
 	Key       string `json:"key"`
 	Version   uint64 `json:"version"`
@@ -28,8 +26,8 @@ type Changed struct {
 	ExpiresAt Time   `json:"expires_at"`
 }
 
-// Increment asks for a number to be added; TTLSec counts when the key is made
-// by it.
+// Increment adds a number to the value of a key. TTLSec is for a key that it
+// creates; an existing key keeps its expiry.
 type Increment struct {
 	By     int64 `json:"by"`
 	TTLSec int64 `json:"ttl_sec,omitempty"`

@@ -1,13 +1,13 @@
-package provision
+package api
 
 import (
-	"math"
 	"time"
 
 	"github.com/picloud/picloud"
 )
 
-// Spec is what an app is to be.
+// Spec is the desired state of an app: the body of an apply, and the app.toml of a
+// directory.
 type Spec struct {
 	Name           string                    `json:"name" toml:"name"`
 	Description    string                    `json:"description,omitempty" toml:"description"`
@@ -20,7 +20,7 @@ type Spec struct {
 	Endpoints      map[string]EndpointSpec   `json:"endpoints,omitempty" toml:"endpoints"`
 }
 
-// TopicSpec says what a topic is; the name is its key.
+// TopicSpec is the desired state of a topic; the name is its key.
 type TopicSpec struct {
 	Description string        `json:"description,omitempty" toml:"description"`
 	External    bool          `json:"external,omitempty" toml:"external"`
@@ -29,24 +29,25 @@ type TopicSpec struct {
 	Retention   RetentionSpec `json:"retention,omitzero" toml:"retention"`
 }
 
-// RetentionSpec bounds the history of a topic; 0: the node's default.
+// RetentionSpec bounds the history of a topic; 0 is the node's default.
 type RetentionSpec struct {
 	MaxEvents int   `json:"max_events" toml:"max_events"`
 	MaxAgeSec int64 `json:"max_age_sec" toml:"max_age_sec"`
 	MaxBytes  int64 `json:"max_bytes" toml:"max_bytes"`
 }
 
-// CollectionSpec says by which fields documents are found quickly.
+// CollectionSpec names the fields of a collection's documents that are indexed.
 type CollectionSpec struct {
 	Indexes []string `json:"indexes" toml:"indexes"`
 }
 
-// TriggerSpec says what makes a script run; the name is its key.
+// TriggerSpec is the desired state of a trigger; the name is its key or in the
+// address.
 type TriggerSpec struct {
 	Kind        string  `json:"kind" toml:"kind"`
 	Script      string  `json:"script" toml:"script"`
 	Export      string  `json:"export,omitempty" toml:"export"`
-	Enabled     *bool   `json:"enabled,omitempty" toml:"enabled"` // if not given as it is, true for a new one
+	Enabled     *bool   `json:"enabled,omitempty" toml:"enabled"` // nil: unchanged, true for a new trigger
 	Topic       string  `json:"topic,omitempty" toml:"topic"`
 	Prefix      string  `json:"prefix,omitempty" toml:"prefix"`
 	Collection  string  `json:"collection,omitempty" toml:"collection"`
@@ -60,37 +61,65 @@ type TriggerSpec struct {
 	Ordered     bool    `json:"ordered,omitempty" toml:"ordered"`
 }
 
-// Retry says how often and how fast a failed delivery is tried again.
+// Retry is how often and how fast a failed delivery is tried again.
 type Retry struct {
 	Attempts int     `json:"attempts,omitempty" toml:"attempts"`
 	FirstSec float64 `json:"first_sec,omitempty" toml:"first_sec"`
 	MaxSec   float64 `json:"max_sec,omitempty" toml:"max_sec"`
 }
 
-// EndpointSpec says where a script answers; the name is its key.
+// EndpointSpec is the desired state of an endpoint; the name is its key or in the
+// address.
 type EndpointSpec struct {
-	Method     string  `json:"method,omitempty" toml:"method"` // GET if not given; * for any
+	Method     string  `json:"method,omitempty" toml:"method"` // default GET; * for any
 	Path       string  `json:"path" toml:"path"`               // below /apps/{app}, such as /orders/{id}
 	Script     string  `json:"script" toml:"script"`
 	Export     string  `json:"export,omitempty" toml:"export"`
-	Auth       string  `json:"auth,omitempty" toml:"auth"` // key if not given, or public
+	Auth       string  `json:"auth,omitempty" toml:"auth"` // key (default) or public
 	TimeoutSec float64 `json:"timeout_sec,omitempty" toml:"timeout_sec"`
 }
 
-// Topic returns the topic that s says, or a public error.
+// Applied is the answer to an apply: the steps that were done, or that a dry run
+// would do.
+type Applied struct {
+	App    string `json:"app"`
+	DryRun bool   `json:"dry_run"`
+	Steps  []Step `json:"steps"`
+}
+
+// Step is one change that an apply makes.
+type Step struct {
+	Action Action `json:"action"`
+	Kind   string `json:"kind"` // app, topic, collection, script, trigger or endpoint
+	Name   string `json:"name"`
+	Detail string `json:"detail,omitempty"` // the fields that change
+}
+
+// Action is the kind of a Step.
+type Action string
+
+// The actions.
+const (
+	ActionCreate Action = "create"
+	ActionChange Action = "change"
+	ActionDelete Action = "delete"
+)
+
+// Topic returns the topic that s describes, or a public error.
 func (s *TopicSpec) Topic(app, name string) (picloud.Topic, error) {
-	if s.Retention.MaxAgeSec < 0 || s.Retention.MaxAgeSec > int64(math.MaxInt64/time.Second) {
-		return picloud.Topic{}, picloud.ErrTopicInvalid.Detailf("retention.max_age_sec: use 0 to %d", int64(math.MaxInt64/time.Second))
+	retention, err := Retention(s.Retention).Limits()
+	if err != nil {
+		return picloud.Topic{}, err
 	}
 	t := picloud.Topic{
-		App: app, Name: name, Description: s.Description, External: s.External, AuthMode: picloud.AuthMode(s.AuthMode), Durability: picloud.Durability(s.Durability),
-		Retention: picloud.Retention{MaxEvents: s.Retention.MaxEvents, MaxAge: time.Duration(s.Retention.MaxAgeSec) * time.Second, MaxBytes: s.Retention.MaxBytes},
+		App: app, Name: name, Description: s.Description, External: s.External,
+		AuthMode: picloud.AuthMode(s.AuthMode), Durability: picloud.Durability(s.Durability), Retention: retention,
 	}.WithDefaults()
 	return t, t.Validate()
 }
 
-// Trigger returns the trigger that s says, or a public error. Its schedule is left
-// to whoever reads it.
+// Trigger returns the trigger that s describes, or a public error. It does not read
+// the schedule.
 func (s *TriggerSpec) Trigger(app, name string) (picloud.Trigger, error) {
 	t := picloud.Trigger{
 		App: app, Name: name, Kind: picloud.TriggerKind(s.Kind), Script: s.Script, Export: s.Export, Enabled: s.Enabled == nil || *s.Enabled,
@@ -116,7 +145,7 @@ func (s *TriggerSpec) Trigger(app, name string) (picloud.Trigger, error) {
 	return t, t.Validate()
 }
 
-// Endpoint returns the endpoint that s says, or a public error.
+// Endpoint returns the endpoint that s describes, or a public error.
 func (s *EndpointSpec) Endpoint(app, name string) (picloud.Endpoint, error) {
 	if !(s.TimeoutSec >= 0 && s.TimeoutSec <= picloud.MaxEndpointTimeout.Seconds()) {
 		return picloud.Endpoint{}, picloud.ErrEndpointInvalid.Detailf("timeout_sec: use 0.1 to %d", picloud.MaxEndpointTimeout/time.Second)

@@ -1,8 +1,6 @@
-package httpapi
+package api
 
 import "encoding/json"
-
-// The bodies about scripts and their runs.
 
 // Script is a script without its source.
 type Script struct {
@@ -17,17 +15,10 @@ type Scripts struct {
 	Scripts []Script `json:"scripts"`
 }
 
-// NewRun asks for a script to be run once.
+// NewRun runs a script once.
 type NewRun struct {
-	Export string          `json:"export,omitempty"` // which function to call; default if not given
+	Export string          `json:"export,omitempty"` // the function to call; "default" if empty
 	Input  json.RawMessage `json:"input,omitempty"`  // its first argument
-}
-
-// RunLine is a line of a script's console.
-type RunLine struct {
-	At    Time   `json:"at"`
-	Level string `json:"level"`
-	Text  string `json:"text"`
 }
 
 // Run is the record of a run.
@@ -47,12 +38,19 @@ type Run struct {
 	Truncated  bool      `json:"truncated"`
 }
 
+// RunLine is a line that a script wrote to its console.
+type RunLine struct {
+	At    Time   `json:"at"`
+	Level string `json:"level"`
+	Text  string `json:"text"`
+}
+
 // Runs is a list of runs, newest first.
 type Runs struct {
 	Runs []Run `json:"runs"`
 }
 
-// RunResult is how a run went that was asked for, and what it returned.
+// RunResult is the answer to NewRun: the record of the run and its return value.
 type RunResult struct {
 	Run
 	Output json.RawMessage `json:"output"`

@@ -1,0 +1,64 @@
+package api
+
+// Node describes a node and its state.
+type Node struct {
+	ID          string   `json:"id"`
+	Name        string   `json:"name"`
+	Version     string   `json:"version"`
+	Commit      string   `json:"commit"`
+	StartedAt   Time     `json:"started_at"`
+	UptimeSec   int64    `json:"uptime_sec"`
+	Epoch       string   `json:"epoch"`
+	Incarnation uint64   `json:"incarnation"`
+	Status      string   `json:"status"` // ok or degraded
+	Notes       []string `json:"notes"`
+	Storage     Storage  `json:"storage"`
+	Subscribers int      `json:"subscribers"`
+	Apps        Activity `json:"apps"`
+}
+
+// Storage is the state of a node's disk.
+type Storage struct {
+	JournalBytes int64  `json:"journal_bytes"`
+	Segments     int    `json:"segments"`
+	FirstLSN     uint64 `json:"first_lsn"`
+	LastLSN      uint64 `json:"last_lsn"`
+	Events       uint64 `json:"events_since_start"`
+	Commits      uint64 `json:"commits_since_start"`
+	Written      int64  `json:"written_bytes_since_start"`
+	WrittenDay   int64  `json:"written_bytes_last_day"`
+	WearBudget   int64  `json:"wear_budget_bytes_per_day"`
+	ReadOnly     bool   `json:"read_only"`
+	NoSpace      bool   `json:"no_space"`
+}
+
+// Activity sums up the scripts and triggers of all apps. Done, Failed and Buried
+// count since the start of the node.
+type Activity struct {
+	Triggers    int    `json:"triggers"` // that are enabled
+	Running     int    `json:"running"`
+	Waiting     int    `json:"waiting"`
+	Paused      int    `json:"paused"` // triggers whose handler cannot be reached
+	Error       string `json:"error,omitempty"`
+	Done        uint64 `json:"done"`
+	Failed      uint64 `json:"failed"` // attempts
+	Buried      uint64 `json:"buried"`
+	DeadLetters int    `json:"dead_letters"` // in the store, counted up to 10000
+}
+
+// Sync is the state of the copy to Postgres.
+type Sync struct {
+	Configured bool    `json:"configured"`
+	State      string  `json:"state"` // off, starting, draining, idle or waiting
+	Since      Time    `json:"since"`
+	Position   uint64  `json:"position"` // everything up to this record is in Postgres
+	LastLSN    uint64  `json:"last_lsn"`
+	Waiting    uint64  `json:"waiting_records"`
+	LagSec     float64 `json:"lag_sec"`
+	PerSec     float64 `json:"records_per_sec"`
+	SetAside   uint64  `json:"set_aside_records"`
+	Lost       uint64  `json:"lost_records"`
+	Error      string  `json:"error"`
+	FailedAt   Time    `json:"failed_at"`
+	NextTryAt  Time    `json:"next_try_at"`
+}

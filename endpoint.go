@@ -2,7 +2,6 @@ package picloud
 
 import (
 	"encoding/json"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -98,61 +97,6 @@ func endpointParam(part string) (name string, rest, ok bool) {
 	name = part[1 : len(part)-1]
 	name, rest = strings.CutSuffix(name, "...")
 	return name, rest, true
-}
-
-// Match returns the parameters that a path, percent-encoded as it was sent, has for
-// the endpoint; false: it does not answer there.
-func (e *Endpoint) Match(path string) (map[string]string, bool) {
-	pattern, parts := strings.Split(e.Path[1:], "/"), strings.Split(strings.TrimPrefix(path, "/"), "/")
-	params := map[string]string{}
-	for i, p := range pattern {
-		if i >= len(parts) {
-			return nil, false
-		}
-		name, rest, param := endpointParam(p)
-		text := parts[i]
-		if rest {
-			text = strings.Join(parts[i:], "/")
-		}
-		value, err := url.PathUnescape(text)
-		switch {
-		case err != nil:
-			return nil, false
-		case rest:
-			params[name] = value
-			return params, true
-		case param && value == "", !param && value != p:
-			return nil, false
-		case param:
-			params[name] = value
-		}
-	}
-	return params, len(parts) == len(pattern)
-}
-
-// Before reports whether e is looked at before o: plain text wins over a parameter,
-// and that over one that takes the rest; a method of its own over any.
-func (e *Endpoint) Before(o *Endpoint) bool {
-	rank := func(p string) int {
-		_, rest, param := endpointParam(p)
-		switch {
-		case rest:
-			return 2
-		case param:
-			return 1
-		}
-		return 0
-	}
-	a, b := strings.Split(e.Path, "/"), strings.Split(o.Path, "/")
-	for i := range min(len(a), len(b)) {
-		if x, y := rank(a[i]), rank(b[i]); x != y {
-			return x < y
-		}
-	}
-	if e.Method != o.Method {
-		return o.Method == "*"
-	}
-	return e.Name < o.Name
 }
 
 // LaterRequest is a request that is answered later, as it is kept.

@@ -29,6 +29,7 @@ var floors = [][]string{
 	{"journal"},
 	{"migrations"},
 	{"api"},
+	{"pathpattern"},
 	{"."},
 }
 

@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"mime"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/auth"
+	"github.com/picloud/picloud/pathpattern"
 	"github.com/picloud/picloud/script"
 )
 
@@ -26,7 +28,7 @@ const maxEndpointBody = 1 << 20
 // invoke answers a request to an endpoint.
 func (s *Server) invoke(r *request, path string) error {
 	app, rest, _ := strings.Cut(strings.TrimPrefix(path, endpointsPrefix), "/")
-	r.params = []param{{"app", app}}
+	r.params = []pathpattern.Param{{Name: "app", Value: app}}
 	if s.cors(r); len(r.Response.Header.Peek("Access-Control-Allow-Origin")) > 0 {
 		r.Response.Header.Set("Access-Control-Expose-Headers", "*") // an app has its own
 	}
@@ -36,28 +38,22 @@ func (s *Server) invoke(r *request, path string) error {
 	}
 	method := string(r.Method())
 	preflight := method == fasthttp.MethodOptions && len(r.Request.Header.Peek("Access-Control-Request-Method")) > 0
-	methods := []string{fasthttp.MethodOptions}
-	var best *picloud.Endpoint
-	var found map[string]string
-	for i := range all {
-		e := &all[i]
-		params, ok := e.Match(rest)
-		if !ok {
-			continue
-		}
-		if methods = append(methods, e.Method); e.Method == "*" {
-			methods = append(methods[:len(methods)-1], "DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
-		}
-		fits := e.Method == method || (e.Method == "*" && !preflight) || (method == fasthttp.MethodHead && e.Method == fasthttp.MethodGet)
-		if fits && (best == nil || e.Before(best)) {
-			best, found = e, params
+	matching := candidates(all, "/"+rest)
+	for _, c := range matching {
+		if c.answers(method, preflight) {
+			return s.answer(r, c.endpoint, "/"+rest, c.params)
 		}
 	}
-	if best != nil {
-		return s.answer(r, best, "/"+rest, found)
-	}
-	if len(methods) == 1 {
+	if len(matching) == 0 {
 		return errRoute
+	}
+	methods := []string{fasthttp.MethodOptions}
+	for _, c := range matching {
+		if c.endpoint.Method == "*" {
+			methods = append(methods, "DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+		} else {
+			methods = append(methods, c.endpoint.Method)
+		}
 	}
 	slices.Sort(methods)
 	allowed := strings.Join(slices.Compact(methods), ", ")
@@ -67,6 +63,50 @@ func (s *Server) invoke(r *request, path string) error {
 	}
 	r.Response.Header.Set("Allow", allowed)
 	return errMethod
+}
+
+// candidate is an endpoint whose path matches a request, whatever its method.
+type candidate struct {
+	endpoint *picloud.Endpoint
+	pattern  pathpattern.Pattern
+	params   []pathpattern.Param
+}
+
+// candidates returns the endpoints that match a path, the preferred ones first: the
+// order of their patterns decides, then a method of its own wins over any.
+func candidates(all []picloud.Endpoint, path string) []candidate {
+	segments, err := pathpattern.Split(path)
+	if err != nil {
+		return nil
+	}
+	var list []candidate
+	for i := range all {
+		pattern, err := pathpattern.Parse(all[i].Path)
+		if err != nil {
+			continue // the store refuses such a path
+		}
+		if params, ok := pattern.Match(segments); ok {
+			list = append(list, candidate{&all[i], pattern, params})
+		}
+	}
+	slices.SortFunc(list, func(a, b candidate) int {
+		order := a.pattern.Compare(b.pattern)
+		switch {
+		case order == 0 && a.endpoint.Method == "*" && b.endpoint.Method != "*":
+			order = 1
+		case order == 0 && a.endpoint.Method != "*" && b.endpoint.Method == "*":
+			order = -1
+		}
+		return cmp.Or(order, strings.Compare(a.endpoint.Name, b.endpoint.Name))
+	})
+	return list
+}
+
+// answers reports whether the endpoint answers requests of a method. Preflights that
+// only an endpoint for any method would answer are left to the node.
+func (c *candidate) answers(method string, preflight bool) bool {
+	own := c.endpoint.Method
+	return own == method || own == "*" && !preflight || method == fasthttp.MethodHead && own == fasthttp.MethodGet
 }
 
 // headersAsked are the headers that a page wants to send: an app has its own.
@@ -81,7 +121,7 @@ func headersAsked(r *request) string {
 }
 
 // answer lets the script of an endpoint answer.
-func (s *Server) answer(r *request, e *picloud.Endpoint, path string, params map[string]string) error {
+func (s *Server) answer(r *request, e *picloud.Endpoint, path string, params []pathpattern.Param) error {
 	if err := s.admitTo(r, e); err != nil {
 		return err
 	}
@@ -148,7 +188,11 @@ func (s *Server) recognise(r *request, app string) {
 }
 
 // asInput is a request as scripts get it.
-func (r *request) asInput(path string, params map[string]string) (map[string]any, error) {
+func (r *request) asInput(path string, found []pathpattern.Param) (map[string]any, error) {
+	params := make(map[string]string, len(found))
+	for _, p := range found {
+		params[p.Name] = p.Value
+	}
 	body := r.PostBody()
 	query := map[string]any{}
 	for k, v := range r.QueryArgs().All() {

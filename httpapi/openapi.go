@@ -8,6 +8,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/api"
+	"github.com/picloud/picloud/pathpattern"
 )
 
 // docs is what the OpenAPI document says of a route beside what the route itself
@@ -76,10 +77,8 @@ func operation(r *route, schemas object) object {
 		op["security"] = []object{}
 	}
 	var params []object
-	for seg := range strings.SplitSeq(r.pattern, "/") {
-		if strings.HasPrefix(seg, "{") {
-			params = append(params, object{"name": strings.TrimSuffix(seg[1:len(seg)-1], "..."), "in": "path", "required": true, "schema": object{"type": "string"}})
-		}
+	for _, name := range pathpattern.MustParse(r.pattern).Names() {
+		params = append(params, object{"name": name, "in": "path", "required": true, "schema": object{"type": "string"}})
 	}
 	for _, q := range r.query {
 		params = append(params, object{"name": q.name, "in": "query", "description": q.text, "schema": object{"type": "string"}})

@@ -3,7 +3,6 @@ package httpapi
 import (
 	"context"
 	"log/slog"
-	"net/url"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -12,6 +11,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/pathpattern"
 )
 
 // route is one row of the table of routes.
@@ -31,17 +31,15 @@ type request struct {
 	*fasthttp.RequestCtx
 	s         *Server
 	route     *route
-	params    []param
+	params    []pathpattern.Param
 	principal picloud.Principal
 }
-
-type param struct{ name, value string }
 
 // param returns a parameter of the path.
 func (r *request) param(name string) string {
 	for _, p := range r.params {
-		if p.name == name {
-			return p.value
+		if p.Name == name {
+			return p.Value
 		}
 	}
 	return ""
@@ -54,79 +52,61 @@ func (*request) patience() context.Context { return context.Background() }
 
 // router finds routes by the number of their segments. Those whose last parameter
 // takes the rest of the path are under the negative of it.
-type router map[int][]compiled
+type router map[int][]place
 
-type compiled struct {
-	segments []string
-	routes   []*route // one per method
+// place is a pattern and its routes, one per method.
+type place struct {
+	pattern pathpattern.Pattern
+	routes  []*route
 }
 
 func newRouter(routes []route) router {
 	r := router{}
 	for i := range routes {
-		segments := strings.Split(routes[i].pattern, "/")[1:]
-		n := len(segments)
-		if strings.HasSuffix(segments[n-1], "...}") {
+		pattern := pathpattern.MustParse(routes[i].pattern)
+		n, takesRest := pattern.Len()
+		if takesRest {
 			n = -n
 		}
-		at := slices.IndexFunc(r[n], func(c compiled) bool { return slices.Equal(c.segments, segments) })
+		at := slices.IndexFunc(r[n], func(p place) bool { return p.pattern.SameShape(pattern) })
 		if at < 0 {
-			r[n] = append(r[n], compiled{segments: segments})
+			r[n] = append(r[n], place{pattern: pattern})
 			at = len(r[n]) - 1
 		}
 		r[n][at].routes = append(r[n][at].routes, &routes[i])
 	}
+	for _, list := range r {
+		slices.SortStableFunc(list, func(a, b place) int { return a.pattern.Compare(b.pattern) })
+	}
 	return r
 }
 
-// find returns the routes at a path, one per method, and its parameters.
-func (r router) find(path string) ([]*route, []param, error) {
-	raw := strings.Split(path, "/")
-	if raw[0] != "" {
-		return nil, nil, errPath.Detailf("begin it with '/'")
+// find returns the routes at a path, one per method, and its parameters, none of
+// which is empty.
+func (r router) find(path string) ([]*route, []pathpattern.Param, error) {
+	segments, err := pathpattern.Split(path)
+	if err != nil {
+		return nil, nil, errPath.Detailf("%v", err)
 	}
-	segments := raw[1:]
-	routes, params, err := r.among(r[len(segments)], segments)
-	for n := len(segments); routes == nil && err == nil && n > 0; n-- {
-		if rest := r[-n]; rest != nil {
-			joined := append(slices.Clone(segments[:n-1]), strings.Join(segments[n-1:], "/"))
-			routes, params, err = r.among(rest, joined)
+	if routes, params := match(r[len(segments)], segments); routes != nil {
+		return routes, params, nil
+	}
+	for n := len(segments); n > 0; n-- {
+		if routes, params := match(r[-n], segments); routes != nil {
+			return routes, params, nil
 		}
 	}
-	if routes == nil && err == nil {
-		err = errRoute
-	}
-	return routes, params, err
+	return nil, nil, errRoute
 }
 
-func (router) among(list []compiled, segments []string) ([]*route, []param, error) {
-	for _, c := range list {
-		params, ok, err := c.match(segments)
-		if ok || err != nil {
-			return c.routes, params, err
+func match(list []place, segments []string) ([]*route, []pathpattern.Param) {
+	for _, p := range list {
+		params, ok := p.pattern.Match(segments)
+		if ok && !slices.ContainsFunc(params, func(p pathpattern.Param) bool { return p.Value == "" }) {
+			return p.routes, params
 		}
 	}
-	return nil, nil, nil
-}
-
-func (c *compiled) match(segments []string) (params []param, ok bool, err error) {
-	for i, want := range c.segments {
-		if !strings.HasPrefix(want, "{") {
-			if want != segments[i] {
-				return nil, false, nil
-			}
-			continue
-		}
-		value, err := url.PathUnescape(segments[i])
-		if err != nil {
-			return nil, false, errPath.Detailf("%q is not percent-encoded as it should be", want)
-		}
-		if value == "" {
-			return nil, false, nil
-		}
-		params = append(params, param{name: strings.TrimSuffix(want[1:len(want)-1], "..."), value: strings.Clone(value)})
-	}
-	return params, true, nil
+	return nil, nil
 }
 
 // pathOf returns the path as it was sent, without the query, which may hold

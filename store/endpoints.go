@@ -8,6 +8,7 @@ import (
 	"github.com/tidwall/btree"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/pathpattern"
 )
 
 const tableEndpoint table = 25 // app, zero byte, endpoint name
@@ -56,13 +57,18 @@ func (s *Store) SaveEndpoint(ctx context.Context, e picloud.Endpoint) (picloud.E
 	if err := e.Validate(); err != nil {
 		return picloud.Endpoint{}, err
 	}
+	pattern, err := pathpattern.Parse(e.Path)
+	if err != nil {
+		return picloud.Endpoint{}, picloud.ErrEndpointInvalid.Detailf("path: %v", err)
+	}
 	return ask(ctx, s, 0, func(tx *tx) (picloud.Endpoint, error) {
 		if err := tx.needScript(e.App, e.Script, picloud.ErrEndpointInvalid); err != nil {
 			return e, err
 		}
 		all := under(tx.catalog.endpoints(), pair(e.App, ""))
 		for _, o := range all {
-			if o.Name != e.Name && o.Method == e.Method && sameShape(o.Path, e.Path) {
+			other, err := pathpattern.Parse(o.Path)
+			if err == nil && o.Name != e.Name && o.Method == e.Method && pattern.SameShape(other) {
 				return e, picloud.ErrEndpointInvalid.Detailf("path: the endpoint %q answers %s %s already", o.Name, o.Method, o.Path)
 			}
 		}
@@ -85,20 +91,6 @@ func (s *Store) SaveEndpoint(ctx context.Context, e picloud.Endpoint) (picloud.E
 
 // newID is a name that nothing else has.
 func newID() string { return strings.ToLower(rand.Text()[:16]) }
-
-// sameShape reports whether two paths match the same requests.
-func sameShape(a, b string) bool {
-	x, y := strings.Split(a, "/"), strings.Split(b, "/")
-	if len(x) != len(y) {
-		return false
-	}
-	for i := range x {
-		if p, q := strings.HasPrefix(x[i], "{"), strings.HasPrefix(y[i], "{"); p != q || (!p && x[i] != y[i]) {
-			return false
-		}
-	}
-	return true
-}
 
 // needScript returns a fault unless there is a script.
 func (t *tx) needScript(app, name string, fault *picloud.Error) error {

@@ -1,10 +1,8 @@
 package picloud
 
 import (
-	"net/url"
 	"slices"
 	"time"
-	"unicode/utf8"
 )
 
 // App is a tenant: everything on a node belongs to one app.
@@ -38,30 +36,3 @@ const (
 	MaxDescription = 1024 // bytes
 	MaxOrigins     = 32
 )
-
-// Validate returns the first fault of a as a public error.
-func (a App) Validate() error {
-	if err := CheckAppName(a.Name); err != nil {
-		return err
-	}
-	if len(a.Description) > MaxDescription || !utf8.ValidString(a.Description) {
-		return ErrAppInvalid.Detailf("description: use at most %d bytes of UTF-8", MaxDescription)
-	}
-	if len(a.AllowedOrigins) > MaxOrigins {
-		return ErrAppInvalid.Detailf("allowed_origins: at most %d origins", MaxOrigins)
-	}
-	for i, o := range a.AllowedOrigins {
-		if !validOrigin(o) {
-			return ErrAppInvalid.Detailf("allowed_origins[%d]: write an origin as a browser sends it, such as https://panel.example or http://192.168.1.5:8080, or \"*\"", i)
-		}
-	}
-	return nil
-}
-
-func validOrigin(o string) bool {
-	if o == "*" {
-		return true
-	}
-	u, err := url.Parse(o)
-	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && o == u.Scheme+"://"+u.Host
-}

@@ -3,7 +3,7 @@
 //
 // Every other package speaks in these words, so this one imports nothing but
 // the standard library and does nothing on its own: no I/O, no clock, no
-// goroutine. Rules that follow from a value alone (which names are valid, which
-// scope a capability needs) are here; rules that need state are in package
-// store.
+// goroutine. Which scope a capability needs is decided here. Which values are valid
+// is decided in package check; rules that need state are in package store. Nothing
+// here parses what clients send, but for positions.
 package picloud

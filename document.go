@@ -1,12 +1,6 @@
 package picloud
 
-import (
-	"bytes"
-	"encoding/json"
-	"slices"
-	"strings"
-	"time"
-)
+import "time"
 
 // Document is a JSON object in a collection of an app.
 type Document struct {
@@ -82,95 +76,6 @@ const (
 	MaxConditions = 20  // of a query
 	MaxField      = 128 // bytes of the name of a field, dots included
 )
-
-// CheckField returns nil for the name of a field: parts joined by dots.
-func CheckField(name string) error {
-	if name == "" || len(name) > MaxField || slices.Contains(strings.Split(name, "."), "") || strings.ContainsRune(name, 0) {
-		return ErrQueryInvalid.Detailf("%q is not the name of a field: use 1 to %d bytes, parts joined by dots", name, MaxField)
-	}
-	return nil
-}
-
-// CheckDocument returns a document as it is kept.
-func CheckDocument(body []byte) ([]byte, error) {
-	if len(body) > MaxValue {
-		return nil, ErrDocumentTooLarge.Detailf("it has %d bytes, the limit is %d: keep large things as files", len(body), MaxValue)
-	}
-	var b bytes.Buffer
-	if err := CompactJSON(&b, body); err != nil {
-		return nil, err
-	}
-	if b.Bytes()[0] != '{' {
-		return nil, ErrDocumentInvalid.Detailf("send a JSON object")
-	}
-	return b.Bytes(), nil
-}
-
-// ParseWhere reads conditions as they are written in JSON: an object that has for
-// each field a value it equals, or an object of comparisons.
-func ParseWhere(raw []byte) ([]Condition, error) {
-	if len(raw) == 0 {
-		return nil, nil
-	}
-	var fields map[string]json.RawMessage
-	if err := json.Unmarshal(raw, &fields); err != nil {
-		return nil, ErrQueryInvalid.Detailf("where: send an object, such as {\"owner\": \"ada\", \"age\": {\"gte\": 18}}")
-	}
-	var list []Condition
-	for field, value := range fields {
-		if err := CheckField(field); err != nil {
-			return nil, err
-		}
-		ops := map[string]json.RawMessage{string(OpEqual): value}
-		if len(value) > 0 && value[0] == '{' {
-			ops = nil
-			if err := json.Unmarshal(value, &ops); err != nil || len(ops) == 0 {
-				return nil, ErrQueryInvalid.Detailf("where.%s: use eq, gt, gte, lt, lte or prefix", field)
-			}
-		}
-		for op, v := range ops {
-			c, err := condition(field, Op(op), v)
-			if err != nil {
-				return nil, err
-			}
-			list = append(list, c)
-		}
-	}
-	if len(list) > MaxConditions {
-		return nil, ErrQueryInvalid.Detailf("where: it has %d conditions, the limit is %d", len(list), MaxConditions)
-	}
-	slices.SortFunc(list, func(a, b Condition) int {
-		return strings.Compare(a.Field+"\x00"+string(a.Op), b.Field+"\x00"+string(b.Op))
-	})
-	return list, nil
-}
-
-func condition(field string, op Op, raw json.RawMessage) (Condition, error) {
-	c := Condition{Field: field, Op: op}
-	if err := json.Unmarshal(raw, &c.Value); err != nil {
-		return c, ErrQueryInvalid.Detailf("where.%s: a number, a text, true, false or null is expected", field)
-	}
-	_, text := c.Value.(string)
-	_, number := c.Value.(float64)
-	_, truth := c.Value.(bool)
-	switch op {
-	case OpEqual:
-		if !text && !number && !truth && c.Value != nil {
-			return c, ErrQueryInvalid.Detailf("where.%s: a number, a text, true, false or null is expected", field)
-		}
-	case OpGreater, OpGreaterOrEqual, OpLess, OpLessOrEqual:
-		if !text && !number {
-			return c, ErrQueryInvalid.Detailf("where.%s.%s: a number or a text is expected", field, op)
-		}
-	case OpPrefix:
-		if !text {
-			return c, ErrQueryInvalid.Detailf("where.%s.prefix: a text is expected", field)
-		}
-	default:
-		return c, ErrQueryInvalid.Detailf("where.%s: %q is not known: use eq, gt, gte, lt, lte or prefix", field, op)
-	}
-	return c, nil
-}
 
 // Errors about documents.
 var (

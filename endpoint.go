@@ -2,8 +2,6 @@ package picloud
 
 import (
 	"encoding/json"
-	"slices"
-	"strings"
 	"time"
 )
 
@@ -50,53 +48,6 @@ func (e Endpoint) WithDefaults() Endpoint {
 		e.Timeout = MaxEndpointTimeout
 	}
 	return e
-}
-
-// Validate returns the first fault of an endpoint, as a public error.
-func (e Endpoint) Validate() error {
-	if err := CheckHandle("endpoint", e.Name); err != nil {
-		return err
-	}
-	if err := CheckHandle("script", e.Script); err != nil {
-		return err
-	}
-	invalid := func(format string, args ...any) error { return ErrEndpointInvalid.Detailf(format, args...) }
-	switch {
-	case !slices.Contains([]string{"GET", "POST", "PUT", "PATCH", "DELETE", "*"}, e.Method):
-		return invalid("method: use GET, POST, PUT, PATCH, DELETE, or * for any")
-	case e.Auth != EndpointPublic && e.Auth != EndpointKey:
-		return invalid("auth: use public or key")
-	case e.Timeout < 100*time.Millisecond || e.Timeout > MaxEndpointTimeout:
-		return invalid("timeout_sec: use 0.1 to %d", MaxEndpointTimeout/time.Second)
-	case !strings.HasPrefix(e.Path, "/") || len(e.Path) > MaxEndpointPath:
-		return invalid("path: begin it with '/', and use at most %d bytes", MaxEndpointPath)
-	}
-	parts := strings.Split(e.Path[1:], "/")
-	names := map[string]bool{}
-	for i, p := range parts {
-		name, rest, param := endpointParam(p)
-		switch {
-		case !param && (strings.ContainsAny(p, "{}?#% ") || p == "." || p == ".."):
-			return invalid("path: %q: use plain text, {name}, or {name...} at the end", p)
-		case param && (CheckHandle("parameter", name) != nil || names[name]):
-			return invalid("path: %q: give each parameter a name of its own", p)
-		case rest && i != len(parts)-1:
-			return invalid("path: %q can only be at the end", p)
-		}
-		names[name] = param
-	}
-	return nil
-}
-
-// endpointParam returns the name of a parameter in a path, and whether it takes
-// the rest of it.
-func endpointParam(part string) (name string, rest, ok bool) {
-	if !strings.HasPrefix(part, "{") || !strings.HasSuffix(part, "}") {
-		return "", false, false
-	}
-	name = part[1 : len(part)-1]
-	name, rest = strings.CutSuffix(name, "...")
-	return name, rest, true
 }
 
 // LaterRequest is a request that is answered later, as it is kept.

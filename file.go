@@ -1,11 +1,6 @@
 package picloud
 
-import (
-	"mime"
-	"strings"
-	"time"
-	"unicode/utf8"
-)
+import "time"
 
 // File describes a file of an app.
 type File struct {
@@ -27,23 +22,6 @@ type FileChange struct {
 	Size      int64  // of its content; negative: not known before
 	SHA256    string // what the content must sum up to, hexadecimal; empty: whatever it does
 	If        Precondition
-}
-
-// CheckFile returns nil when a file can be written under such a path and with such
-// a type, otherwise a public error that says why not.
-func CheckFile(path, kind string) error {
-	if len(path) > MaxKey || !utf8.ValidString(path) || strings.ContainsFunc(path, func(c rune) bool { return c < ' ' || c == 0x7f }) {
-		return ErrFileInvalid.Detailf("its path: use 1 to %d bytes of UTF-8 without control characters", MaxKey)
-	}
-	for name := range strings.SplitSeq(path, "/") {
-		if name == "" || name == "." || name == ".." {
-			return ErrFileInvalid.Detailf("its path: %q: put names between the slashes, other than . and ..", path)
-		}
-	}
-	if _, _, err := mime.ParseMediaType(kind); (kind != "" && err != nil) || len(kind) > MaxKey {
-		return ErrFileInvalid.Detailf("its content type: %q is none; use one such as image/jpeg", kind)
-	}
-	return nil
 }
 
 // Errors about files.

@@ -2,9 +2,7 @@ package picloud
 
 import (
 	"log/slog"
-	"slices"
 	"time"
-	"unicode/utf8"
 )
 
 // APIKey is what a node keeps of an API key. The secret itself is shown once
@@ -22,31 +20,6 @@ type APIKey struct {
 
 // MaxLabel is the longest label of a key in bytes.
 const MaxLabel = 128
-
-// Validate returns the first fault of k as a public error. It does not look at
-// whether k.App exists.
-func (k APIKey) Validate() error {
-	if len(k.Scopes) == 0 {
-		return ErrKeyInvalid.Detailf("scopes: give at least one of %s", joinScopes(Scopes()))
-	}
-	for _, s := range k.Scopes {
-		if !slices.Contains(Scopes(), s) {
-			return ErrKeyInvalid.Detailf("scopes: %q is none of %s", s, joinScopes(Scopes()))
-		}
-		if k.App != "" && s.Instance() {
-			return ErrKeyInvalid.Detailf("scopes: a key of one app cannot hold %s; leave out the app, or use an app: scope", s)
-		}
-	}
-	if k.App != "" {
-		if err := CheckAppName(k.App); err != nil {
-			return err
-		}
-	}
-	if len(k.Label) > MaxLabel || !utf8.ValidString(k.Label) {
-		return ErrKeyInvalid.Detailf("label: use at most %d bytes of UTF-8", MaxLabel)
-	}
-	return nil
-}
 
 // Principal returns who acts when k is shown.
 func (k APIKey) Principal() Principal {
@@ -73,15 +46,4 @@ type SigningKey struct {
 // LogValue keeps the secret out of logs.
 func (k SigningKey) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("id", k.ID), slog.String("app", k.App))
-}
-
-func joinScopes(scopes []Scope) string {
-	var b []byte
-	for i, s := range scopes {
-		if i > 0 {
-			b = append(b, ", "...)
-		}
-		b = append(b, s...)
-	}
-	return string(b)
 }

@@ -1,10 +1,6 @@
 package picloud
 
-import (
-	"bytes"
-	"time"
-	"unicode/utf8"
-)
+import "time"
 
 // Entry is one key of an app's key-value store.
 type Entry struct {
@@ -79,46 +75,6 @@ const (
 	MaxTTL         = 10 * 365 * 24 * time.Hour
 	DefaultMaxFile = 256 << 20 // bytes of a file, if nothing else is set
 )
-
-// CheckKey returns nil when key is 1 to MaxKey bytes of UTF-8 without NUL,
-// otherwise an ErrKVKeyInvalid that says why.
-func CheckKey(key string) error {
-	const rule = "use 1 to 512 bytes of UTF-8 without NUL"
-	switch {
-	case key == "":
-		return ErrKVKeyInvalid.Detailf("the key is empty: %s", rule)
-	case len(key) > MaxKey:
-		return ErrKVKeyInvalid.Detailf("the key has %d bytes: %s", len(key), rule)
-	case !utf8.ValidString(key) || bytes.IndexByte([]byte(key), 0) >= 0:
-		return ErrKVKeyInvalid.Detailf("%s", rule)
-	}
-	return nil
-}
-
-// CheckValue returns a value as it is kept: JSON in its compact form, bytes as
-// they are.
-func CheckValue(value []byte, binary bool) ([]byte, error) {
-	if len(value) > MaxValue {
-		return nil, ErrKVTooLarge.Detailf("it has %d bytes, the limit is %d: keep less under one key", len(value), MaxValue)
-	}
-	if binary {
-		return append([]byte{}, value...), nil
-	}
-	var b bytes.Buffer
-	b.Grow(len(value))
-	if err := CompactJSON(&b, value); err != nil {
-		return nil, err
-	}
-	return b.Bytes(), nil
-}
-
-// CheckTTL returns nil for a time to live that can be kept; 0 means for ever.
-func CheckTTL(ttl time.Duration) error {
-	if ttl < 0 || ttl > MaxTTL {
-		return ErrTTLInvalid.Detailf("use 1 to %d seconds, or leave it out", int64(MaxTTL/time.Second))
-	}
-	return nil
-}
 
 // Errors about data.
 var (

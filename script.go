@@ -2,9 +2,7 @@ package picloud
 
 import (
 	"encoding/json"
-	"strings"
 	"time"
-	"unicode/utf8"
 )
 
 // Script is a JavaScript module of an app.
@@ -23,40 +21,6 @@ const (
 	MaxScripts        = 500       // of one app
 	MaxScriptVersions = 20        // that are kept of one script
 )
-
-// CheckScript returns nil when a script may be called name and have this source,
-// otherwise a public error that says why. It does not read the source.
-func CheckScript(name, source string) error {
-	if err := CheckHandle("script", name); err != nil {
-		return err
-	}
-	switch {
-	case strings.TrimSpace(source) == "":
-		return ErrScriptInvalid.Detailf("it is empty: send an ES module, such as export default async function (input, ctx) { }")
-	case len(source) > MaxScript:
-		return ErrScriptInvalid.Detailf("it has %d bytes, the limit is %d: split it into several scripts that import one another", len(source), MaxScript)
-	case strings.Contains(source, "\x00"):
-		return ErrScriptInvalid.Detailf("byte %d is NUL: send text", strings.IndexByte(source, 0)+1)
-	case !utf8.ValidString(source):
-		return ErrScriptInvalid.Detailf("byte %d is not UTF-8: send UTF-8", firstInvalid([]byte(source)))
-	}
-	return nil
-}
-
-// CheckHandle returns nil when name is fit to name a script, a trigger, a secret
-// or another thing of an app that people write into files and addresses: 1 to 64
-// bytes of A–Z a–z 0–9 . _ -, beginning with a letter, a digit or _. What says
-// which kind of thing it is.
-func CheckHandle(what, name string) error {
-	ok := name != "" && len(name) <= MaxScriptName && name[0] != '.' && name[0] != '-'
-	for i := 0; ok && i < len(name); i++ {
-		ok = topicByte(name[i]) && name[i] != '/'
-	}
-	if !ok {
-		return ErrNameInvalid.Detailf("a %s cannot be called %q: use 1 to 64 of A-Z a-z 0-9 . _ -, beginning with a letter, a digit or _", what, name)
-	}
-	return nil
-}
 
 // Run is the record of one run of a script.
 type Run struct {

@@ -1,9 +1,6 @@
 package picloud
 
-import (
-	"time"
-	"unicode/utf8"
-)
+import "time"
 
 // AuthMode says what an outside subscriber of an external topic must show.
 type AuthMode string
@@ -103,29 +100,4 @@ func (t Topic) WithDefaults() Topic {
 		t.Durability = DurabilitySync
 	}
 	return t
-}
-
-// Validate returns the first fault of t as a public error.
-func (t Topic) Validate() error {
-	if err := CheckTopicName(t.Name); err != nil {
-		return err
-	}
-	if len(t.Description) > MaxDescription || !utf8.ValidString(t.Description) {
-		return ErrTopicInvalid.Detailf("description: use at most %d bytes of UTF-8", MaxDescription)
-	}
-	switch t.AuthMode {
-	case AuthPublic, AuthToken:
-	default:
-		return ErrTopicInvalid.Detailf("auth_mode: use \"public\" or \"token\"")
-	}
-	switch t.Durability {
-	case DurabilitySync, DurabilityTelemetry:
-	default:
-		return ErrTopicInvalid.Detailf("durability: use \"sync\" or \"telemetry\"")
-	}
-	r := t.Retention
-	if r.MaxEvents < 0 || r.MaxAge < 0 || r.MaxBytes < 0 {
-		return ErrTopicInvalid.Detailf("retention: use positive limits, or 0 for the node's default")
-	}
-	return nil
 }

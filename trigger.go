@@ -101,67 +101,6 @@ func (t Trigger) WithDefaults() Trigger {
 	return t
 }
 
-// Validate returns the first fault of a trigger, as a public error. It does not
-// look at the script, and leaves the schedule to whoever reads it.
-func (t Trigger) Validate() error {
-	if err := CheckHandle("trigger", t.Name); err != nil {
-		return err
-	}
-	if err := CheckHandle("script", t.Script); err != nil {
-		return err
-	}
-	if err := t.checkMatch(); err != nil {
-		return err
-	}
-	invalid := func(format string, args ...any) error { return ErrTriggerInvalid.Detailf(format, args...) }
-	switch r := t.Retry; {
-	case r.Attempts < 1 || r.Attempts > MaxAttempts:
-		return invalid("retry.attempts: use 1 to %d", MaxAttempts)
-	case r.First < 100*time.Millisecond || r.First > 24*time.Hour || r.Max < r.First || r.Max > 24*time.Hour:
-		return invalid("retry: use pauses from 0.1 seconds to a day, the longest not shorter than the first")
-	case t.Timeout < 100*time.Millisecond || t.Timeout > MaxTimeout:
-		return invalid("timeout: use 0.1 to %d seconds", MaxTimeout/time.Second)
-	case t.Concurrency < 1 || t.Concurrency > MaxConcurrency:
-		return invalid("concurrency: use 1 to %d", MaxConcurrency)
-	case t.CatchUp != "" && t.CatchUp != CatchUpOne && t.CatchUp != CatchUpNone:
-		return invalid("catch_up: use %q or %q", CatchUpOne, CatchUpNone)
-	}
-	return nil
-}
-
-// matchFields are what a trigger of each kind may say about what it matches.
-var matchFields = map[TriggerKind][]string{
-	TriggerPubSub: {"topic", "prefix"}, TriggerKV: {"prefix"}, TriggerDocs: {"collection"}, TriggerFiles: {"prefix"},
-	TriggerCron: {"schedule", "time_zone", "catch_up"}, TriggerDeadLetter: {"source"},
-}
-
-func (t Trigger) checkMatch() error {
-	allowed, ok := matchFields[t.Kind]
-	if !ok {
-		return ErrTriggerInvalid.Detailf("kind: use pubsub, kv, docs, files, cron or dead_letter")
-	}
-	for field, value := range map[string]string{
-		"topic": t.Topic, "prefix": t.Prefix, "collection": t.Collection, "schedule": t.Schedule, "time_zone": t.TimeZone, "catch_up": string(t.CatchUp), "source": t.Source,
-	} {
-		if value != "" && !slices.Contains(allowed, field) {
-			return ErrTriggerInvalid.Detailf("%s: a trigger of kind %s has %s", field, t.Kind, strings.Join(allowed, ", "))
-		}
-	}
-	switch {
-	case t.Kind == TriggerPubSub && t.Topic != "" && t.Prefix != "":
-		return ErrTriggerInvalid.Detailf("topic and prefix exclude each other")
-	case t.Topic != "":
-		return CheckAnyTopicName(t.Topic)
-	case t.Kind == TriggerCron && t.Schedule == "":
-		return ErrTriggerInvalid.Detailf("schedule: give five fields, such as \"0 8 * * mon-fri\", or @hourly, @daily, @weekly, @monthly")
-	case len(t.Prefix) > MaxKey:
-		return ErrTriggerInvalid.Detailf("prefix: use at most %d bytes", MaxKey)
-	case t.Source == t.Name && t.Kind == TriggerDeadLetter:
-		return ErrTriggerInvalid.Detailf("source: what a dead_letter trigger fails at never becomes a dead letter")
-	}
-	return nil
-}
-
 // Matches reports whether something of the trigger's kind concerns it: an event by
 // its topic, a key, a document by its collection, a file by its path, a dead
 // letter by the trigger it comes from.

@@ -105,21 +105,22 @@ const (
 	ActionDelete Action = "delete"
 )
 
-// Topic returns the topic that s describes, or a public error.
+// Topic returns the topic that s describes, or a public error when the retention
+// cannot be converted. Package check says whether the topic is valid; that holds for
+// Trigger and Endpoint too.
 func (s *TopicSpec) Topic(app, name string) (picloud.Topic, error) {
 	retention, err := Retention(s.Retention).Limits()
 	if err != nil {
 		return picloud.Topic{}, err
 	}
-	t := picloud.Topic{
+	return picloud.Topic{
 		App: app, Name: name, Description: s.Description, External: s.External,
 		AuthMode: picloud.AuthMode(s.AuthMode), Durability: picloud.Durability(s.Durability), Retention: retention,
-	}.WithDefaults()
-	return t, t.Validate()
+	}.WithDefaults(), nil
 }
 
-// Trigger returns the trigger that s describes, or a public error. It does not read
-// the schedule.
+// Trigger returns the trigger that s describes, or a public error when a number of
+// seconds cannot be converted.
 func (s *TriggerSpec) Trigger(app, name string) (picloud.Trigger, error) {
 	t := picloud.Trigger{
 		App: app, Name: name, Kind: picloud.TriggerKind(s.Kind), Script: s.Script, Export: s.Export, Enabled: s.Enabled == nil || *s.Enabled,
@@ -141,18 +142,17 @@ func (s *TriggerSpec) Trigger(app, name string) (picloud.Trigger, error) {
 		}
 		*d.into = time.Duration(d.seconds * float64(time.Second))
 	}
-	t = t.WithDefaults()
-	return t, t.Validate()
+	return t.WithDefaults(), nil
 }
 
-// Endpoint returns the endpoint that s describes, or a public error.
+// Endpoint returns the endpoint that s describes, or a public error when the number of
+// seconds cannot be converted.
 func (s *EndpointSpec) Endpoint(app, name string) (picloud.Endpoint, error) {
 	if !(s.TimeoutSec >= 0 && s.TimeoutSec <= picloud.MaxEndpointTimeout.Seconds()) {
 		return picloud.Endpoint{}, picloud.ErrEndpointInvalid.Detailf("timeout_sec: use 0.1 to %d", picloud.MaxEndpointTimeout/time.Second)
 	}
-	e := picloud.Endpoint{
+	return picloud.Endpoint{
 		App: app, Name: name, Method: s.Method, Path: s.Path, Script: s.Script, Export: s.Export, Auth: picloud.EndpointAuth(s.Auth),
 		Timeout: time.Duration(s.TimeoutSec * float64(time.Second)),
-	}.WithDefaults()
-	return e, e.Validate()
+	}.WithDefaults(), nil
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/check"
 )
 
 // An API key reads pck_<id>_<secret>, both parts in lower-case base32, which
@@ -68,7 +69,7 @@ func splitKey(bearer string) (id, secret string, ok bool) {
 // It does not check who asks: the caller must not hand out scopes that the
 // asker lacks.
 func (a *Authority) IssueKey(ctx context.Context, draft picloud.APIKey) (picloud.APIKey, string, error) {
-	if err := draft.Validate(); err != nil {
+	if err := check.APIKey(draft); err != nil {
 		return picloud.APIKey{}, "", err
 	}
 	if !draft.ExpiresAt.IsZero() && !draft.ExpiresAt.After(a.cfg.Now()) {

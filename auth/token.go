@@ -10,6 +10,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/check"
 )
 
 // MaxTokenTopics is how many topics one subscriber token may name. It is what
@@ -83,7 +84,7 @@ func (a *Authority) checkTopics(app string, topics []string) error {
 		if slices.Contains(topics[:i], name) {
 			return invalid.Detailf("topics[%d]: named before; name each topic once", i)
 		}
-		if err := picloud.CheckAnyTopicName(name); err != nil {
+		if err := check.AnyTopicName(name); err != nil {
 			return invalid.Detailf("topics[%d]: %s", i, picloud.AsError(err).Detail)
 		}
 		switch _, err := a.cfg.Keys.Topic(app, name); {

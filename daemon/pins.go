@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/check"
 	"github.com/picloud/picloud/hw"
 )
 
@@ -35,7 +36,7 @@ var PinSettings = []PinSetting{
 	}, func(p *hw.PinConfig) string { return p.Line }},
 	{"app", "App whose scripts may use the pin. Default: default.", true, true, func(p *hw.PinConfig, v string) error {
 		p.App = v
-		return picloud.CheckAppName(v)
+		return check.AppName(v)
 	}, func(p *hw.PinConfig) string { return p.App }},
 	{"invert", "Whether the pin is on when the line is low. Default: false.", true, true, func(p *hw.PinConfig, v string) (err error) {
 		if p.Invert, err = strconv.ParseBool(v); err != nil {
@@ -99,7 +100,7 @@ func (c *Config) setPin(output bool, name, field, text string) error {
 		}
 		return fmt.Errorf("unknown setting of a pin; there are %s", strings.Join(known, ", "))
 	}
-	if picloud.CheckAppName(name) != nil {
+	if check.AppName(name) != nil {
 		return fmt.Errorf("%q cannot be the name of a pin: use lower-case letters, digits and -, beginning with a letter", name)
 	}
 	at := slices.IndexFunc(c.Pins, func(p hw.PinConfig) bool { return p.Name == name && p.Output == output })

@@ -7,6 +7,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/api"
+	"github.com/picloud/picloud/check"
 )
 
 func collectionBody(c *picloud.Collection) api.Collection {
@@ -80,7 +81,7 @@ func (s *Server) findDocuments(r *request) error {
 	if b.Limit < 1 || b.Limit > picloud.MaxPage {
 		return errBody.Detailf("limit: use 1 to %d", picloud.MaxPage)
 	}
-	where, err := picloud.ParseWhere(b.Where)
+	where, err := check.Where(b.Where)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/api"
+	"github.com/picloud/picloud/check"
 )
 
 // maxTopics is how many topics one stream or query may have.
@@ -41,7 +42,7 @@ func (s *Server) appEvents(r *request) error {
 
 func (s *Server) events(r *request, topics []string) error {
 	for _, t := range topics {
-		if err := picloud.CheckAnyTopicName(t); err != nil {
+		if err := check.AnyTopicName(t); err != nil {
 			return err
 		}
 	}

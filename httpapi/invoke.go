@@ -14,6 +14,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/auth"
+	"github.com/picloud/picloud/check"
 	"github.com/picloud/picloud/pathpattern"
 	"github.com/picloud/picloud/script"
 )
@@ -221,7 +222,7 @@ func (r *request) asInput(path string, found []pathpattern.Param) (map[string]an
 	case len(body) == 0:
 	case kind == "application/json" || strings.HasSuffix(kind, "+json"):
 		var compact bytes.Buffer
-		if err := picloud.CompactJSON(&compact, body); err != nil {
+		if err := check.CompactJSON(&compact, body); err != nil {
 			return nil, err
 		}
 		in["body"] = json.RawMessage(compact.Bytes())

@@ -8,6 +8,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/api"
+	"github.com/picloud/picloud/check"
 )
 
 func keyBody(k picloud.APIKey) api.Key {
@@ -80,7 +81,7 @@ func (s *Server) createKey(r *request) error {
 	if b.App != "" && !picloud.CanSee(p, b.App) {
 		return picloud.ErrAppNotFound
 	}
-	if err := draft.Validate(); err != nil {
+	if err := check.APIKey(draft); err != nil {
 		return err
 	}
 	if !manages(p, b.App) {

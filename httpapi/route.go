@@ -68,7 +68,7 @@ func newRouter(routes []route) router {
 		if takesRest {
 			n = -n
 		}
-		at := slices.IndexFunc(r[n], func(p place) bool { return p.pattern.SameShape(pattern) })
+		at := slices.IndexFunc(r[n], func(p place) bool { return pathpattern.SameShape(p.pattern.String(), routes[i].pattern) })
 		if at < 0 {
 			r[n] = append(r[n], place{pattern: pattern})
 			at = len(r[n]) - 1

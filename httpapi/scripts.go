@@ -10,6 +10,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/api"
+	"github.com/picloud/picloud/check"
 	"github.com/picloud/picloud/script"
 )
 
@@ -79,7 +80,7 @@ func (s *Server) saveScript(r *request) error {
 		return err
 	}
 	sc := picloud.Script{App: r.param("app"), Name: r.param("script"), Source: string(r.PostBody())}
-	if err := picloud.CheckScript(sc.Name, sc.Source); err != nil {
+	if err := check.Script(sc.Name, sc.Source); err != nil {
 		return err
 	}
 	if err := s.cfg.Scripts.Check(r.patience(), sc.App, sc.Name, sc.Source); err != nil {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/api"
+	"github.com/picloud/picloud/check"
 	"github.com/picloud/picloud/dispatch"
 )
 
@@ -56,6 +57,9 @@ func (s *Server) saveTrigger(r *request) error {
 		return err
 	}
 	t, err := b.Trigger(r.param("app"), r.param("trigger"))
+	if err == nil {
+		err = check.Trigger(t)
+	}
 	if err == nil {
 		err = dispatch.CheckSchedule(t)
 	}

@@ -169,10 +169,12 @@ func (p Pattern) Match(segments []string) ([]Param, bool) {
 	return params, true
 }
 
-// SameShape reports whether two patterns match the same paths: they differ in nothing
-// but the names of parameters.
-func (p Pattern) SameShape(o Pattern) bool {
-	return slices.EqualFunc(p.segments, o.segments, func(a, b segment) bool {
+// SameShape reports whether the texts of two patterns match the same paths: they
+// differ in nothing but the names of parameters. Other texts have no shape.
+func SameShape(one, other string) bool {
+	p, err := Parse(one)
+	o, otherErr := Parse(other)
+	return err == nil && otherErr == nil && slices.EqualFunc(p.segments, o.segments, func(a, b segment) bool {
 		return a.kind == b.kind && (a.kind != literal || a.text == b.text)
 	})
 }

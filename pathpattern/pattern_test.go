@@ -90,10 +90,10 @@ func TestSameShape(t *testing.T) {
 		{"/orders/{id}", "/orders/id", false},
 		{"/orders/{id}", "/orders/{id...}", false},
 		{"/orders/{id}", "/orders/{id}/lines", false},
+		{"/orders/{", "/orders/{", false},
 	} {
-		a, b := pathpattern.MustParse(c.a), pathpattern.MustParse(c.b)
-		if a.SameShape(b) != c.same || b.SameShape(a) != c.same {
-			t.Errorf("%s and %s: %v, want %v", a, b, a.SameShape(b), c.same)
+		if pathpattern.SameShape(c.a, c.b) != c.same || pathpattern.SameShape(c.b, c.a) != c.same {
+			t.Errorf("%s and %s: want %v", c.a, c.b, c.same)
 		}
 	}
 }

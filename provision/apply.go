@@ -11,6 +11,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/api"
+	"github.com/picloud/picloud/check"
 )
 
 // Store keeps what apps consist of; *store.Store implements it.
@@ -115,7 +116,7 @@ func (p *planner) step(a api.Action, kind, name, detail string, do func(ctx cont
 
 func (p *planner) app() error {
 	want := picloud.App{Name: p.spec.Name, Description: p.spec.Description, AllowedOrigins: p.spec.AllowedOrigins}
-	if err := want.Validate(); err != nil {
+	if err := check.App(want); err != nil {
 		return err
 	}
 	if p.fresh {
@@ -185,6 +186,9 @@ func (p *planner) topics() error {
 			if is != nil {
 				t.CreatedAt, t.UpdatedAt = is.CreatedAt, is.UpdatedAt
 			}
+			if err == nil {
+				err = check.Topic(t)
+			}
 			return t, err
 		},
 		func(ctx context.Context, t picloud.Topic, is *picloud.Topic) error {
@@ -210,11 +214,11 @@ func (p *planner) collections() error {
 				c.CreatedAt, c.UpdatedAt = is.CreatedAt, is.UpdatedAt
 			}
 			for _, f := range c.Indexes {
-				if err := picloud.CheckField(f); err != nil {
+				if err := check.Field(f); err != nil {
 					return c, err
 				}
 			}
-			return c, picloud.CheckHandle("collection", name)
+			return c, check.Handle("collection", name)
 		},
 		func(ctx context.Context, c picloud.Collection, _ *picloud.Collection) error {
 			_, err := p.st.SaveCollection(ctx, c)
@@ -229,7 +233,7 @@ func (p *planner) scripts(checks Checks) error {
 			if is != nil {
 				s.Version, s.UpdatedAt = is.Version, is.UpdatedAt
 			}
-			err := picloud.CheckScript(name, source)
+			err := check.Script(name, source)
 			if err == nil && (is == nil || is.Source != source) && checks.Script != nil {
 				err = checks.Script(p.ctx, p.spec.Name, name, source)
 			}
@@ -251,6 +255,9 @@ func (p *planner) triggers(checks Checks) error {
 					t.Enabled = is.Enabled
 				}
 			}
+			if err == nil {
+				err = check.Trigger(t)
+			}
 			if err == nil && checks.Schedule != nil {
 				err = checks.Schedule(t)
 			}
@@ -271,6 +278,9 @@ func (p *planner) endpoints() error {
 			e, err := s.Endpoint(p.spec.Name, name)
 			if is != nil {
 				e.ID, e.CreatedAt, e.UpdatedAt = is.ID, is.CreatedAt, is.UpdatedAt
+			}
+			if err == nil {
+				err = check.Endpoint(e)
 			}
 			if err == nil {
 				err = p.hasScript(e.Script)

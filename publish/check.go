@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/check"
 )
 
 // check returns the first fault of p. Unless into is nil, it receives the
@@ -36,7 +37,7 @@ func (s *Service) check(p picloud.Publication, into []picloud.Draft) error {
 			return inBatch(p, i, err)
 		}
 		scratch.Reset()
-		if err := picloud.CompactJSON(scratch, d.Data); err != nil {
+		if err := check.CompactJSON(scratch, d.Data); err != nil {
 			return inBatch(p, i, err)
 		}
 		if into != nil {
@@ -51,9 +52,9 @@ func (s *Service) check(p picloud.Publication, into []picloud.Draft) error {
 // checkTopic lets the system alone publish under the system's names.
 func checkTopic(by picloud.Principal, topic string) error {
 	if by.Kind == picloud.KindSystem {
-		return picloud.CheckAnyTopicName(topic)
+		return check.AnyTopicName(topic)
 	}
-	return picloud.CheckTopicName(topic)
+	return check.TopicName(topic)
 }
 
 func checkIdempotencyKey(key string) error {

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/check"
 	"github.com/picloud/picloud/publish"
 	"github.com/picloud/picloud/store"
 )
@@ -305,7 +306,7 @@ func FuzzPublish(f *testing.F) {
 			return
 		}
 		d := k.got.Drafts[0]
-		if picloud.CheckTopicName(d.Topic) != nil || bytes.ContainsAny(d.Data, "\r\n") || !utf8.Valid(d.Data) || !json.Valid(d.Data) {
+		if check.TopicName(d.Topic) != nil || bytes.ContainsAny(d.Data, "\r\n") || !utf8.Valid(d.Data) || !json.Valid(d.Data) {
 			t.Fatalf("accepted %q under %q", d.Data, d.Topic)
 		}
 		var sent, kept any

@@ -6,6 +6,7 @@ import (
 	"errors"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/check"
 )
 
 // Documents keeps documents.
@@ -91,7 +92,7 @@ func (h *Host) docsFind(_ context.Context, c *call) (any, error) {
 		return nil, err
 	}
 	var err error
-	if q.Where, err = picloud.ParseWhere(o.Where); err != nil {
+	if q.Where, err = check.Where(o.Where); err != nil {
 		return nil, err
 	}
 	if err := o.check(); err != nil {

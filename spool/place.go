@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/check"
 )
 
 // Names of the folders that files are moved to.
@@ -28,10 +29,10 @@ func PlaceOf(path string) (Place, error) {
 		return Place{}, picloud.ErrTopicNameInvalid.Detailf("files belong into a folder <app>/<topic>")
 	}
 	p := Place{App: parts[0], Topic: strings.Join(parts[1:], "/")}
-	if err := picloud.CheckAppName(p.App); err != nil {
+	if err := check.AppName(p.App); err != nil {
 		return Place{}, err
 	}
-	if err := picloud.CheckTopicName(p.Topic); err != nil {
+	if err := check.TopicName(p.Topic); err != nil {
 		return Place{}, err
 	}
 	for _, part := range parts[1:] {

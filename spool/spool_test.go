@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/check"
 	"github.com/picloud/picloud/publish"
 	"github.com/picloud/picloud/spool"
 	"github.com/picloud/picloud/store"
@@ -542,7 +543,7 @@ func FuzzPlaceOf(f *testing.F) {
 			}
 			return
 		}
-		if err := errors.Join(picloud.CheckAppName(p.App), picloud.CheckTopicName(p.Topic)); err != nil {
+		if err := errors.Join(check.AppName(p.App), check.TopicName(p.Topic)); err != nil {
 			t.Fatalf("%q belongs to %+v: %v", path, p, err)
 		}
 		if p.Lines == strings.EqualFold(filepath.Ext(path), ".json") {

@@ -7,6 +7,7 @@ import (
 	"github.com/tidwall/btree"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/check"
 )
 
 const tableApp table = 1 // app name
@@ -17,7 +18,7 @@ var appKind = kind{
 	copied: copies[picloud.App]{
 		as:    picloud.ChangeApp,
 		from:  func(_ string, row []byte) (picloud.App, error) { r, err := decodeAs[appRow](row); return r.App, err },
-		check: checked[picloud.App],
+		check: checkedBy(check.App),
 		to:    func(_ *restorer, a picloud.App) ([]change, error) { return row(tableApp, a.Name, appRow{App: a}), nil },
 	},
 }
@@ -59,7 +60,7 @@ func (s *Store) App(name string) (picloud.App, error) {
 // CreateApp creates an app. An app that was deleted under the same name stays
 // invisible: the new one's history begins where the old one's ended.
 func (s *Store) CreateApp(ctx context.Context, a picloud.App) (picloud.App, error) {
-	if err := a.Validate(); err != nil {
+	if err := check.App(a); err != nil {
 		return picloud.App{}, err
 	}
 	a = cloneApp(a)
@@ -84,7 +85,7 @@ func (s *Store) UpdateApp(ctx context.Context, name string, p picloud.AppPatch) 
 			return picloud.App{}, err
 		}
 		a := p.Apply(row.App)
-		if err := a.Validate(); err != nil {
+		if err := check.App(a); err != nil {
 			return a, err
 		}
 		a.UpdatedAt = fromMicros(tx.at)

@@ -8,6 +8,7 @@ import (
 	"github.com/tidwall/btree"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/check"
 )
 
 const tableCollection table = 22 // app, zero byte, collection name
@@ -112,7 +113,7 @@ func (s *Store) SaveCollection(ctx context.Context, c picloud.Collection) (piclo
 
 // checkCollection checks the name and the fields, and brings these into order.
 func checkCollection(c *picloud.Collection) error {
-	if err := picloud.CheckHandle("collection", c.Name); err != nil {
+	if err := check.Handle("collection", c.Name); err != nil {
 		return err
 	}
 	if len(c.Indexes) > picloud.MaxIndexes {
@@ -122,7 +123,7 @@ func checkCollection(c *picloud.Collection) error {
 	slices.Sort(c.Indexes)
 	c.Indexes = slices.Compact(c.Indexes)
 	for _, f := range c.Indexes {
-		if err := picloud.CheckField(f); err != nil {
+		if err := check.Field(f); err != nil {
 			return err
 		}
 	}

@@ -64,8 +64,10 @@ func (c copies[T]) restore(r *restorer, value any) ([]change, error) {
 	return c.to(r, v)
 }
 
-// checked is the check of values that check themselves.
-func checked[T interface{ Validate() error }](v *T) error { return (*v).Validate() }
+// checkedBy is the check of values that need not be brought into a form.
+func checkedBy[T any](valid func(v T) error) func(v *T) error {
+	return func(v *T) error { return valid(*v) }
+}
 
 // row returns the change that puts one row in CBOR.
 func row(tb table, key string, v any) []change {

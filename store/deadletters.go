@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/check"
 )
 
 const tableDeadLetter table = 21 // app, zero byte, dead letter id
@@ -18,7 +19,7 @@ var deadLetterKind = kind{
 			r, err := decodeAs[deadLetterRow](row)
 			return r.Letter, err
 		},
-		check: func(l *picloud.DeadLetter) error { return picloud.CheckAppName(l.App) },
+		check: func(l *picloud.DeadLetter) error { return check.AppName(l.App) },
 		to: func(_ *restorer, l picloud.DeadLetter) ([]change, error) {
 			return row(tableDeadLetter, pair(l.App, l.ID), deadLetterRow{Letter: l, Version: 2}), nil
 		},

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/check"
 )
 
 // FindDocuments returns a page of the documents that a query asks for. It uses an
@@ -20,7 +21,7 @@ func (s *Store) FindDocuments(q picloud.DocumentQuery) (picloud.DocumentPage, er
 		return picloud.DocumentPage{}, err
 	}
 	if q.Sort != "" {
-		if err := picloud.CheckField(q.Sort); err != nil {
+		if err := check.Field(q.Sort); err != nil {
 			return picloud.DocumentPage{}, err
 		}
 	}

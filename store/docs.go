@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/check"
 )
 
 const tableDoc table = 23 // app, zero byte, collection name, zero byte, document id
@@ -144,14 +145,14 @@ func (t *tx) putDocument(c *picloud.DocumentChange) (picloud.Document, error) {
 
 // checkDocument checks the names and the body, and brings that into compact form.
 func checkDocument(d *picloud.Document) error {
-	if err := picloud.CheckHandle("collection", d.Collection); err != nil {
+	if err := check.Handle("collection", d.Collection); err != nil {
 		return err
 	}
-	if err := picloud.CheckKey(d.ID); err != nil {
+	if err := check.Key(d.ID); err != nil {
 		return picloud.ErrDocumentInvalid.Detailf("its id: use 1 to %d bytes of UTF-8 without NUL", picloud.MaxKey)
 	}
 	var err error
-	d.Body, err = picloud.CheckDocument(d.Body)
+	d.Body, err = check.Document(d.Body)
 	return err
 }
 
@@ -199,7 +200,7 @@ func merged(doc, patch []byte) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("merge into the document: %w", err) // both were checked
 	}
-	return picloud.CheckDocument(b)
+	return check.Document(b)
 }
 
 func mergePatch(target, patch []byte) ([]byte, error) {

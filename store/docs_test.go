@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/check"
 	"github.com/picloud/picloud/store"
 )
 
@@ -147,7 +148,7 @@ func checkQuery(t *testing.T, s *running, rnd *rand.Rand, model map[string]piclo
 		}
 	}
 	raw, _ := json.Marshal(where)
-	conditions, err := picloud.ParseWhere(raw)
+	conditions, err := check.Where(raw)
 	if err != nil {
 		t.Fatalf("%s: %v", raw, err)
 	}

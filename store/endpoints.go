@@ -8,6 +8,7 @@ import (
 	"github.com/tidwall/btree"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/check"
 	"github.com/picloud/picloud/pathpattern"
 )
 
@@ -17,7 +18,7 @@ var endpointKind = kind{
 	name: "endpoints", catalog: inMemory[picloud.Endpoint],
 	committed: func(s *Store, _ change) { s.commit.triggersChanged = true },
 	copied: copies[picloud.Endpoint]{
-		as: picloud.ChangeEndpoint, check: checked[picloud.Endpoint],
+		as: picloud.ChangeEndpoint, check: checkedBy(check.Endpoint),
 		to: func(_ *restorer, e picloud.Endpoint) ([]change, error) {
 			return row(tableEndpoint, pair(e.App, e.Name), e), nil
 		},
@@ -54,12 +55,8 @@ func (s *Store) Endpoint(app, name string) (picloud.Endpoint, error) {
 // answer at the same place.
 func (s *Store) SaveEndpoint(ctx context.Context, e picloud.Endpoint) (picloud.Endpoint, error) {
 	e = e.WithDefaults()
-	if err := e.Validate(); err != nil {
+	if err := check.Endpoint(e); err != nil {
 		return picloud.Endpoint{}, err
-	}
-	pattern, err := pathpattern.Parse(e.Path)
-	if err != nil {
-		return picloud.Endpoint{}, picloud.ErrEndpointInvalid.Detailf("path: %v", err)
 	}
 	return ask(ctx, s, 0, func(tx *tx) (picloud.Endpoint, error) {
 		if err := tx.needScript(e.App, e.Script, picloud.ErrEndpointInvalid); err != nil {
@@ -67,8 +64,7 @@ func (s *Store) SaveEndpoint(ctx context.Context, e picloud.Endpoint) (picloud.E
 		}
 		all := under(tx.catalog.endpoints(), pair(e.App, ""))
 		for _, o := range all {
-			other, err := pathpattern.Parse(o.Path)
-			if err == nil && o.Name != e.Name && o.Method == e.Method && pattern.SameShape(other) {
+			if o.Name != e.Name && o.Method == e.Method && pathpattern.SameShape(o.Path, e.Path) {
 				return e, picloud.ErrEndpointInvalid.Detailf("path: the endpoint %q answers %s %s already", o.Name, o.Method, o.Path)
 			}
 		}

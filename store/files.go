@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/check"
 )
 
 const tableFile table = 28 // app, zero byte, path: what there is to know of a file beside its content
@@ -93,7 +94,7 @@ func (s *Store) Files(app, prefix, after string, limit int) (page []picloud.File
 // is then. Readers see the old file or the new one. When it fails nothing has
 // changed, but after an error of the disk, when that is not known.
 func (s *Store) PutFile(ctx context.Context, c picloud.FileChange, content io.Reader) (f picloud.File, err error) {
-	if err := picloud.CheckFile(c.Path, c.Type); err != nil {
+	if err := check.File(c.Path, c.Type); err != nil {
 		return f, err
 	}
 	if err := s.mayPutFile(&c); err != nil {
@@ -195,7 +196,7 @@ func checkFile(f *picloud.File) error {
 	if !blobName.MatchString(f.Blob) {
 		return picloud.ErrFileInvalid.Detailf("its content is called %q; such a name is never given", f.Blob)
 	}
-	return picloud.CheckFile(f.Path, f.Type)
+	return check.File(f.Path, f.Type)
 }
 
 // enqueueFile enqueues the deliveries of a file that was written or removed.

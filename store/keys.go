@@ -10,6 +10,7 @@ import (
 	"github.com/tidwall/btree"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/check"
 )
 
 const tableKey table = 3 // API key id
@@ -31,7 +32,7 @@ var apiKeyKind = kind{
 		}
 	},
 	copied: copies[picloud.APIKey]{
-		as: picloud.ChangeAPIKey, check: checked[picloud.APIKey],
+		as: picloud.ChangeAPIKey, check: checkedBy(check.APIKey),
 		to: func(_ *restorer, k picloud.APIKey) ([]change, error) { return row(tableKey, k.ID, k), nil },
 	},
 }
@@ -56,7 +57,7 @@ func (s *Store) APIKey(id string) (picloud.APIKey, bool) {
 
 // CreateAPIKey stores an API key. Its app, when it has one, must exist.
 func (s *Store) CreateAPIKey(ctx context.Context, k picloud.APIKey) (picloud.APIKey, error) {
-	if err := k.Validate(); err != nil {
+	if err := check.APIKey(k); err != nil {
 		return picloud.APIKey{}, err
 	}
 	k.Scopes = slices.Clone(k.Scopes)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/check"
 	"github.com/picloud/picloud/dispatch"
 	"github.com/picloud/picloud/pgsync"
 	"github.com/picloud/picloud/pgsync/pgtest"
@@ -33,7 +34,7 @@ var toyKind = kind{
 		return enqueue(c, matched{app: t.App, by: t.Name, lsn: by.lsn, what: what}), err
 	},
 	copied: copies[toy]{
-		as: "toy", check: func(t *toy) error { return picloud.CheckHandle("toy", t.Name) },
+		as: "toy", check: func(t *toy) error { return check.Handle("toy", t.Name) },
 		to: func(_ *restorer, t toy) ([]change, error) { return row(tableToy, pair(t.App, t.Name), t), nil },
 	},
 }
@@ -41,7 +42,7 @@ var toyKind = kind{
 var _ = func() bool { kinds[tableToy] = &toyKind; return true }()
 
 func (s *Store) setToy(ctx context.Context, t toy) (toy, error) {
-	if err := picloud.CheckHandle("toy", t.Name); err != nil {
+	if err := check.Handle("toy", t.Name); err != nil {
 		return toy{}, err
 	}
 	return ask(ctx, s, recordCost+len(t.Color), func(tx *tx) (toy, error) {

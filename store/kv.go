@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/check"
 )
 
 const tableKV table = 12 // app, zero byte, key
@@ -160,7 +161,7 @@ func (s *Store) SetEntry(ctx context.Context, c picloud.EntryChange) (picloud.En
 	e := picloud.Entry{Key: c.Key, Value: c.Value, Binary: c.Binary}
 	err := checkEntry(&e)
 	if err == nil {
-		err = picloud.CheckTTL(c.TTL)
+		err = check.TTL(c.TTL)
 	}
 	if err != nil {
 		return picloud.Entry{}, err
@@ -185,10 +186,10 @@ func (s *Store) SetEntry(ctx context.Context, c picloud.EntryChange) (picloud.En
 // then. picloud.ErrKVNotNumber when it holds something else, or would hold a
 // number that not every reader of JSON reads exactly.
 func (s *Store) IncrementEntry(ctx context.Context, c picloud.EntryIncrement) (picloud.Entry, error) {
-	if err := picloud.CheckKey(c.Key); err != nil {
+	if err := check.Key(c.Key); err != nil {
 		return picloud.Entry{}, err
 	}
-	if err := picloud.CheckTTL(c.TTL); err != nil {
+	if err := check.TTL(c.TTL); err != nil {
 		return picloud.Entry{}, err
 	}
 	return ask(ctx, s, recordCost+len(c.App)+len(c.Key)+24, func(tx *tx) (picloud.Entry, error) {
@@ -242,9 +243,9 @@ func (s *Store) DeleteEntry(ctx context.Context, app, key string, cond picloud.P
 
 // checkEntry checks the key and the value, and brings JSON into compact form.
 func checkEntry(e *picloud.Entry) error {
-	err := picloud.CheckKey(e.Key)
+	err := check.Key(e.Key)
 	if err == nil {
-		e.Value, err = picloud.CheckValue(e.Value, e.Binary)
+		e.Value, err = check.Value(e.Value, e.Binary)
 	}
 	return err
 }

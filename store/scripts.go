@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/check"
 )
 
 const (
@@ -18,7 +19,7 @@ var scriptKind = kind{
 	name: "scripts", data: true,
 	copied: copies[picloud.Script]{
 		as:    picloud.ChangeScript,
-		check: func(sc *picloud.Script) error { return picloud.CheckScript(sc.Name, sc.Source) },
+		check: func(sc *picloud.Script) error { return check.Script(sc.Name, sc.Source) },
 		to: func(_ *restorer, sc picloud.Script) ([]change, error) {
 			version := row(tableScriptVersion, versionKey(sc.App, sc.Name, sc.Version), sc)
 			return append(version, row(tableScript, pair(sc.App, sc.Name), sc)...), nil
@@ -108,7 +109,7 @@ func (s *Store) scanScripts(app string, tb table, prefix string) ([]picloud.Scri
 
 // SaveScript makes a new version of a script, unless its source is what it was.
 func (s *Store) SaveScript(ctx context.Context, sc picloud.Script, cond picloud.Precondition) (picloud.Script, error) {
-	if err := picloud.CheckScript(sc.Name, sc.Source); err != nil {
+	if err := check.Script(sc.Name, sc.Source); err != nil {
 		return picloud.Script{}, err
 	}
 	return ask(ctx, s, 2*(recordCost+len(sc.App)+len(sc.Name)+len(sc.Source)), func(tx *tx) (picloud.Script, error) {

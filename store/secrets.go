@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/check"
 )
 
 const tableSecret table = 26 // app, zero byte, secret name
@@ -19,7 +20,7 @@ var secretKind = kind{
 	name: "secrets", data: true,
 	copied: copies[picloud.Secret]{
 		as:    picloud.ChangeSecret,
-		check: func(sec *picloud.Secret) error { return picloud.CheckHandle("secret", sec.Name) },
+		check: func(sec *picloud.Secret) error { return check.Handle("secret", sec.Name) },
 		to: func(_ *restorer, sec picloud.Secret) ([]change, error) {
 			return row(tableSecret, pair(sec.App, sec.Name), sec), nil
 		},
@@ -75,7 +76,7 @@ func (s *Store) Secrets(app string) ([]picloud.Secret, error) {
 
 // SetSecret keeps a value, encrypted.
 func (s *Store) SetSecret(ctx context.Context, app, name string, value []byte) (picloud.Secret, error) {
-	if err := picloud.CheckHandle("secret", name); err != nil {
+	if err := check.Handle("secret", name); err != nil {
 		return picloud.Secret{}, err
 	}
 	if len(value) == 0 || len(value) > picloud.MaxSecret || !utf8.Valid(value) {

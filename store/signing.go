@@ -9,6 +9,7 @@ import (
 	"github.com/tidwall/btree"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/check"
 )
 
 const tableSigning table = 4 // app, zero byte, signing key id
@@ -17,7 +18,7 @@ var signingKeyKind = kind{
 	name: "signing keys", catalog: inMemory[picloud.SigningKey],
 	copied: copies[picloud.SigningKey]{
 		as:    picloud.ChangeSigningKey,
-		check: func(k *picloud.SigningKey) error { return picloud.CheckAppName(k.App) },
+		check: func(k *picloud.SigningKey) error { return check.AppName(k.App) },
 		to: func(_ *restorer, k picloud.SigningKey) ([]change, error) {
 			return row(tableSigning, pair(k.App, k.ID), k), nil
 		},

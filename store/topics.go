@@ -6,6 +6,7 @@ import (
 	"github.com/tidwall/btree"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/check"
 )
 
 const tableTopic table = 2 // app, zero byte, topic name
@@ -13,7 +14,7 @@ const tableTopic table = 2 // app, zero byte, topic name
 var topicKind = kind{
 	name: "topics", catalog: inMemory[picloud.Topic],
 	copied: copies[picloud.Topic]{
-		as: picloud.ChangeTopic, check: checked[picloud.Topic],
+		as: picloud.ChangeTopic, check: checkedBy(check.Topic),
 		to: func(_ *restorer, t picloud.Topic) ([]change, error) {
 			return row(tableTopic, pair(t.App, t.Name), t), nil
 		},
@@ -57,7 +58,7 @@ func (c *catalog) topic(app, name string) (picloud.Topic, error) {
 // history.
 func (s *Store) CreateTopic(ctx context.Context, t picloud.Topic) (picloud.Topic, error) {
 	t = t.WithDefaults()
-	if err := t.Validate(); err != nil {
+	if err := check.Topic(t); err != nil {
 		return picloud.Topic{}, err
 	}
 	return ask(ctx, s, 0, func(tx *tx) (picloud.Topic, error) {
@@ -123,7 +124,7 @@ func (s *Store) changeTopic(ctx context.Context, app, name string, apply func(pi
 			return old, err
 		}
 		t := apply(old)
-		if err := t.Validate(); err != nil {
+		if err := check.Topic(t); err != nil {
 			return t, err
 		}
 		t.UpdatedAt = fromMicros(tx.at)

@@ -7,6 +7,7 @@ import (
 	"github.com/tidwall/btree"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/check"
 )
 
 const tableTrigger table = 17 // app, zero byte, trigger name
@@ -15,7 +16,7 @@ var triggerKind = kind{
 	name: "triggers", catalog: inMemory[picloud.Trigger],
 	committed: func(s *Store, _ change) { s.commit.triggersChanged = true },
 	copied: copies[picloud.Trigger]{
-		as: picloud.ChangeTrigger, check: checked[picloud.Trigger],
+		as: picloud.ChangeTrigger, check: checkedBy(check.Trigger),
 		to: func(_ *restorer, t picloud.Trigger) ([]change, error) {
 			return row(tableTrigger, pair(t.App, t.Name), t), nil
 		},
@@ -66,7 +67,7 @@ func (c *catalog) trigger(app, name string) (picloud.Trigger, error) {
 // what it was. It concerns what is committed from then on.
 func (s *Store) SaveTrigger(ctx context.Context, t picloud.Trigger) (picloud.Trigger, error) {
 	t = t.WithDefaults()
-	if err := t.Validate(); err != nil {
+	if err := check.Trigger(t); err != nil {
 		return picloud.Trigger{}, err
 	}
 	return ask(ctx, s, 0, func(tx *tx) (picloud.Trigger, error) {

@@ -1,0 +1,32 @@
+package check
+
+import (
+	"unicode/utf8"
+
+	"github.com/picloud/picloud"
+)
+
+// Topic returns the first fault of the settings of a topic.
+func Topic(t picloud.Topic) error {
+	if err := TopicName(t.Name); err != nil {
+		return err
+	}
+	if len(t.Description) > picloud.MaxDescription || !utf8.ValidString(t.Description) {
+		return picloud.ErrTopicInvalid.Detailf("description: use at most %d bytes of UTF-8", picloud.MaxDescription)
+	}
+	switch t.AuthMode {
+	case picloud.AuthPublic, picloud.AuthToken:
+	default:
+		return picloud.ErrTopicInvalid.Detailf("auth_mode: use \"public\" or \"token\"")
+	}
+	switch t.Durability {
+	case picloud.DurabilitySync, picloud.DurabilityTelemetry:
+	default:
+		return picloud.ErrTopicInvalid.Detailf("durability: use \"sync\" or \"telemetry\"")
+	}
+	r := t.Retention
+	if r.MaxEvents < 0 || r.MaxAge < 0 || r.MaxBytes < 0 {
+		return picloud.ErrTopicInvalid.Detailf("retention: use positive limits, or 0 for the node's default")
+	}
+	return nil
+}

@@ -29,7 +29,7 @@ var floors = [][]string{
 	{"journal"},
 	{"migrations"},
 	{"api", "check"},
-	{"pathpattern"},
+	{"pathpattern", "backoff"},
 	{"."},
 }
 

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/backoff"
 )
 
 // Journal is what is owed; *store.Store implements it.
@@ -92,7 +93,7 @@ func or[T comparable](v, otherwise T) T {
 type Lane struct {
 	cfg    Config
 	log    *slog.Logger
-	pause  backoff
+	pause  backoff.Backoff
 	ticked time.Time
 	poke   chan struct{} // has room for one: do not wait any longer
 
@@ -107,7 +108,7 @@ func New(cfg Config) *Lane {
 	return &Lane{
 		cfg:   cfg,
 		log:   cfg.Logger.With(slog.String("component", "dispatch"), slog.String("lane", cfg.Name)),
-		pause: backoff{min: cfg.BackoffMin, max: cfg.BackoffMax},
+		pause: backoff.Backoff{Min: cfg.BackoffMin, Max: cfg.BackoffMax},
 		poke:  make(chan struct{}, 1),
 	}
 }
@@ -129,7 +130,7 @@ func (l *Lane) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		wait := l.pause.next()
+		wait := l.pause.Next()
 		l.failed(err, wait)
 		select {
 		case <-time.After(wait):
@@ -165,7 +166,7 @@ func (l *Lane) work(ctx context.Context) error {
 			}
 		}
 		l.moved(reader.Passed(), 0)
-		l.pause.reset()
+		l.pause.Reset()
 		if l.cfg.Now().Sub(l.ticked) >= l.cfg.TickEvery {
 			if err := l.tick(ctx); err != nil {
 				return err
@@ -329,4 +330,11 @@ func (l *Lane) wait(ctx context.Context, passed uint64) error {
 func (l *Lane) tick(ctx context.Context) error {
 	l.ticked = l.cfg.Now()
 	return l.cfg.Consumer.Tick(ctx, l.Status().Waiting)
+}
+
+// permanent reports whether an error says of itself that another attempt will not
+// help.
+func permanent(err error) bool {
+	var p interface{ Permanent() bool }
+	return errors.As(err, &p) && p.Permanent()
 }

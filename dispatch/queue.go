@@ -6,13 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/backoff"
 )
 
 // queue delivers what one trigger owes: up to so many at once, in order as far as
@@ -44,7 +44,7 @@ type queue struct {
 	outcomes []outcome // that the outbox does not know yet
 	since    time.Time // when the oldest of them came
 	urgent   bool      // one of them failed
-	pause    backoff
+	pause    backoff.Backoff
 
 	mu     sync.Mutex // guards what follows
 	t      picloud.Trigger
@@ -80,7 +80,7 @@ func newQueue(cfg DispatcherConfig, t picloud.Trigger, log *slog.Logger, all *co
 	return &queue{
 		cfg: cfg, all: all, log: log.With(slog.String("app", t.App), slog.String("trigger", t.Name)), t: t, wake: make(chan struct{}, 1),
 		ends: make(chan outcome, picloud.MaxConcurrency), more: true, held: map[uint64]bool{}, busy: map[string]bool{}, blocked: map[string][]entry{}, gone: make(chan struct{}),
-		pause: backoff{min: time.Second, max: time.Minute},
+		pause: backoff.Backoff{Min: time.Second, Max: time.Minute},
 	}
 }
 
@@ -395,23 +395,12 @@ func (q *queue) fail(ctx context.Context, t picloud.Trigger, o outcome) error {
 		q.release(e)
 		return nil
 	}
-	d.NotUntil = q.cfg.Now().Add(pauseAfter(t.Retry, d.Attempts)).UTC().Truncate(time.Microsecond)
+	d.NotUntil = q.cfg.Now().Add(backoff.After(t.Retry.First, t.Retry.Max, d.Attempts)).UTC().Truncate(time.Microsecond)
 	if err := q.cfg.Outbox.Postpone(ctx, t, d); err != nil {
 		return err
 	}
 	q.put(t, entryOf(&d))
 	return nil
-}
-
-// pauseAfter is how long a delivery waits after so many failures: twice as long
-// each time, up to a limit, and jittered by a half.
-func pauseAfter(r picloud.Retry, failures int) time.Duration {
-	d := r.First
-	for i := 1; i < failures && d < r.Max; i++ {
-		d *= 2
-	}
-	d = min(d, r.Max)
-	return d/2 + rand.N(d/2+1) // #nosec G404 -- spreads load, keeps no secret
 }
 
 // unavailable reports whether an error says that the delivery was not tried.
@@ -431,7 +420,7 @@ func (q *queue) halt(err error) {
 	if q.status.Error == "" {
 		q.log.Warn("trigger pauses", slog.Any("err", err))
 	}
-	q.status.Error, q.status.Paused = err.Error(), now.Add(q.pause.next())
+	q.status.Error, q.status.Paused = err.Error(), now.Add(q.pause.Next())
 }
 
 // paused is how long the queue still pauses.
@@ -442,7 +431,7 @@ func (q *queue) paused() time.Duration {
 }
 
 func (q *queue) succeeded(n int) {
-	q.pause.reset()
+	q.pause.Reset()
 	q.all.done.Add(uint64(n)) // #nosec G115 -- a length
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -6,6 +6,8 @@ import (
 	"net"
 	"syscall"
 	"time"
+
+	"github.com/picloud/picloud/backoff"
 )
 
 // patientListener does not give up when the system is short of something for a
@@ -16,25 +18,18 @@ type patientListener struct {
 	log *slog.Logger
 }
 
-// Pauses between attempts to accept.
-const (
-	shortPause = 5 * time.Millisecond
-	longPause  = time.Second
-)
-
 // Accept waits for the next connection, however long that takes.
 func (l patientListener) Accept() (net.Conn, error) {
-	pause := shortPause
+	pause := backoff.Backoff{Min: 5 * time.Millisecond, Max: time.Second}
 	for {
 		conn, err := l.Listener.Accept()
 		if err == nil || !shortage(err) {
 			return conn, err
 		}
-		if pause == shortPause {
+		if pause.Failures() == 0 {
 			l.log.Warn("no connection can be accepted for now", slog.Any("err", err))
 		}
-		time.Sleep(pause) //nolint:forbidigo // nothing tells when a descriptor is free again
-		pause = min(2*pause, longPause)
+		time.Sleep(pause.Next()) //nolint:forbidigo // nothing tells when a descriptor is free again
 	}
 }
 

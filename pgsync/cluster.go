@@ -5,13 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/backoff"
 )
 
 // Relay takes events of other nodes; *realtime.Hub implements it.
@@ -63,7 +63,7 @@ func channel(schema string) string { return "picloud events " + schema }
 // none; afterwards those follow that were missed.
 func (c *Cluster) Run(ctx context.Context) error {
 	c.began = c.cfg.Now()
-	pause := time.Duration(0)
+	pause := backoff.Backoff{Min: 500 * time.Millisecond, Max: clusterRetry}
 	var last string
 	for {
 		began := c.cfg.Now()
@@ -76,11 +76,11 @@ func (c *Cluster) Run(ctx context.Context) error {
 			last = text
 		}
 		if c.cfg.Now().Sub(began) > clusterRetry {
-			pause, last = 0, ""
+			pause.Reset()
+			last = ""
 		}
-		pause = min(max(2*pause, 500*time.Millisecond), clusterRetry)
 		select {
-		case <-time.After(pause/2 + rand.N(pause/2)): // #nosec G404 -- spreads load, keeps no secret
+		case <-time.After(pause.Next()):
 		case <-ctx.Done():
 			return nil
 		}

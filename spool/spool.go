@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"time"
@@ -13,6 +12,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/backoff"
 )
 
 // Config configures a Spool.
@@ -51,7 +51,7 @@ type Spool struct {
 	archived map[string]int      // files moved into a folder since it was last pruned
 	again    time.Time           // when there is something to look at without an event; zero: nothing
 	pause    time.Time           // no file is taken before: the node cannot take events now
-	refusals int                 // temporary ones in a row
+	refusals backoff.Backoff     // temporary ones in a row
 
 	files, rejected, events *metrics.Counter
 }
@@ -78,7 +78,8 @@ func New(cfg Config) *Spool {
 	}
 	return &Spool{
 		cfg: cfg, log: cfg.Logger.With(slog.String("component", "spool")),
-		seen: map[string]sighting{}, stuck: map[string]nuisance{}, warned: map[string]bool{}, unmoved: map[string]stamp{}, archived: map[string]int{},
+		refusals: backoff.Backoff{Min: time.Second, Max: time.Minute},
+		seen:     map[string]sighting{}, stuck: map[string]nuisance{}, warned: map[string]bool{}, unmoved: map[string]stamp{}, archived: map[string]int{},
 		files:    cfg.Metrics.GetOrCreateCounter(`picloud_spool_files_total{result="published"}`),
 		rejected: cfg.Metrics.GetOrCreateCounter(`picloud_spool_files_total{result="rejected"}`),
 		events:   cfg.Metrics.GetOrCreateCounter("picloud_spool_events_total"),
@@ -204,17 +205,16 @@ func (s *Spool) scanAll(ctx context.Context) {
 }
 
 // refused leaves everything in place for a while: the node cannot take events
-// now. The pause doubles with each refusal in a row, up to a minute.
+// now. The pause is at least what the error asks for, and grows with each refusal in
+// a row.
 func (s *Spool) refused(err error) {
-	d := min(time.Second<<min(s.refusals, 6), time.Minute)
+	if s.refusals.Failures() == 0 {
+		s.log.Warn("files wait in the spool: the node does not take events now", slog.Any("err", err))
+	}
+	d := s.refusals.Next()
 	if e := picloud.AsError(err); e != nil {
 		d = max(d, e.RetryAfter)
 	}
-	d += rand.N(d / 4) // #nosec G404 -- spreads retries, guards nothing
-	if s.refusals == 0 {
-		s.log.Warn("files wait in the spool: the node does not take events now", slog.Any("err", err))
-	}
-	s.refusals++
 	s.pause = s.cfg.Now().Add(d)
 	s.due(s.pause)
 }

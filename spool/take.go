@@ -62,7 +62,7 @@ func (s *Spool) take(ctx context.Context, path string, st stamp) {
 	err := s.publish(ctx, path, st)
 	switch {
 	case err == nil:
-		s.refusals = 0
+		s.refusals.Reset()
 		delete(s.seen, path)
 		s.files.Inc()
 		s.archive(path, st)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/api"
+	"github.com/picloud/picloud/backoff"
 )
 
 func (c *cli) publishCommand() *cobra.Command {
@@ -170,16 +171,16 @@ func (q *patient) publish(ctx context.Context, data []byte) error {
 // untilAnswered repeats a request that is safe to repeat until the node answers
 // it, with yes or no.
 func (c *cli) untilAnswered(ctx context.Context, request func() error) error {
-	const first, longest = 200 * time.Millisecond, 5 * time.Second
-	for wait := first; ; wait = min(2*wait, longest) {
+	pause := backoff.Backoff{Min: 200 * time.Millisecond, Max: 5 * time.Second}
+	for {
 		err := request()
 		if err == nil || !passing(err) {
 			return err
 		}
-		if wait == first {
+		if pause.Failures() == 0 {
 			fmt.Fprintln(c.err, "picloud: waiting for the node:", err)
 		}
-		if err := sleep(ctx, wait); err != nil {
+		if err := sleep(ctx, pause.Next()); err != nil {
 			return err
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/picloud/picloud/dispatch"
 	"github.com/picloud/picloud/httpapi"
 	"github.com/picloud/picloud/hw"
+	"github.com/picloud/picloud/provision"
 	"github.com/picloud/picloud/publish"
 	"github.com/picloud/picloud/realtime"
 	"github.com/picloud/picloud/script"
@@ -32,8 +33,8 @@ type machine struct {
 	board   *hw.Board
 	scripts *script.Runner
 	owed    *dispatch.Dispatcher
-	apps    *provisioner     // nil: none
-	sweeper *sweeper.Sweeper // nil: nothing can be removed
+	apps    *provision.Watcher // nil: none
+	sweeper *sweeper.Sweeper   // nil: nothing can be removed
 	api     *httpapi.Server
 	tcp     net.Listener
 	unix    net.Listener
@@ -76,7 +77,8 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 	st.SetDeliverer(m.owed)
 	m.measure(set)
 	if dir := cfg.appsDir(); dir != "" && !st.Health().ReadOnly {
-		m.apps = newProvisioner(dir, st, m.scripts, log)
+		checks := provision.Checks{Schedule: dispatch.CheckSchedule, Script: m.scripts.Check}
+		m.apps = provision.NewWatcher(provision.WatcherConfig{Dir: dir, Store: st, Checks: checks, Logger: log})
 	}
 	if !st.Health().ReadOnly {
 		m.sweeper = sweeper.New(log, sweeper.NewTemps(st.FilesDir(), st, log).Task(), sweeper.Task{Name: "contents without a file", Sweep: st.CollectFiles})

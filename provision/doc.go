@@ -10,6 +10,6 @@
 // triggers, endpoints and scripts that it does not have go. Topics, collections and
 // data are never deleted.
 //
-// The package does not watch anything, and speaks no protocol: who reads a
-// directory elsewhere sends what it says.
+// A Watcher does so for all directories of one folder whenever they change. The package
+// speaks no protocol: a client reads its directory and sends the api.Spec.
 package provision

@@ -1,0 +1,140 @@
+package provision
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// Watcher applies the apps whose directories are in one folder, at the start and when
+// their files change.
+type Watcher struct {
+	cfg    WatcherConfig
+	log    *slog.Logger
+	failed map[string]string // the last fault of each directory, so that it is logged once
+}
+
+// WatcherConfig configures a Watcher.
+type WatcherConfig struct {
+	Dir    string // the folder; it may be created later
+	Store  Store
+	Checks Checks
+	Settle time.Duration // how long files must be still before they are read; default 300 ms
+	Logger *slog.Logger  // default: none
+}
+
+// NewWatcher returns a Watcher, which does nothing until Run.
+func NewWatcher(cfg WatcherConfig) *Watcher {
+	cfg.Dir = filepath.Clean(cfg.Dir)
+	if cfg.Settle == 0 {
+		cfg.Settle = 300 * time.Millisecond // editors write a file in several steps
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	return &Watcher{cfg: cfg, log: cfg.Logger.With(slog.String("component", "provision")), failed: map[string]string{}}
+}
+
+// Run watches until ctx ends, and returns nil then. A directory that cannot be applied
+// is logged and left as it is; the others are applied all the same.
+func (w *Watcher) Run(ctx context.Context) error {
+	watcher, err := fsnotify.NewWatcher()
+	if err != nil {
+		return fmt.Errorf("watch the apps: %w", err)
+	}
+	defer func() { _ = watcher.Close() }() // only watched
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+			w.watch(watcher)
+			w.apply(ctx)
+		case ev := <-watcher.Events:
+			if name := filepath.Clean(ev.Name); !strings.HasPrefix(filepath.Base(name), ".") && (name == w.cfg.Dir || strings.HasPrefix(name, w.cfg.Dir+"/")) {
+				timer.Reset(w.cfg.Settle)
+			}
+		case err := <-watcher.Errors:
+			w.log.Warn("changes of apps may go unnoticed", slog.Any("err", err))
+			timer.Reset(w.cfg.Settle)
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// watch adds all directories to the watcher, which ignores those it has already.
+func (w *Watcher) watch(watcher *fsnotify.Watcher) {
+	_ = watcher.Add(filepath.Dir(w.cfg.Dir)) // the directory itself may come later
+	_ = watcher.Add(w.cfg.Dir)
+	for _, app := range w.apps() {
+		_ = watcher.Add(app)
+		_ = watcher.Add(filepath.Join(app, "scripts")) // one that is missing has nothing to watch
+	}
+}
+
+// apps lists the directories in the folder; those without an app.toml may get one.
+func (w *Watcher) apps() []string {
+	entries, err := os.ReadDir(w.cfg.Dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		w.log.Warn("apps cannot be read", slog.Any("err", err))
+	}
+	var dirs []string
+	for _, e := range entries {
+		if dir := filepath.Join(w.cfg.Dir, e.Name()); !strings.HasPrefix(e.Name(), ".") {
+			if info, err := os.Stat(dir); err == nil && info.IsDir() {
+				dirs = append(dirs, dir)
+			}
+		}
+	}
+	return dirs
+}
+
+// apply applies all directories. Of two with the same app the first one wins, and the
+// second one is a fault.
+func (w *Watcher) apply(ctx context.Context) {
+	from := map[string]string{} // directories by app
+	for _, dir := range w.apps() {
+		if _, err := os.Stat(filepath.Join(dir, File)); err != nil {
+			continue
+		}
+		done, err := w.applyOne(ctx, dir, from)
+		if len(done) > 0 {
+			w.log.Info("app was applied", slog.String("dir", dir), slog.Int("changes", len(done)))
+		}
+		for _, s := range done {
+			w.log.Debug("app was changed", slog.String("dir", dir), slog.String("action", string(s.Action)), slog.String("kind", s.Kind), slog.String("name", s.Name))
+		}
+		switch {
+		case err == nil:
+			delete(w.failed, dir)
+		case ctx.Err() == nil && w.failed[dir] != err.Error():
+			w.failed[dir] = err.Error()
+			w.log.Error("app could not be applied; 'picloud apply --dry-run' says the same", slog.String("dir", dir), slog.Any("err", err))
+		}
+	}
+}
+
+func (w *Watcher) applyOne(ctx context.Context, dir string, from map[string]string) ([]Step, error) {
+	spec, err := Read(dir)
+	if err != nil {
+		return nil, err
+	}
+	if other, twice := from[spec.Name]; twice {
+		return nil, fmt.Errorf("it is the app %s, which %s is already: give one of them another name", spec.Name, other)
+	}
+	from[spec.Name] = dir
+	steps, err := Plan(ctx, w.cfg.Store, w.cfg.Checks, spec)
+	if err != nil {
+		return nil, err
+	}
+	return Apply(ctx, steps)
+}

@@ -1,0 +1,124 @@
+package provision_test
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/picloud/picloud/provision"
+	"github.com/picloud/picloud/store"
+)
+
+// logBuffer is a log that can be read while it is written.
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer // guarded by mu
+}
+
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBuffer) count(text string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.b.String(), text)
+}
+
+// watch runs a Watcher of dir until the test ends.
+func watch(t *testing.T, st *store.Store, dir string) *logBuffer {
+	t.Helper()
+	log := &logBuffer{}
+	w := provision.NewWatcher(provision.WatcherConfig{Dir: dir, Store: st, Settle: 10 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(log, nil))})
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	return log
+}
+
+// eventually polls: the kernel reports changes of files when it likes.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(20 * time.Second); !ok(); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("in 20 seconds: %s", what)
+		}
+	}
+}
+
+func write(t *testing.T, file, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Apps are created and changed as their files are written, even when the folder itself
+// is created after the start.
+func TestWatcherAppliesChanges(t *testing.T) {
+	t.Parallel()
+	st, dir := open(t), filepath.Join(t.TempDir(), "apps.d")
+	watch(t, st, dir)
+	described := func(app, text string) func() bool {
+		return func() bool {
+			a, err := st.App(app)
+			return err == nil && a.Description == text
+		}
+	}
+	write(t, filepath.Join(dir, "shop", "app.toml"), `description = "first"`)
+	eventually(t, "shop is not created", described("shop", "first"))
+	write(t, filepath.Join(dir, "shop", "app.toml"), `description = "second"`)
+	eventually(t, "shop is not changed", described("shop", "second"))
+	write(t, filepath.Join(dir, "shop", "scripts", "a.js"), `export default () => 1`)
+	eventually(t, "the script is not saved", func() bool {
+		_, err := st.Script("shop", "a")
+		return err == nil
+	})
+}
+
+// A directory with a fault does not hold up the others, and its fault is logged once
+// until it changes. A second directory of the same app is a fault.
+func TestWatcherLogsAFaultOnce(t *testing.T) {
+	t.Parallel()
+	st, dir := open(t), t.TempDir()
+	write(t, filepath.Join(dir, "a", "app.toml"), `nonsense = 1`)
+	write(t, filepath.Join(dir, "b", "app.toml"), `name = "shop"`)
+	write(t, filepath.Join(dir, "c", "app.toml"), `name = "shop"`)
+	write(t, filepath.Join(dir, "d", "readme.txt"), `no app`)
+	log := watch(t, st, dir)
+	created := func(app string) func() bool {
+		return func() bool {
+			_, err := st.App(app)
+			return err == nil
+		}
+	}
+	eventually(t, "shop is not created", created("shop"))
+	write(t, filepath.Join(dir, "e", "app.toml"), `name = "till"`) // everything is read again
+	eventually(t, "till is not created", created("till"))
+	for text, want := range map[string]int{"the key nonsense is not known": 1, "which " + filepath.Join(dir, "b") + " is already": 1, "could not be applied": 2} {
+		if got := log.count(text); got != want {
+			t.Errorf("%q is logged %d times, want %d", text, got, want)
+		}
+	}
+	write(t, filepath.Join(dir, "a", "app.toml"), `other = 1`)
+	eventually(t, "the other fault is not logged", func() bool { return log.count("other is not known") == 1 })
+}

@@ -46,6 +46,7 @@ type Publication struct {
 	Drafts         []Draft
 	IdempotencyKey string // empty: none
 	By             Principal
+	Hops           int // see MaxHops
 }
 
 // Limits of publishing.

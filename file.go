@@ -22,6 +22,7 @@ type FileChange struct {
 	Size      int64  // of its content; negative: not known before
 	SHA256    string // what the content must sum up to, hexadecimal; empty: whatever it does
 	If        Precondition
+	Hops      int // see MaxHops
 }
 
 // Errors about files.

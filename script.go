@@ -46,7 +46,7 @@ type ScriptCall struct {
 	App, Script    string // whose script calls
 	Module, Method string // such as kv and get
 	Args           []json.RawMessage
-	Hops           int  // of what it makes triggers owe; see WithHops
+	Hops           int  // of the changes it makes; see MaxHops
 	Anonymous      bool // it runs for somebody who did not say who they are
 }
 

@@ -1,7 +1,6 @@
 package picloud
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -134,27 +133,14 @@ type Happening struct {
 	Binary    bool        `json:"binary,omitempty"`    // Data is any bytes; otherwise it is JSON
 	Deleted   bool        `json:"deleted,omitempty"`   // the thing is gone; there is no Data
 	Version   uint64      `json:"version,omitempty"`   // of the thing
-	Hops      int         `json:"hops,omitempty"`      // deliveries that led here, one making the next one owed; see WithHops
+	Hops      int         `json:"hops,omitempty"`      // deliveries that led here; see MaxHops
 }
 
-// MaxHops is how many deliveries may lead to one another before that is taken for
-// going round in circles.
+// MaxHops bounds how many deliveries may lead to one another: more are taken for
+// triggers that set each other off. A change that a script makes in a delivery is
+// one hop further than the delivery; the count is lost when the node restarts
+// before the next one.
 const MaxHops = 16
-
-type hopsKey struct{}
-
-// WithHops returns a context for what a script does in a delivery: what it makes
-// triggers owe is so many hops away from what began it. The count is lost when the
-// node restarts before that is delivered.
-func WithHops(ctx context.Context, n int) context.Context {
-	return context.WithValue(ctx, hopsKey{}, n)
-}
-
-// Hops returns what WithHops has set; 0: nothing.
-func Hops(ctx context.Context) int {
-	n, _ := ctx.Value(hopsKey{}).(int)
-	return n
-}
 
 // MarshalJSON implements json.Marshaler: data that is JSON is told as it is.
 func (h Happening) MarshalJSON() ([]byte, error) {

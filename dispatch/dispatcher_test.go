@@ -165,7 +165,7 @@ func TestEveryMatchIsDeliveredOnce(t *testing.T) {
 		o.publish(t, "window", 2)
 		o.set(t, "a/1", `{"x":1}`)
 		o.set(t, "b/1", "2")
-		if err := o.DeleteEntry(t.Context(), "default", "a/1", picloud.Precondition{}); err != nil {
+		if err := o.DeleteEntry(t.Context(), picloud.Deletion{App: "default", Name: "a/1"}); err != nil {
 			t.Fatal(err)
 		}
 		synctest.Wait()
@@ -372,13 +372,13 @@ func TestCirclesAreStopped(t *testing.T) {
 		mu.Lock()
 		ran[tr.Name]++
 		mu.Unlock()
-		ctx = picloud.WithHops(ctx, d.What.Hops+1) // as the SDK does
+		hops := d.What.Hops + 1 // as the SDK counts
 		switch tr.Name {
 		case "ping":
-			_, err := o.SetEntry(ctx, picloud.EntryChange{App: "default", Key: "pong", Value: []byte("1")})
+			_, err := o.SetEntry(ctx, picloud.EntryChange{App: "default", Key: "pong", Value: []byte("1"), Hops: hops})
 			return err
 		default:
-			_, err := o.Publish(ctx, picloud.Publication{App: "default", By: picloud.LocalOperator(), Drafts: []picloud.Draft{{Topic: "ping", Data: []byte("1")}}})
+			_, err := o.Publish(ctx, picloud.Publication{App: "default", By: picloud.LocalOperator(), Hops: hops, Drafts: []picloud.Draft{{Topic: "ping", Data: []byte("1")}}})
 			return err
 		}
 	}

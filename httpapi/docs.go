@@ -154,7 +154,7 @@ func (s *Server) deleteDocument(r *request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.cfg.Store.DeleteDocument(r.patience(), r.param("app"), r.param("collection"), r.param("id"), cond); err != nil {
+	if err := s.cfg.Store.DeleteDocument(r.patience(), picloud.Deletion{App: r.param("app"), Container: r.param("collection"), Name: r.param("id"), If: cond}); err != nil {
 		return err
 	}
 	return r.done()

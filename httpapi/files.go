@@ -178,7 +178,7 @@ func (s *Server) deleteFile(r *request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.cfg.Store.DeleteFile(r.patience(), r.param("app"), r.param("path"), cond); err != nil {
+	if err := s.cfg.Store.DeleteFile(r.patience(), picloud.Deletion{App: r.param("app"), Name: r.param("path"), If: cond}); err != nil {
 		return err
 	}
 	return r.done()

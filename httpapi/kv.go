@@ -97,7 +97,7 @@ func (s *Server) deleteEntry(r *request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.cfg.Store.DeleteEntry(r.patience(), r.param("app"), r.param("key"), cond); err != nil {
+	if err := s.cfg.Store.DeleteEntry(r.patience(), picloud.Deletion{App: r.param("app"), Name: r.param("key"), If: cond}); err != nil {
 		return err
 	}
 	return r.done()

@@ -37,7 +37,7 @@ func TestDataOlderThanTheJournalIsCopied(t *testing.T) {
 	n.stop()
 	n = start(t, dir, url)
 	n.set(t, "k7", `"changed"`, false)
-	if err := n.DeleteEntry(t.Context(), "default", "k8", picloud.Precondition{}); err != nil {
+	if err := n.DeleteEntry(t.Context(), picloud.Deletion{App: "default", Name: "k8"}); err != nil {
 		t.Fatal(err)
 	}
 	n.drained(t)

@@ -195,7 +195,7 @@ func TestEverythingIsCopied(t *testing.T) {
 	n.set(t, "raw", "\x00\xff", true)
 	n.set(t, "nothing", "", true)
 	n.set(t, "gone", "1", false)
-	must(n.DeleteEntry(t.Context(), "default", "gone", picloud.Precondition{}))
+	must(n.DeleteEntry(t.Context(), picloud.Deletion{App: "default", Name: "gone"}))
 	for _, name := range []string{"door", "gone"} {
 		_, err = n.SaveScript(t.Context(), picloud.Script{App: "shop", Name: name, Source: "export default () => '\t'"}, picloud.Precondition{})
 		must(err)
@@ -215,8 +215,8 @@ func TestEverythingIsCopied(t *testing.T) {
 	n.drained(t)
 	_, err = n.PutFile(t.Context(), picloud.FileChange{App: "shop", Path: "replaced"}, strings.NewReader(""))
 	must(err)
-	must(n.DeleteFile(t.Context(), "shop", "gone", picloud.Precondition{}))
-	must(n.DeleteDocument(t.Context(), "shop", "orders", "gone", picloud.Precondition{}))
+	must(n.DeleteFile(t.Context(), picloud.Deletion{App: "shop", Name: "gone"}))
+	must(n.DeleteDocument(t.Context(), picloud.Deletion{App: "shop", Container: "orders", Name: "gone"}))
 	must(n.DeleteScript(t.Context(), "shop", "gone", picloud.Precondition{}))
 	must(n.RevokeAPIKey(t.Context(), "k2"))
 	external := true

@@ -26,7 +26,7 @@ type Job struct {
 	Cause    string
 	Delivery string
 	Attempt  int
-	Hops     int // of what it makes triggers owe; see picloud.WithHops
+	Hops     int // of the changes it makes; see picloud.MaxHops
 
 	// Anonymous says that the run is for somebody who did not say who they are, for
 	// whom the SDK does not do everything.

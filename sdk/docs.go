@@ -14,7 +14,7 @@ type Documents interface {
 	Document(app, collection, id string) (picloud.Document, error)
 	FindDocuments(q picloud.DocumentQuery) (picloud.DocumentPage, error)
 	PutDocument(ctx context.Context, c picloud.DocumentChange) (picloud.Document, error)
-	DeleteDocument(ctx context.Context, app, collection, id string, cond picloud.Precondition) error
+	DeleteDocument(ctx context.Context, d picloud.Deletion) error
 }
 
 // document is a document as the JavaScript side reads it.
@@ -51,7 +51,7 @@ func (h *Host) docsPut(ctx context.Context, c *call) (any, error) {
 		Create  bool   `json:"create"`
 		Merge   bool   `json:"merge"`
 	}
-	in := picloud.DocumentChange{App: c.app}
+	in := picloud.DocumentChange{App: c.app, Hops: c.hops}
 	var body json.RawMessage
 	if err := c.read(&in.Collection, &in.ID, &body, &o); err != nil {
 		return nil, err
@@ -73,7 +73,7 @@ func (h *Host) docsDelete(ctx context.Context, c *call) (any, error) {
 	if err := c.read(&collection, &id, &o); err != nil {
 		return nil, err
 	}
-	err := h.cfg.Store.DeleteDocument(ctx, c.app, collection, id, picloud.Precondition{Version: o.Version})
+	err := h.cfg.Store.DeleteDocument(ctx, picloud.Deletion{App: c.app, Container: collection, Name: id, If: picloud.Precondition{Version: o.Version}, Hops: c.hops})
 	if errors.Is(err, picloud.ErrDocumentNotFound) {
 		return false, nil
 	}

@@ -18,7 +18,7 @@ type Files interface {
 	OpenFile(app, path string) (picloud.File, *os.File, error)
 	Files(app, prefix, after string, limit int) (page []picloud.File, next string, err error)
 	PutFile(ctx context.Context, c picloud.FileChange, content io.Reader) (picloud.File, error)
-	DeleteFile(ctx context.Context, app, path string, cond picloud.Precondition) error
+	DeleteFile(ctx context.Context, d picloud.Deletion) error
 }
 
 // maxRead bounds what a script reads of a file at once.
@@ -101,7 +101,7 @@ func (h *Host) filesWrite(ctx context.Context, c *call) (any, error) {
 		Version uint64 `json:"version"`
 		Create  bool   `json:"create"`
 	}
-	in := picloud.FileChange{App: c.app}
+	in := picloud.FileChange{App: c.app, Hops: c.hops}
 	var content json.RawMessage
 	var binary bool
 	if err := c.read(&in.Path, &content, &binary, &o); err != nil {
@@ -134,7 +134,7 @@ func (h *Host) filesDelete(ctx context.Context, c *call) (any, error) {
 	if err := c.read(&path, &o); err != nil {
 		return nil, err
 	}
-	err := h.cfg.Store.DeleteFile(ctx, c.app, path, picloud.Precondition{Version: o.Version})
+	err := h.cfg.Store.DeleteFile(ctx, picloud.Deletion{App: c.app, Name: path, If: picloud.Precondition{Version: o.Version}, Hops: c.hops})
 	if errors.Is(err, picloud.ErrFileNotFound) {
 		return false, nil
 	}

@@ -23,7 +23,7 @@ type KV interface {
 	Entries(q picloud.EntryList) (picloud.EntryPage, error)
 	SetEntry(ctx context.Context, c picloud.EntryChange) (picloud.Entry, error)
 	IncrementEntry(ctx context.Context, c picloud.EntryIncrement) (picloud.Entry, error)
-	DeleteEntry(ctx context.Context, app, key string, cond picloud.Precondition) error
+	DeleteEntry(ctx context.Context, d picloud.Deletion) error
 }
 
 // Board is the board with its pins; *hw.Board implements it.
@@ -91,7 +91,7 @@ func (h *Host) Call(ctx context.Context, c picloud.ScriptCall) (json.RawMessage,
 	if m == nil {
 		return nil, errArgument.Detailf("there is no %s.%s", c.Module, c.Method)
 	}
-	v, err := m(picloud.WithHops(ctx, c.Hops), &call{app: c.App, by: principal(c.App, c.Script), args: c.Args, anonymous: c.Anonymous})
+	v, err := m(ctx, &call{app: c.App, by: principal(c.App, c.Script), args: c.Args, anonymous: c.Anonymous, hops: c.Hops})
 	if err != nil {
 		return nil, err
 	}
@@ -112,6 +112,7 @@ type call struct {
 	by   picloud.Principal
 	args []json.RawMessage
 
+	hops      int  // of the changes it makes; see picloud.MaxHops
 	anonymous bool // for somebody who did not say who they are
 }
 

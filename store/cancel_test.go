@@ -55,14 +55,14 @@ func TestCallersMayLeaveAtAnyMoment(t *testing.T) {
 		"DeleteApp":        func(ctx context.Context) []any { return results(s.DeleteApp(ctx, fmt.Sprintf("a%d", n))) },
 		"DeleteCollection": func(ctx context.Context) []any { return results(s.DeleteCollection(ctx, "default", "c")) },
 		"DeleteDocument": func(ctx context.Context) []any {
-			return results(s.DeleteDocument(ctx, "default", "c", "d", picloud.Precondition{}))
+			return results(s.DeleteDocument(ctx, picloud.Deletion{App: "default", Container: "c", Name: "d"}))
 		},
 		"DeleteEndpoint": func(ctx context.Context) []any { return results(s.DeleteEndpoint(ctx, "default", "f")) },
 		"DeleteEntry": func(ctx context.Context) []any {
-			return results(s.DeleteEntry(ctx, "default", "k", picloud.Precondition{}))
+			return results(s.DeleteEntry(ctx, picloud.Deletion{App: "default", Name: "k"}))
 		},
 		"DeleteFile": func(ctx context.Context) []any {
-			return results(s.DeleteFile(ctx, "default", "f", picloud.Precondition{}))
+			return results(s.DeleteFile(ctx, picloud.Deletion{App: "default", Name: "f"}))
 		},
 		"DeleteScript": func(ctx context.Context) []any {
 			return results(s.DeleteScript(ctx, "default", "other", picloud.Precondition{}))

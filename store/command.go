@@ -13,7 +13,6 @@ type command struct {
 	print       fingerprint
 	fn          func(tx *tx) error // nil: a publication
 	size        int64              // bytes of data it holds in the intake
-	hops        int                // see picloud.WithHops
 	soft        bool               // what fn stages need not be fsynced before it is answered
 
 	events []picloud.Event // the answer to a publication
@@ -93,7 +92,6 @@ func (s *Store) submit(ctx context.Context, c *command) error {
 	if s.stopping.Load() {
 		return picloud.ErrStopping
 	}
-	c.hops = picloud.Hops(ctx)
 	if s.queued.Add(c.size) > s.cfg.IntakeBytes && c.size > 0 {
 		s.queued.Add(-c.size)
 		s.metrics.refused.Inc()

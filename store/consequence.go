@@ -11,7 +11,7 @@ type before struct {
 type cause struct {
 	lsn  uint64
 	at   int64
-	hops int // see picloud.Happening; not known any more when it is replayed
+	hops int // see picloud.MaxHops; not known any more when it is replayed
 }
 
 // apply takes a change into the catalog and returns the rows that follow from it

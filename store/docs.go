@@ -119,6 +119,7 @@ func (s *Store) PutDocument(ctx context.Context, c picloud.DocumentChange) (picl
 }
 
 func (t *tx) putDocument(c *picloud.DocumentChange) (picloud.Document, error) {
+	t.hops = c.Hops
 	old, err := t.document(c.App, c.Collection, c.ID)
 	if err == nil {
 		err = c.If.Check(old.Version)
@@ -165,19 +166,20 @@ func newDocID(at int64) string {
 }
 
 // DeleteDocument removes a document, or returns picloud.ErrDocumentNotFound.
-func (s *Store) DeleteDocument(ctx context.Context, app, collection, id string, cond picloud.Precondition) error {
+func (s *Store) DeleteDocument(ctx context.Context, d picloud.Deletion) error {
 	return s.do(ctx, func(tx *tx) error {
-		old, err := tx.document(app, collection, id)
+		tx.hops = d.Hops
+		old, err := tx.document(d.App, d.Container, d.Name)
 		if err != nil {
 			return err
 		}
 		if old.Version == 0 {
 			return picloud.ErrDocumentNotFound
 		}
-		if err := cond.Check(old.Version); err != nil {
+		if err := d.If.Check(old.Version); err != nil {
 			return err
 		}
-		tx.remove(tableDoc, docKey(app, collection, id))
+		tx.remove(tableDoc, docKey(d.App, d.Container, d.Name))
 		return nil
 	})
 }

@@ -107,7 +107,7 @@ func TestDocumentsEqualAModel(t *testing.T) {
 			}
 		case 2, 3, 4:
 			_, there := model[id]
-			if err := s.DeleteDocument(t.Context(), "default", "c", id, picloud.Precondition{}); errors.Is(err, picloud.ErrDocumentNotFound) == there {
+			if err := s.DeleteDocument(t.Context(), picloud.Deletion{App: "default", Container: "c", Name: id}); errors.Is(err, picloud.ErrDocumentNotFound) == there {
 				t.Fatalf("delete %s: %v", id, err)
 			}
 			delete(model, id)

@@ -113,6 +113,7 @@ func (s *Store) PutFile(ctx context.Context, c picloud.FileChange, content io.Re
 	kept = true // unless the row is known not to name it
 	f = picloud.File{App: c.App, Path: c.Path, Type: or(c.Type, "application/octet-stream"), Size: w.size, SHA256: w.sum, Blob: w.name}
 	return ask(context.WithoutCancel(ctx), s, 0, func(tx *tx) (picloud.File, error) { // so that kept is read after it was written
+		tx.hops = c.Hops
 		err := tx.putFile(&f, c.If)
 		kept = err == nil
 		return f, err
@@ -155,19 +156,20 @@ func (s *Store) mayPutFile(c *picloud.FileChange) error {
 
 // DeleteFile removes a file, or returns picloud.ErrFileNotFound. Who reads it reads
 // it to its end.
-func (s *Store) DeleteFile(ctx context.Context, app, path string, cond picloud.Precondition) error {
+func (s *Store) DeleteFile(ctx context.Context, d picloud.Deletion) error {
 	return s.do(ctx, func(tx *tx) error {
-		old, err := tx.file(app, path)
+		tx.hops = d.Hops
+		old, err := tx.file(d.App, d.Name)
 		if err != nil {
 			return err
 		}
 		if old.Version == 0 {
 			return picloud.ErrFileNotFound
 		}
-		if err := cond.Check(old.Version); err != nil {
+		if err := d.If.Check(old.Version); err != nil {
 			return err
 		}
-		tx.remove(tableFile, pair(app, path))
+		tx.remove(tableFile, pair(d.App, d.Name))
 		return nil
 	})
 }

@@ -97,7 +97,7 @@ func TestFilesEqualAModel(t *testing.T) {
 				model[path], versions[path] = nil, f.Version
 			}
 		case 4:
-			err := s.DeleteFile(t.Context(), "default", path, picloud.Precondition{})
+			err := s.DeleteFile(t.Context(), picloud.Deletion{App: "default", Name: path})
 			if there == errors.Is(err, picloud.ErrFileNotFound) {
 				t.Fatalf("step %d: delete %s: %v, there: %v", step, path, err, there)
 			}
@@ -193,7 +193,7 @@ func TestFilesNeedRoom(t *testing.T) {
 	if _, b := content(t, s, "a"); string(b) != "1" || len(onDisk(t, dir)) != 1 {
 		t.Errorf("%q, %v", b, onDisk(t, dir))
 	}
-	if err := s.DeleteFile(t.Context(), "default", "a", picloud.Precondition{}); err != nil || len(onDisk(t, dir)) != 0 {
+	if err := s.DeleteFile(t.Context(), picloud.Deletion{App: "default", Name: "a"}); err != nil || len(onDisk(t, dir)) != 0 {
 		t.Errorf("what makes room is refused: %v", err)
 	}
 }
@@ -233,7 +233,7 @@ func TestReadersSeeWholeFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.DeleteFile(t.Context(), "default", "a", picloud.Precondition{}); err != nil {
+	if err := s.DeleteFile(t.Context(), picloud.Deletion{App: "default", Name: "a"}); err != nil {
 		t.Fatal(err)
 	}
 	if b, err := io.ReadAll(r); err != nil || len(b) != 299_000 {
@@ -385,7 +385,7 @@ func TestFilesAreOwed(t *testing.T) {
 	}
 	put(t, s, "out/a", nil)
 	f := put(t, s, "in/a", []byte("abc"))
-	if err := s.DeleteFile(t.Context(), "default", "in/a", picloud.Precondition{}); err != nil {
+	if err := s.DeleteFile(t.Context(), picloud.Deletion{App: "default", Name: "in/a"}); err != nil {
 		t.Fatal(err)
 	}
 	owed, err := s.Owed(tr, 0, 10)

@@ -167,6 +167,7 @@ func (s *Store) SetEntry(ctx context.Context, c picloud.EntryChange) (picloud.En
 		return picloud.Entry{}, err
 	}
 	return ask(ctx, s, recordCost+len(c.App)+len(c.Key)+len(e.Value), func(tx *tx) (picloud.Entry, error) {
+		tx.hops = c.Hops
 		old, err := tx.entry(c.App, c.Key)
 		if err != nil {
 			return picloud.Entry{}, err
@@ -193,6 +194,7 @@ func (s *Store) IncrementEntry(ctx context.Context, c picloud.EntryIncrement) (p
 		return picloud.Entry{}, err
 	}
 	return ask(ctx, s, recordCost+len(c.App)+len(c.Key)+24, func(tx *tx) (picloud.Entry, error) {
+		tx.hops = c.Hops
 		old, err := tx.entry(c.App, c.Key)
 		if err != nil {
 			return picloud.Entry{}, err
@@ -224,19 +226,20 @@ func number(r *entryRow) (int64, error) {
 }
 
 // DeleteEntry removes a key, or returns picloud.ErrKVNotFound.
-func (s *Store) DeleteEntry(ctx context.Context, app, key string, cond picloud.Precondition) error {
+func (s *Store) DeleteEntry(ctx context.Context, d picloud.Deletion) error {
 	return s.do(ctx, func(tx *tx) error {
-		old, err := tx.entry(app, key)
+		tx.hops = d.Hops
+		old, err := tx.entry(d.App, d.Name)
 		if err != nil {
 			return err
 		}
 		if !old.alive(tx.at) {
 			return picloud.ErrKVNotFound
 		}
-		if err := cond.Check(old.Version); err != nil {
+		if err := d.If.Check(old.Version); err != nil {
 			return err
 		}
-		tx.remove(tableKV, pair(app, key))
+		tx.remove(tableKV, pair(d.App, d.Name))
 		return nil
 	})
 }

@@ -90,7 +90,7 @@ func TestEntriesEqualAModel(t *testing.T) {
 			}
 			model["n"+key] = e
 		case 6:
-			err := s.DeleteEntry(t.Context(), "default", key, picloud.Precondition{})
+			err := s.DeleteEntry(t.Context(), picloud.Deletion{App: "default", Name: key})
 			if (err == nil) != present || (!present && !errors.Is(err, picloud.ErrKVNotFound)) {
 				t.Fatalf("step %d: delete says %v, was there: %v", step, err, present)
 			}

@@ -88,7 +88,7 @@ func (s *Store) stagePublication(g *group, c *command) (hard bool, err error) {
 			Position: picloud.Position{Epoch: s.ident.epoch, Seq: row.sequence.last},
 			App:      p.App, Topic: d.Topic, Data: d.Data, PublishedAt: at, Source: source, Durability: durability, Stamp: g.stamp,
 		}
-		g.changes = append(g.changes, enqueueEvent(g.catalog, &c.events[i], lsn, c.hops)...)
+		g.changes = append(g.changes, enqueueEvent(g.catalog, &c.events[i], lsn, p.Hops)...)
 	}
 	g.touch(row.sequence)
 	g.notices = append(g.notices, notice{events: c.events})

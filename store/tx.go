@@ -14,7 +14,7 @@ type tx struct {
 	s       *Store
 	g       *group
 	at      int64
-	hops    int
+	hops    int // see picloud.MaxHops
 	catalog *catalog
 	copied  bool // the catalog is the command's own
 	changes []change
@@ -50,7 +50,6 @@ func (s *Store) stageChanges(g *group, fn func(tx *tx) error) error {
 // stageCommand is stageChanges for what somebody asked for.
 func (s *Store) stageCommand(g *group, c *command) error {
 	return s.stageChanges(g, func(tx *tx) error {
-		tx.hops = c.hops
 		err := c.fn(tx)
 		c.blobs = tx.blobs
 		return err

@@ -10,7 +10,7 @@ import (
 
 const tableAnchor table = 8 // empty, or data: where the catalog was last repeated in the journal
 
-var anchorKind = kind{name: "anchor", journalOnly: true, recovered: (*Store).recoverAnchor}
+var anchorKind = rowKind{name: "anchor", journalOnly: true, recovered: (*Store).recoverAnchor}
 
 // An anchor repeats the catalog in the journal before old segments are dropped,
 // so that the journal alone can always bring back apps, topics and keys: losing

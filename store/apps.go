@@ -12,14 +12,18 @@ import (
 
 const tableApp table = 1 // app name
 
-var appKind = kind{
-	name:    "apps",
-	catalog: func() rows { return &tree[*appRow]{Map: new(btree.Map[string, *appRow]), loaded: (*catalog).countApp} },
+var appKind = rowKind{
+	name: "apps",
+	catalog: func() rowTree {
+		return &tree[*appRow]{Map: new(btree.Map[string, *appRow]), loaded: (*catalog).countApp}
+	},
 	copied: copies[picloud.App]{
 		as:    picloud.ChangeApp,
 		from:  func(_ string, row []byte) (picloud.App, error) { r, err := decodeAs[appRow](row); return r.App, err },
 		check: checkedBy(check.App),
-		to:    func(_ *restorer, a picloud.App) ([]change, error) { return row(tableApp, a.Name, appRow{App: a}), nil },
+		to: func(_ *restorer, a picloud.App) ([]change, error) {
+			return putOf(tableApp, a.Name, appRow{App: a}), nil
+		},
 	},
 }
 
@@ -138,7 +142,7 @@ func (t *tx) rowsOfApp(app string) (list []change) {
 		}
 	}
 	addCatalog := func(describesData bool) {
-		for _, tb := range tablesWhere(func(k *kind) bool { return k.catalog != nil && k.describesData == describesData }) {
+		for _, tb := range tablesWhere(func(k *rowKind) bool { return k.catalog != nil && k.describesData == describesData }) {
 			switch k := tb.kind(); {
 			case k.ofApp != nil:
 				add(tb, k.ofApp(t.catalog, app)...)
@@ -148,7 +152,7 @@ func (t *tx) rowsOfApp(app string) (list []change) {
 		}
 	}
 	addCatalog(false)
-	for _, tb := range tablesWhere(func(k *kind) bool { return k.data }) {
+	for _, tb := range tablesWhere(func(k *rowKind) bool { return k.data }) {
 		if len(list) <= deleteChunk {
 			t.s.tables.scan(tb, prefix, "", func(key string, _ []byte) bool {
 				add(tb, key)

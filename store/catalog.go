@@ -14,13 +14,13 @@ import (
 // in memory as a whole, a tree for each kind. A published catalog never changes;
 // the committer works on a copy, which costs little until a row changes.
 type catalog struct {
-	trees    [maxTables]rows            // nil: not a kind of the catalog
+	trees    [maxTables]rowTree         // nil: not a kind of the catalog
 	sequence func(app string) *sequence // of the committer
 }
 
-// rows are the rows of one kind in memory.
-type rows interface {
-	copy() rows
+// rowTree holds the rows of one kind in memory.
+type rowTree interface {
+	copy() rowTree
 	set(c *catalog, key string, value []byte) error
 	// puts returns changes that make the rows what they are.
 	puts(tb table) []change
@@ -35,9 +35,9 @@ type tree[T any] struct {
 	loaded func(c *catalog, key string, row *T) // completes a row that was decoded; may be nil
 }
 
-func inMemory[T any]() rows { return &tree[T]{Map: new(btree.Map[string, T])} }
+func inMemory[T any]() rowTree { return &tree[T]{Map: new(btree.Map[string, T])} }
 
-func (t *tree[T]) copy() rows { return &tree[T]{Map: t.Copy(), loaded: t.loaded} }
+func (t *tree[T]) copy() rowTree { return &tree[T]{Map: t.Copy(), loaded: t.loaded} }
 
 func (t *tree[T]) set(c *catalog, key string, value []byte) error {
 	if value == nil {

@@ -10,7 +10,7 @@ import (
 
 const tableClock table = 11 // boot: a start of the board whose clock could not be believed at first
 
-var clockKind = kind{
+var clockKind = rowKind{
 	name: "clocks", catalog: inMemory[clockRow], node: true,
 	copied: clockCopier{},
 }

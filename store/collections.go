@@ -13,7 +13,7 @@ import (
 
 const tableCollection table = 22 // app, zero byte, collection name
 
-var collectionKind = kind{
+var collectionKind = rowKind{
 	name: "collections", catalog: inMemory[collectionRow], describesData: true,
 	derive: deriveIndexes,
 	copied: copies[picloud.Collection]{
@@ -28,7 +28,7 @@ var collectionKind = kind{
 			for i, f := range c.Indexes {
 				fresh.Indexes = append(fresh.Indexes, indexRow{ID: indexID(r.lsn, i), Field: f})
 			}
-			return row(tableCollection, pair(c.App, c.Name), fresh), nil
+			return putOf(tableCollection, pair(c.App, c.Name), fresh), nil
 		},
 	},
 }

@@ -1,7 +1,7 @@
 package store
 
-// before is how things are without a change, for the rows that follow from it.
-type before struct {
+// stateBefore is how things are without a change, for the rows that follow from it.
+type stateBefore struct {
 	catalog *catalog
 	get     func(tb table, key []byte) []byte
 	tables  *tables // without the changes that the group at hand stages
@@ -18,7 +18,7 @@ type cause struct {
 // and are not in the journal: indexes, ends of rows, and, with a cause, deliveries
 // to triggers. So a change and its deliveries are there together or not at all, and
 // none of it is written twice: replaying the change makes them again.
-func (c *catalog) apply(ch change, e before, by *cause) (derived []change, err error) {
+func (c *catalog) apply(ch change, e stateBefore, by *cause) (derived []change, err error) {
 	k := ch.table.kind()
 	if k == nil {
 		return nil, nil

@@ -70,7 +70,7 @@ func checkedBy[T any](valid func(v T) error) func(v *T) error {
 }
 
 // row returns the change that puts one row in CBOR.
-func row(tb table, key string, v any) []change {
+func putOf(tb table, key string, v any) []change {
 	return []change{{table: tb, key: []byte(key), value: cborEncode(v)}}
 }
 
@@ -110,7 +110,7 @@ func (s *Store) restoreChange(g *group, c *picloud.Change) error {
 		}
 		for _, ch := range changes {
 			s.record(g, []change{ch})
-			derived, err := g.catalog.apply(ch, before{catalog: g.catalog, get: s.tables.get, tables: s.tables}, nil)
+			derived, err := g.catalog.apply(ch, stateBefore{catalog: g.catalog, get: s.tables.get, tables: s.tables}, nil)
 			if err != nil {
 				return err
 			}
@@ -141,7 +141,7 @@ const dataPage = 500
 // following page comes after next; empty: there is none.
 func (s *Store) Data(after string) (page []picloud.Change, next string, err error) {
 	size := 0
-	for _, tb := range tablesWhere(func(k *kind) bool { return k.data && k.copied != nil }) {
+	for _, tb := range tablesWhere(func(k *rowKind) bool { return k.data && k.copied != nil }) {
 		from := ""
 		switch {
 		case after == "" || byte(tb) > after[0]:

@@ -14,7 +14,7 @@ import (
 
 const tableCursor table = 9 // owner: how far it has come in the journal
 
-var cursorKind = kind{
+var cursorKind = rowKind{
 	name:      "cursors",
 	recovered: func(s *Store, _ *recovery, ch change) error { return s.cursors.load(ch) },
 }

@@ -11,7 +11,7 @@ import (
 
 const tableDeadLetter table = 21 // app, zero byte, dead letter id
 
-var deadLetterKind = kind{
+var deadLetterKind = rowKind{
 	name: "dead letters", data: true, enqueue: enqueueDeadLetter,
 	copied: copies[picloud.DeadLetter]{
 		as: picloud.ChangeDeadLetter,
@@ -21,7 +21,7 @@ var deadLetterKind = kind{
 		},
 		check: func(l *picloud.DeadLetter) error { return check.AppName(l.App) },
 		to: func(_ *restorer, l picloud.DeadLetter) ([]change, error) {
-			return row(tableDeadLetter, pair(l.App, l.ID), deadLetterRow{Letter: l, Version: 2}), nil
+			return putOf(tableDeadLetter, pair(l.App, l.ID), deadLetterRow{Letter: l, Version: 2}), nil
 		},
 	},
 }

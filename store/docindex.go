@@ -10,7 +10,7 @@ import (
 
 const tableDocIndex table = 24 // see below
 
-var docIndexKind = kind{name: "indexes of documents"}
+var docIndexKind = rowKind{name: "indexes of documents"}
 
 // Index rows follow from documents and from what a collection says about its
 // indexes. The key of one is that of the collection, the id of the index, the value
@@ -202,7 +202,7 @@ func skipValue(b []byte) int {
 }
 
 // deriveDoc returns the index rows that come and go with a document.
-func deriveDoc(c change, e before) ([]change, error) {
+func deriveDoc(c change, e stateBefore) ([]change, error) {
 	app, name, id := splitDocKey(string(c.key))
 	r := e.catalog.collection(app, name)
 	if len(r.Indexes) == 0 {
@@ -252,7 +252,7 @@ func indexKeys(collection string, ix *indexRow, id string, states ...[]byte) (a,
 // deriveIndexes returns the index rows that come with a part of an index being
 // built, or go with one being taken down: what the row of the collection says is
 // held against what it said before.
-func deriveIndexes(c change, e before) ([]change, error) {
+func deriveIndexes(c change, e stateBefore) ([]change, error) {
 	if c.value == nil {
 		return nil, nil
 	}
@@ -280,7 +280,7 @@ func deriveIndexes(c change, e before) ([]change, error) {
 	return out, nil
 }
 
-func deriveBuilt(key string, old, ix *indexRow, e before) (out []change, err error) {
+func deriveBuilt(key string, old, ix *indexRow, e stateBefore) (out []change, err error) {
 	e.tables.scan(tableDoc, key+"\x00", key+"\x00"+old.Built, func(k string, v []byte) bool {
 		_, _, id := splitDocKey(k)
 		if id == old.Built {

@@ -15,7 +15,7 @@ import (
 
 const tableDoc table = 23 // app, zero byte, collection name, zero byte, document id
 
-var documentKind = kind{
+var documentKind = rowKind{
 	name: "documents", data: true,
 	derive: deriveDoc, enqueue: enqueueDocument,
 	copied: copies[picloud.Document]{

@@ -147,7 +147,7 @@ func FuzzRecordBodies(f *testing.F) {
 				}
 				catalog := newCatalog(sequences)
 				catalog.triggers().Set("a\x00t", picloud.Trigger{App: "a", Kind: picloud.TriggerKV, Enabled: true})
-				_, _ = catalog.apply(c, before{catalog: catalog, get: func(table, []byte) []byte { return nil }, tables: newTables(nil)}, &cause{lsn: 7, at: 8})
+				_, _ = catalog.apply(c, stateBefore{catalog: catalog, get: func(table, []byte) []byte { return nil }, tables: newTables(nil)}, &cause{lsn: 7, at: 8})
 				_, _ = changeOf(c) // neither may panic
 			}
 		}

@@ -14,13 +14,13 @@ import (
 
 const tableEndpoint table = 25 // app, zero byte, endpoint name
 
-var endpointKind = kind{
+var endpointKind = rowKind{
 	name: "endpoints", catalog: inMemory[picloud.Endpoint],
 	committed: func(s *Store, _ change) { s.commit.triggersChanged = true },
 	copied: copies[picloud.Endpoint]{
 		as: picloud.ChangeEndpoint, check: checkedBy(check.Endpoint),
 		to: func(_ *restorer, e picloud.Endpoint) ([]change, error) {
-			return row(tableEndpoint, pair(e.App, e.Name), e), nil
+			return putOf(tableEndpoint, pair(e.App, e.Name), e), nil
 		},
 	},
 }

@@ -8,7 +8,7 @@ import (
 const tableExpiry table = 13 // time, key of a row: when it comes to its end; the value is its table
 
 // The ends of rows follow from the rows.
-var expiryKind = kind{name: "ends of rows"}
+var expiryKind = rowKind{name: "ends of rows"}
 
 // Rows that have come to their end are not shown any more. The committer removes
 // them when it has time, by the order of their ends.

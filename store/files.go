@@ -15,7 +15,7 @@ import (
 
 const tableFile table = 28 // app, zero byte, path: what there is to know of a file beside its content
 
-var fileKind = kind{
+var fileKind = rowKind{
 	name: "files", data: true,
 	enqueue: enqueueFile,
 	staged:  (*tx).replaceBlob,
@@ -28,7 +28,7 @@ var fileKind = kind{
 					return nil, err
 				}
 			}
-			return row(tableFile, pair(f.App, f.Path), f), nil
+			return putOf(tableFile, pair(f.App, f.Path), f), nil
 		},
 	},
 }

@@ -12,7 +12,7 @@ const tableIdem table = 7 // day, app, zero byte, idempotency key
 
 // The answers to idempotency keys follow from the events that carry them. Those of
 // the days before yesterday are dropped at a checkpoint: their 24 hours are over.
-var idempotencyKind = kind{
+var idempotencyKind = rowKind{
 	name: "idempotency keys",
 	obsolete: func(now int64) []byte {
 		return binary.BigEndian.AppendUint32(nil, max(idemDay(now), 1)-1)

@@ -15,7 +15,7 @@ import (
 
 const tableKey table = 3 // API key id
 
-var apiKeyKind = kind{
+var apiKeyKind = rowKind{
 	name: "API keys", catalog: inMemory[picloud.APIKey], node: true,
 	ofApp: func(c *catalog, app string) (ids []string) {
 		c.keys().Scan(func(id string, k picloud.APIKey) bool {
@@ -33,7 +33,7 @@ var apiKeyKind = kind{
 	},
 	copied: copies[picloud.APIKey]{
 		as: picloud.ChangeAPIKey, check: checkedBy(check.APIKey),
-		to: func(_ *restorer, k picloud.APIKey) ([]change, error) { return row(tableKey, k.ID, k), nil },
+		to: func(_ *restorer, k picloud.APIKey) ([]change, error) { return putOf(tableKey, k.ID, k), nil },
 	},
 }
 

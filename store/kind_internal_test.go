@@ -23,7 +23,7 @@ const tableToy table = maxTables - 1 // app, zero byte, name
 
 type toy struct{ App, Name, Color string }
 
-var toyKind = kind{
+var toyKind = rowKind{
 	name: "toys", data: true,
 	enqueue: func(c *catalog, ch change, by cause) ([]change, error) {
 		if ch.value == nil {
@@ -35,7 +35,7 @@ var toyKind = kind{
 	},
 	copied: copies[toy]{
 		as: "toy", check: func(t *toy) error { return check.Handle("toy", t.Name) },
-		to: func(_ *restorer, t toy) ([]change, error) { return row(tableToy, pair(t.App, t.Name), t), nil },
+		to: func(_ *restorer, t toy) ([]change, error) { return putOf(tableToy, pair(t.App, t.Name), t), nil },
 	},
 }
 

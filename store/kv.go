@@ -16,7 +16,7 @@ import (
 
 const tableKV table = 12 // app, zero byte, key
 
-var entryKind = kind{
+var entryKind = rowKind{
 	name: "key-value pairs", data: true,
 	expires: func(row []byte) (int64, error) { r, err := decodeEntryRow(row); return r.Expires, err },
 	enqueue: enqueueEntry,

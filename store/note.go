@@ -9,7 +9,7 @@ import (
 
 const tableNote table = 10 // name: what a part of the node wants to find again after a restart
 
-var noteKind = kind{name: "notes", catalog: inMemory[[]byte], node: true}
+var noteKind = rowKind{name: "notes", catalog: inMemory[[]byte], node: true}
 
 func (c *catalog) notes() *btree.Map[string, []byte] { return rowsOf[[]byte](c, tableNote) }
 

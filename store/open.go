@@ -355,7 +355,7 @@ func (s *Store) replayChange(r *recovery, c *catalog, rec *journal.Record, ch ch
 		return nil
 	}
 	ch = cloneChange(ch)
-	derived, err := c.apply(ch, before{catalog: c, get: s.tables.get, tables: s.tables}, &cause{lsn: uint64(rec.LSN), at: rec.At})
+	derived, err := c.apply(ch, stateBefore{catalog: c, get: s.tables.get, tables: s.tables}, &cause{lsn: uint64(rec.LSN), at: rec.At})
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ const (
 	tableTick     table = 20 // app, zero byte, trigger id, zero byte: the last time that came
 )
 
-var deliveryKind = kind{
+var deliveryKind = rowKind{
 	name: "deliveries", data: true,
 	committed: func(s *Store, ch change) {
 		if s.cfg.Deliverer == nil || ch.value == nil {
@@ -26,9 +26,9 @@ var deliveryKind = kind{
 	},
 }
 
-var attemptKind = kind{name: "attempts", data: true}
+var attemptKind = rowKind{name: "attempts", data: true}
 
-var tickKind = kind{name: "ticks", data: true, enqueue: enqueueTick}
+var tickKind = rowKind{name: "ticks", data: true, enqueue: enqueueTick}
 
 // Deliverer is told what triggers owe. Its methods never block, never fail, and
 // are called in order by one goroutine.
@@ -218,5 +218,5 @@ func enqueueTick(_ *catalog, ch change, by cause) ([]change, error) {
 	if err := cborDecode(ch.value, &r); err != nil || !r.Run {
 		return nil, err
 	}
-	return row(tableDelivery, deliveryKey(app, id, &by.lsn), picloud.Happening{Kind: picloud.TriggerCron, At: fromMicros(r.Last)}), nil
+	return putOf(tableDelivery, deliveryKey(app, id, &by.lsn), picloud.Happening{Kind: picloud.TriggerCron, At: fromMicros(r.Last)}), nil
 }

@@ -12,7 +12,7 @@ import (
 
 const tableResult table = 27 // app, zero byte, result id: what a request was answered later
 
-var resultKind = kind{
+var resultKind = rowKind{
 	name: "results", data: true,
 	expires:   func(row []byte) (int64, error) { r, err := decodeAs[resultRow](row); return r.Expires, err },
 	committed: func(s *Store, ch change) { s.inbox.wake(string(ch.key)) },

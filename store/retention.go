@@ -16,7 +16,7 @@ const tableFloor table = 5 // app, zero byte, topic name: events up to this sequ
 
 // Floors are those of topics that were deleted, or part of whose history was
 // dropped.
-var floorKind = kind{name: "floors", catalog: inMemory[uint64]}
+var floorKind = rowKind{name: "floors", catalog: inMemory[uint64]}
 
 func (c *catalog) floors() *btree.Map[string, uint64] { return rowsOf[uint64](c, tableFloor) }
 

@@ -14,7 +14,7 @@ import (
 
 const tableRun table = 16 // app, zero byte, script name, zero byte, run id: how a run went
 
-var runKind = kind{name: "runs", data: true}
+var runKind = rowKind{name: "runs", data: true}
 
 // The records of runs are notes: they are shown at once, and reach the journal
 // together every few seconds, only those that would be kept. A node that loses

@@ -15,19 +15,19 @@ const (
 	tableScriptVersion table = 15 // app, zero byte, script name, zero byte, version: an earlier version, or the newest
 )
 
-var scriptKind = kind{
+var scriptKind = rowKind{
 	name: "scripts", data: true,
 	copied: copies[picloud.Script]{
 		as:    picloud.ChangeScript,
 		check: func(sc *picloud.Script) error { return check.Script(sc.Name, sc.Source) },
 		to: func(_ *restorer, sc picloud.Script) ([]change, error) {
-			version := row(tableScriptVersion, versionKey(sc.App, sc.Name, sc.Version), sc)
-			return append(version, row(tableScript, pair(sc.App, sc.Name), sc)...), nil
+			version := putOf(tableScriptVersion, versionKey(sc.App, sc.Name, sc.Version), sc)
+			return append(version, putOf(tableScript, pair(sc.App, sc.Name), sc)...), nil
 		},
 	},
 }
 
-var scriptVersionKind = kind{name: "versions of scripts", data: true}
+var scriptVersionKind = rowKind{name: "versions of scripts", data: true}
 
 // Script returns the newest version of a script, or picloud.ErrScriptNotFound.
 func (s *Store) Script(app, name string) (picloud.Script, error) {

@@ -16,13 +16,13 @@ import (
 
 const tableSecret table = 26 // app, zero byte, secret name
 
-var secretKind = kind{
+var secretKind = rowKind{
 	name: "secrets", data: true,
 	copied: copies[picloud.Secret]{
 		as:    picloud.ChangeSecret,
 		check: func(sec *picloud.Secret) error { return check.Handle("secret", sec.Name) },
 		to: func(_ *restorer, sec picloud.Secret) ([]change, error) {
-			return row(tableSecret, pair(sec.App, sec.Name), sec), nil
+			return putOf(tableSecret, pair(sec.App, sec.Name), sec), nil
 		},
 	},
 }

@@ -6,7 +6,7 @@ const tableSequence table = 6 // app name: the sequence of its newest event
 
 // The newest sequences are in memory. A checkpoint has them as rows; the journal
 // repeats them when it loses its beginning.
-var sequenceKind = kind{
+var sequenceKind = rowKind{
 	name: "sequences", journalOnly: true,
 	recovered: func(s *Store, _ *recovery, ch change) error { return s.raiseSequence(ch) },
 }

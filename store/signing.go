@@ -14,13 +14,13 @@ import (
 
 const tableSigning table = 4 // app, zero byte, signing key id
 
-var signingKeyKind = kind{
+var signingKeyKind = rowKind{
 	name: "signing keys", catalog: inMemory[picloud.SigningKey],
 	copied: copies[picloud.SigningKey]{
 		as:    picloud.ChangeSigningKey,
 		check: func(k *picloud.SigningKey) error { return check.AppName(k.App) },
 		to: func(_ *restorer, k picloud.SigningKey) ([]change, error) {
-			return row(tableSigning, pair(k.App, k.ID), k), nil
+			return putOf(tableSigning, pair(k.App, k.ID), k), nil
 		},
 	},
 }

@@ -191,7 +191,7 @@ func writeState(db *bbolt.DB, rows *btree.Map[string, []byte], meta checkpointMe
 
 // dropObsolete deletes the rows that their kinds call obsolete.
 func dropObsolete(b *bbolt.Bucket, now int64) error {
-	for _, tb := range tablesWhere(func(k *kind) bool { return k.obsolete != nil }) {
+	for _, tb := range tablesWhere(func(k *rowKind) bool { return k.obsolete != nil }) {
 		first, end := []byte{byte(tb)}, rowKey(tb, tb.kind().obsolete(now))
 		c := b.Cursor()
 		for k, _ := c.Seek(first); k != nil && string(k) < end; k, _ = c.Seek(first) {

@@ -11,12 +11,12 @@ import (
 
 const tableTopic table = 2 // app, zero byte, topic name
 
-var topicKind = kind{
+var topicKind = rowKind{
 	name: "topics", catalog: inMemory[picloud.Topic],
 	copied: copies[picloud.Topic]{
 		as: picloud.ChangeTopic, check: checkedBy(check.Topic),
 		to: func(_ *restorer, t picloud.Topic) ([]change, error) {
-			return row(tableTopic, pair(t.App, t.Name), t), nil
+			return putOf(tableTopic, pair(t.App, t.Name), t), nil
 		},
 	},
 }

@@ -12,13 +12,13 @@ import (
 
 const tableTrigger table = 17 // app, zero byte, trigger name
 
-var triggerKind = kind{
+var triggerKind = rowKind{
 	name: "triggers", catalog: inMemory[picloud.Trigger],
 	committed: func(s *Store, _ change) { s.commit.triggersChanged = true },
 	copied: copies[picloud.Trigger]{
 		as: picloud.ChangeTrigger, check: checkedBy(check.Trigger),
 		to: func(_ *restorer, t picloud.Trigger) ([]change, error) {
-			return row(tableTrigger, pair(t.App, t.Name), t), nil
+			return putOf(tableTrigger, pair(t.App, t.Name), t), nil
 		},
 	},
 }

@@ -82,7 +82,7 @@ func (t *tx) change(c change) {
 	if k := c.table.kind(); k.staged != nil {
 		k.staged(t, c)
 	}
-	derived, err := t.catalog.apply(c, before{catalog: t.catalog, get: t.get, tables: t.s.tables}, &cause{lsn: t.lsn(), at: t.at, hops: t.hops})
+	derived, err := t.catalog.apply(c, stateBefore{catalog: t.catalog, get: t.get, tables: t.s.tables}, &cause{lsn: t.lsn(), at: t.at, hops: t.hops})
 	t.derived = append(t.derived, derived...)
 	if err != nil && t.err == nil {
 		t.err = err

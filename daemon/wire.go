@@ -107,7 +107,7 @@ func (c Config) StoreConfig() store.Config {
 		WearBudget: c.WearBudget, SegmentSize: c.SegmentBytes, CheckpointBytes: c.CheckpointBytes, Intake: c.Intake, MaxFile: c.MaxFile, Clock: boardClock(c.Clock),
 	}
 	if c.HasDatabase() {
-		sc.Owed = []string{picloud.Central}
+		sc.Readers = []string{picloud.Central}
 	}
 	return sc
 }

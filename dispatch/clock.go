@@ -9,7 +9,7 @@ import (
 	"github.com/picloud/picloud"
 )
 
-// clock makes triggers owe what their times ask for. It is for one goroutine.
+// clock enqueues the runs that the times of triggers ask for. It is for one goroutine.
 //
 // What time came last is kept by the outbox, so nothing is forgotten over a
 // restart. Times that were missed, because the node was off or its clock jumped,

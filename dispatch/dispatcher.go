@@ -20,7 +20,7 @@ type DispatcherConfig struct {
 	Now     func() time.Time
 }
 
-// Dispatcher sees to it that what triggers owe is done. Its methods may be called
+// Dispatcher carries out the deliveries to triggers. Its methods may be called
 // by anybody.
 type Dispatcher struct {
 	cfg     DispatcherConfig
@@ -48,13 +48,13 @@ func NewDispatcher(cfg DispatcherConfig) *Dispatcher {
 	return d
 }
 
-// Owed wakes the queue of a trigger. It never blocks.
-func (d *Dispatcher) Owed(trigger string, lsn uint64) {
+// Enqueued wakes the queue of a trigger. It never blocks.
+func (d *Dispatcher) Enqueued(trigger string, lsn uint64) {
 	d.mu.Lock()
 	q := d.queues[trigger]
 	d.mu.Unlock()
 	if q != nil {
-		q.owe(lsn)
+		q.enqueued(lsn)
 	}
 }
 
@@ -79,7 +79,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		triggers := d.cfg.Outbox.AllTriggers()
-		d.settle(ctx, &group, triggers)
+		d.reconcile(ctx, &group, triggers)
 		clock.set(triggers)
 		clock.look(ctx)
 		for again := false; !again; {
@@ -90,16 +90,16 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 			case <-d.changed:
 				again = true
 			case <-ctx.Done():
-				d.settle(ctx, &group, nil)
+				d.reconcile(ctx, &group, nil)
 				return nil
 			}
 		}
 	}
 }
 
-// settle starts, changes and stops queues, so that there is one for each trigger
+// reconcile starts, changes and stops queues, so that there is one for each trigger
 // that is enabled.
-func (d *Dispatcher) settle(ctx context.Context, group *sync.WaitGroup, triggers []picloud.Trigger) {
+func (d *Dispatcher) reconcile(ctx context.Context, group *sync.WaitGroup, triggers []picloud.Trigger) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	wanted := map[string]bool{}

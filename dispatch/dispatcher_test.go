@@ -434,7 +434,7 @@ func TestSettledMeanwhile(t *testing.T) {
 		if len(first) != 1 {
 			t.Fatalf("%+v", first)
 		}
-		if err := o.Settle(t.Context(), tr, []uint64{first[0].d.LSN}); err != nil {
+		if err := o.MarkDone(t.Context(), tr, []uint64{first[0].d.LSN}); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Hour)
@@ -508,7 +508,7 @@ func TestDisabledAndDeleted(t *testing.T) {
 		if err := o.DeleteTrigger(t.Context(), "default", "door"); err != nil {
 			t.Fatal(err)
 		}
-		if owed, err := o.Owed(tr, 0, 10); err != nil || len(owed) != 0 {
+		if owed, err := o.Deliveries(tr, 0, 10); err != nil || len(owed) != 0 {
 			t.Errorf("a deleted trigger owes %d, %v", len(owed), err)
 		}
 	})

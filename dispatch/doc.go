@@ -1,4 +1,4 @@
-// Package dispatch owns what a node still owes: it hands the journal, in order,
+// Package dispatch carries out what a node has pending: it hands the journal, in order,
 // to everyone who reacts to it.
 //
 // A Lane drives one Consumer. The consumer knows what to do with records and
@@ -14,17 +14,17 @@
 //
 // An error is "unavailable" unless it says that it is permanent: the lane waits,
 // growing and jittered, uses up no attempt, and begins again for as long as the
-// node lives. Nothing that is owed is ever lost because a remote was away.
+// node lives. Nothing pending is ever lost because a remote was away.
 //
-// A Dispatcher has a queue for each trigger, which does what that owes its script:
+// A Dispatcher has a queue for each trigger, which delivers to its script:
 //
-//	owed ─▶ ready ─▶ running ─▶ settled
+//	kept ─▶ ready ─▶ running ─▶ done
 //	          ▲         │ error
 //	          │         ├─ last attempt, or permanent ─▶ buried: a dead letter
 //	          ├─ waits ◀┤ (backoff)
 //	          └─────────┘ unavailable: the trigger pauses, and no attempt is used
 //
-// Triggers of the clock owe what their times ask for; a clock looks for those that
+// Triggers of the clock get a run when a time comes; a clock looks for times that
 // have come.
 //
 // The package does not know Postgres, scripts or HTTP, and keeps nothing: a

@@ -13,7 +13,7 @@ import (
 	"github.com/picloud/picloud/backoff"
 )
 
-// Journal is what is owed; *store.Store implements it.
+// Journal is what a lane reads; *store.Store implements it.
 type Journal interface {
 	OpenLog(after uint64) (picloud.RecordReader, error)
 	Wait(ctx context.Context, after uint64) error

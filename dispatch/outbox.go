@@ -7,21 +7,21 @@ import (
 	"github.com/picloud/picloud"
 )
 
-// Outbox is where it is kept what triggers owe; *store.Store implements it.
+// Outbox keeps the deliveries to triggers; *store.Store implements it.
 type Outbox interface {
 	AllTriggers() []picloud.Trigger
-	// Owed returns what a trigger owes, in order, after an LSN.
-	Owed(t picloud.Trigger, after uint64, limit int) ([]picloud.Delivery, error)
-	// OwedAt returns one of these; false: it is owed no more.
-	OwedAt(t picloud.Trigger, lsn uint64) (picloud.Delivery, bool, error)
-	Settler
+	// Deliveries returns those of a trigger that are not done, in order, after an LSN.
+	Deliveries(t picloud.Trigger, after uint64, limit int) ([]picloud.Delivery, error)
+	// DeliveryAt returns one of these; false: it is done.
+	DeliveryAt(t picloud.Trigger, lsn uint64) (picloud.Delivery, bool, error)
+	Outcomes
 	Ticker
 }
 
-// Settler notes what has become of deliveries.
-type Settler interface {
-	// Settle notes that deliveries are done.
-	Settle(ctx context.Context, t picloud.Trigger, lsns []uint64) error
+// Outcomes notes how deliveries ended.
+type Outcomes interface {
+	// MarkDone notes that deliveries are done.
+	MarkDone(ctx context.Context, t picloud.Trigger, lsns []uint64) error
 	// Postpone notes that a delivery failed, how often, and until when it waits.
 	Postpone(ctx context.Context, t picloud.Trigger, d picloud.Delivery) error
 	// Bury gives a delivery up.
@@ -31,11 +31,11 @@ type Settler interface {
 // Ticker keeps which times have come for triggers of the clock.
 type Ticker interface {
 	LastTick(t picloud.Trigger) (time.Time, error)
-	// Tick notes that a time has come, and owes a run for it if run says so.
+	// Tick notes that a time has come, and enqueues a run for it if run says so.
 	Tick(ctx context.Context, t picloud.Trigger, due time.Time, run bool) error
 }
 
-// Handler does what is owed. Its error decides what follows: one that says it is
+// Handler carries out a delivery. Its error decides what follows: one that says it is
 // Permanent, or was the last of the attempts, buries the delivery; one that says
 // it is Unavailable makes the trigger pause and uses no attempt, as the end of
 // ctx does; after any other the delivery is tried again later.

@@ -15,7 +15,7 @@ import (
 	"github.com/picloud/picloud/backoff"
 )
 
-// queue delivers what one trigger owes: up to so many at once, in order as far as
+// queue carries out the deliveries to one trigger: up to so many at once, in order as far as
 // they are not tried again, and with one at a time for a thing where the trigger
 // wants that.
 //
@@ -48,7 +48,7 @@ type queue struct {
 
 	mu     sync.Mutex // guards what follows
 	t      picloud.Trigger
-	back   uint64 // the oldest LSN that was owed since it was last looked at; 0: none
+	back   uint64 // the oldest LSN that was enqueued since it was last looked at; 0: none
 	status QueueStatus
 }
 
@@ -70,7 +70,7 @@ type outcome struct {
 	err error
 }
 
-// maxHeld bounds what a queue holds in memory of what is owed.
+// maxHeld bounds the deliveries that a queue holds in memory.
 const maxHeld = 10_000
 
 // readAhead is how many deliveries are read at once.
@@ -91,8 +91,8 @@ func (q *queue) nudge() {
 	}
 }
 
-// owe says that something is owed at an LSN.
-func (q *queue) owe(lsn uint64) {
+// enqueued says that there is a delivery at an LSN.
+func (q *queue) enqueued(lsn uint64) {
 	q.mu.Lock()
 	if q.back == 0 || lsn < q.back {
 		q.back = lsn
@@ -196,7 +196,7 @@ func (q *queue) untilConclude() time.Duration {
 	return max(0, concludeEvery-q.cfg.Now().Sub(q.since))
 }
 
-// fill reads what is owed, as long as there is room for it.
+// fill reads deliveries, as long as there is room for it.
 func (q *queue) fill(t picloud.Trigger) {
 	q.mu.Lock()
 	if q.back != 0 {
@@ -206,9 +206,9 @@ func (q *queue) fill(t picloud.Trigger) {
 	}
 	q.mu.Unlock()
 	for q.more && len(q.ready) < readAhead && len(q.held) < maxHeld {
-		list, err := q.cfg.Outbox.Owed(t, q.read, readAhead)
+		list, err := q.cfg.Outbox.Deliveries(t, q.read, readAhead)
 		if err != nil {
-			q.halt(fmt.Errorf("read what is owed: %w", err))
+			q.halt(fmt.Errorf("read deliveries: %w", err))
 			return
 		}
 		for i := range list {
@@ -268,9 +268,9 @@ func (q *queue) begin(ctx context.Context, t picloud.Trigger) {
 // start begins one delivery. It reports false when it is still to be done.
 func (q *queue) start(ctx context.Context, t picloud.Trigger, e entry) bool {
 	if e.d == nil {
-		d, ok, err := q.cfg.Outbox.OwedAt(t, e.lsn)
+		d, ok, err := q.cfg.Outbox.DeliveryAt(t, e.lsn)
 		if err != nil {
-			q.halt(fmt.Errorf("read what is owed: %w", err))
+			q.halt(fmt.Errorf("read deliveries: %w", err))
 			return false
 		}
 		if !ok { // purged, or done by somebody else
@@ -335,7 +335,7 @@ func (q *queue) conclude(ctx context.Context, t picloud.Trigger) {
 		}
 	}
 	if len(done) > 0 {
-		if err := q.cfg.Outbox.Settle(ctx, t, done); err != nil {
+		if err := q.cfg.Outbox.MarkDone(ctx, t, done); err != nil {
 			q.halt(fmt.Errorf("note what is done: %w", err))
 			return
 		}
@@ -357,7 +357,7 @@ func (q *queue) conclude(ctx context.Context, t picloud.Trigger) {
 	q.urgent = false
 }
 
-// release forgets a delivery that is settled. The next one about the same thing
+// release forgets a delivery that is done. The next one about the same thing
 // gets its turn.
 func (q *queue) release(e entry) {
 	delete(q.held, e.lsn)

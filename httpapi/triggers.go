@@ -26,7 +26,7 @@ func (s *Server) triggerBody(t *picloud.Trigger) api.Trigger {
 			LastDoneAt: api.At(st.LastDone), PausedUntil: api.At(st.Paused), Error: st.Error,
 		}
 	} else { // what enabling it would set off
-		b.Status.Waiting = s.cfg.Store.CountOwed(*t)
+		b.Status.Waiting = s.cfg.Store.CountDeliveries(*t)
 	}
 	return b
 }

@@ -24,7 +24,7 @@ import (
 func benchNode(b *testing.B) *store.Store {
 	b.Helper()
 	st, err := store.Open(store.Config{
-		Dir: filepath.Join(b.TempDir(), "data"), NodeName: "bench", ReserveBytes: -1, JournalBytes: 4 << 30, Owed: []string{picloud.Central},
+		Dir: filepath.Join(b.TempDir(), "data"), NodeName: "bench", ReserveBytes: -1, JournalBytes: 4 << 30, Readers: []string{picloud.Central},
 		Retention: picloud.Retention{MaxEvents: 1 << 30, MaxBytes: 1 << 40},
 	})
 	if err != nil {

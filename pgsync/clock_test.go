@@ -21,7 +21,7 @@ func TestWrongTimesAreCorrected(t *testing.T) {
 	var mu sync.Mutex
 	boot, wrong, synced := time.Now().Add(-time.Hour), -90*time.Minute, false
 	st, err := store.Open(store.Config{
-		Dir: t.TempDir(), ReserveBytes: -1, Owed: []string{picloud.Central},
+		Dir: t.TempDir(), ReserveBytes: -1, Readers: []string{picloud.Central},
 		Now: func() time.Time {
 			mu.Lock()
 			defer mu.Unlock()

@@ -401,7 +401,7 @@ func TestTelemetryThatWasGivenUpIsCounted(t *testing.T) {
 // openAlone opens a node with a tiny journal and no lane.
 func openAlone(t *testing.T, dir string, owed ...string) *node {
 	t.Helper()
-	st, err := store.Open(store.Config{Dir: dir, ReserveBytes: -1, SegmentSize: 128 << 10, JournalBytes: 512 << 10, CheckpointBytes: 64 << 10, Owed: owed, Now: eager()})
+	st, err := store.Open(store.Config{Dir: dir, ReserveBytes: -1, SegmentSize: 128 << 10, JournalBytes: 512 << 10, CheckpointBytes: 64 << 10, Readers: owed, Now: eager()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -53,7 +53,7 @@ func OpenSource(ctx context.Context, cfg Config, name string, recoveryKey []byte
 	return src, nil
 }
 
-// Close lets go of the node. Without Settle before, nothing has changed.
+// Close lets go of the node. Without HandOver before, nothing has changed.
 func (src *Source) Close(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
@@ -288,9 +288,9 @@ func (src *Source) each(ctx context.Context, sql string, into []any, fn func() e
 	return classify("read the node", err)
 }
 
-// Settle hands the node over to its restored self: from now on the old card is
+// HandOver hands the node over to its restored self: from now on the old card is
 // fenced off.
-func (src *Source) Settle(ctx context.Context, node picloud.Node, last uint64) error {
+func (src *Source) HandOver(ctx context.Context, node picloud.Node, last uint64) error {
 	_, err := src.tx.Exec(ctx, src.sync.q("UPDATE @nodes SET incarnation = $2, epoch = $3, lsn = $4, session = '', session_open = false, backlog = 0 WHERE id = $1"),
 		src.ID, int64(node.Incarnation), node.Epoch.String(), int64(last)) // #nosec G115 -- counts
 	if err == nil {

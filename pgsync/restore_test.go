@@ -26,11 +26,11 @@ func restore(t *testing.T, url, name string, key []byte, retention picloud.Reten
 	}
 	defer src.Close(t.Context())
 	dir = filepath.Join(t.TempDir(), "restored")
-	_, err = store.Rebuild(t.Context(), store.Config{Dir: dir, ReserveBytes: -1, SegmentSize: 512 << 10, Owed: []string{picloud.Central}}, store.Rebuilt{
+	_, err = store.Rebuild(t.Context(), store.Config{Dir: dir, ReserveBytes: -1, SegmentSize: 512 << 10, Readers: []string{picloud.Central}}, store.Rebuilt{
 		ID: src.ID, Incarnation: src.Incarnation, RecoveryKey: key,
 		Fill:     func(put func(picloud.Record) error) error { return src.Records(t.Context(), put) },
 		Contents: func(put func(name string, part []byte) error) error { return src.Contents(t.Context(), put) },
-		Settle:   func(node picloud.Node, last uint64) error { return src.Settle(t.Context(), node, last) },
+		HandOver:   func(node picloud.Node, last uint64) error { return src.HandOver(t.Context(), node, last) },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -84,7 +84,7 @@ func TestDeadCardIsRestored(t *testing.T) {
 	must(err)
 	_, err = n.SetEntry(t.Context(), picloud.EntryChange{App: "shop", Key: "k", Value: []byte("1")})
 	must(err)
-	owed, err := n.Owed(trigger, 0, 10)
+	owed, err := n.Deliveries(trigger, 0, 10)
 	must(err)
 	must(n.Bury(t.Context(), trigger, owed[0], "broken"))
 	letters, _, err := n.DeadLetters("shop", picloud.LetterFilter{})
@@ -133,7 +133,7 @@ func TestDeadCardIsRestored(t *testing.T) {
 	if got, _, err := n.DeadLetters("shop", picloud.LetterFilter{}); err != nil || fmt.Sprint(got) != fmt.Sprint(letters) {
 		t.Errorf("dead letters %+v, %v, want %+v", got, err, letters)
 	}
-	if owed, err := n.Owed(trigger, 0, 10); err != nil || len(owed) != 0 {
+	if owed, err := n.Deliveries(trigger, 0, 10); err != nil || len(owed) != 0 {
 		t.Errorf("being restored made the trigger owe %+v, %v", owed, err)
 	}
 	found, err := n.FindDocuments(picloud.DocumentQuery{App: "shop", Collection: "orders", Where: []picloud.Condition{{Field: "who", Op: picloud.OpEqual, Value: "ada"}}})

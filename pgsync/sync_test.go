@@ -32,7 +32,7 @@ func start(t *testing.T, dir, url string, change ...func(*pgsync.Config, *dispat
 	if testing.Verbose() {
 		log = slog.New(slog.NewTextHandler(t.Output(), nil))
 	}
-	st, err := store.Open(store.Config{Dir: dir, NodeName: "pi", ReserveBytes: -1, SegmentSize: 512 << 10, JournalBytes: 1 << 30, Retention: picloud.Retention{MaxEvents: 1 << 30, MaxBytes: 1 << 40}, Owed: []string{picloud.Central}, Logger: log})
+	st, err := store.Open(store.Config{Dir: dir, NodeName: "pi", ReserveBytes: -1, SegmentSize: 512 << 10, JournalBytes: 1 << 30, Retention: picloud.Retention{MaxEvents: 1 << 30, MaxBytes: 1 << 40}, Readers: []string{picloud.Central}, Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,7 +43,7 @@ func TestChangesCountHops(t *testing.T) {
 		t.Fatal(err)
 	}
 	for kind, want := range map[picloud.TriggerKind]int{picloud.TriggerKV: 3, picloud.TriggerDocs: 2, picloud.TriggerFiles: 2, picloud.TriggerPubSub: 1} {
-		deliveries, err := n.Owed(triggers[kind], 0, 100)
+		deliveries, err := n.Deliveries(triggers[kind], 0, 100)
 		if err != nil || len(deliveries) != want {
 			t.Errorf("%s: %d deliveries, %v; want %d", kind, len(deliveries), err, want)
 		}

@@ -141,7 +141,7 @@ func (s *Store) writeBackup(ctx context.Context, w io.Writer, snap *journal.Snap
 	return errors.Join(b.tar.Close(), zw.Close())
 }
 
-// writeBlobs adds the contents of files, all of them: one that is about to be settled
+// writeBlobs adds the contents of files, all of them: one whose writing is about to be finished
 // may have its row in the backup already. Those that came since do no harm: a node
 // that has them and does not know them removes them.
 func (s *Store) writeBlobs(b *backupWriter) error {

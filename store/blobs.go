@@ -44,7 +44,7 @@ type blob struct {
 }
 
 // write keeps what it reads, and returns with the blob durable. It is pending until
-// settle is called, whether that fails or not.
+// finish is called, whether that fails or not.
 func (b *blobs) write(r io.Reader) (w blob, err error) {
 	w.name = strings.ToLower(rand.Text())
 	b.mu.Lock()
@@ -100,8 +100,8 @@ func (s *Store) OpenBlob(name string) (*os.File, error) {
 	return os.Open(s.blobs.path(name))
 }
 
-// settle ends the writing of a blob. One that is not kept goes.
-func (b *blobs) settle(name string, kept bool) {
+// finish ends the writing of a blob. One that is not kept goes.
+func (b *blobs) finish(name string, kept bool) {
 	if !kept {
 		b.remove(name)
 	}
@@ -140,7 +140,7 @@ func (b *blobs) hold() (release func()) {
 	}
 }
 
-// list returns the names of the blobs there are: settled ones, or all, of which some
+// list returns the names of the blobs there are: finished ones, or all, of which some
 // may have no row yet, or never get one.
 func (b *blobs) list(all bool) ([]string, error) {
 	entries, err := os.ReadDir(b.dir)
@@ -168,7 +168,7 @@ func (s *Store) CollectFiles(ctx context.Context) (removed int, err error) {
 	if s.readOnly || s.ident.KeepFiles {
 		return 0, nil
 	}
-	names, err := s.blobs.list(false) // before the rows: what is settled later is not in it
+	names, err := s.blobs.list(false) // before the rows: a blob that is finished later is not in it
 	if err != nil || len(names) == 0 {
 		return 0, err
 	}

@@ -131,7 +131,7 @@ func (s *Store) checkpointDone(err error) error {
 	}
 	s.commit.reached = s.commit.reaching
 	s.lookAtState()
-	if s.space.owed.Load() {
+	if s.space.backlog.Load() {
 		return s.makeRoom()
 	}
 	return s.dropOld()

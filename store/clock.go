@@ -27,11 +27,11 @@ type Clock struct {
 // clockWatch knows whether the clock can be believed, and when that changes.
 // It belongs to the committer.
 type clockWatch struct {
-	read    func() Clock // nil: it always can
-	boot    string
-	synced  bool      // it can, from now on
-	settled bool      // and every event that waited for that has been put right
-	checked time.Time // by a time that does not jump
+	read      func() Clock // nil: it always can
+	boot      string
+	synced    bool      // it can, from now on
+	corrected bool      // and every event that waited for that has been put right
+	checked   time.Time // by a time that does not jump
 }
 
 // clockEvery is how often a node that waits for its clock looks at it.
@@ -40,7 +40,7 @@ const clockEvery = 5 * time.Second
 // stamp returns what events have to say about the clock: nil once it can be
 // believed.
 func (w *clockWatch) stamp(at int64) *picloud.Stamp {
-	if w.synced || w.settled {
+	if w.synced || w.corrected {
 		return nil
 	}
 	c := w.read()
@@ -75,7 +75,7 @@ func (clockCopier) export(_ string, row []byte) (any, error) {
 func (clockCopier) restore(*restorer, any) ([]change, error) { return nil, nil }
 
 func (s *Store) openClock() {
-	s.commit.clock = clockWatch{read: s.cfg.Clock, settled: s.cfg.Clock == nil}
+	s.commit.clock = clockWatch{read: s.cfg.Clock, corrected: s.cfg.Clock == nil}
 	if s.cfg.Clock != nil {
 		s.commit.clock.boot = s.cfg.Clock().Boot
 	}
@@ -89,7 +89,7 @@ func (s *Store) clockRow() (row clockRow, ok bool) {
 // clockWaits reports whether events of this start of the board wait for the
 // clock.
 func (s *Store) clockWaits() bool {
-	if s.commit.clock.settled {
+	if s.commit.clock.corrected {
 		return false
 	}
 	row, ok := s.clockRow()
@@ -101,7 +101,7 @@ func (s *Store) clockWaits() bool {
 // everybody can tell when those events were.
 func (s *Store) stageClock(g *group) error {
 	w := &s.commit.clock
-	if w.settled {
+	if w.corrected {
 		return nil
 	}
 	_, noted := s.clockRow()
@@ -122,7 +122,7 @@ func (s *Store) stageClock(g *group) error {
 			return nil
 		})
 	case w.synced:
-		w.settled = true
+		w.corrected = true
 	}
 	return nil
 }

@@ -188,7 +188,7 @@ func (s *Store) prepare(g *group, c *command) {
 	case s.space.full.Load():
 		s.metrics.noSpace.Inc()
 		err = picloud.ErrNoSpace
-	case s.space.owed.Load():
+	case s.space.backlog.Load():
 		s.metrics.noSpace.Inc()
 		err = picloud.ErrBacklogFull
 	case c.fn != nil:

@@ -19,8 +19,8 @@ var cursorKind = rowKind{
 	recovered: func(s *Store, _ *recovery, ch change) error { return s.cursors.load(ch) },
 }
 
-// Cursors tell how far those have come to whom the journal is owed. A record is
-// owed until every one of them has passed it.
+// Cursors tell how far the readers of the journal have come. A record is kept until
+// every one of them has passed it.
 //
 // They are notes: they reach the journal with a later commit, and a lost one
 // makes its owner look again at what it has done already.
@@ -35,7 +35,7 @@ type cursors struct {
 type cursor struct {
 	lsn   uint64
 	marks []mark // rising; the newest tells of lsn
-	owed  bool   // the journal keeps what it has not passed
+	pins  bool   // the journal keeps what it has not passed
 }
 
 // mark says that everything up to LSN was done at a time.
@@ -72,7 +72,7 @@ func (s *Store) Cursor(owner string) picloud.Cursor {
 }
 
 // MoveCursor notes that an owner has done everything up to an LSN. It may go
-// back: then what lies between is owed again.
+// back: then the reader gets what lies between again.
 func (s *Store) MoveCursor(owner string, lsn uint64) {
 	now := micros(s.cfg.Now())
 	s.cursors.mu.Lock()
@@ -83,7 +83,7 @@ func (s *Store) MoveCursor(owner string, lsn uint64) {
 	}
 	c.move(lsn, now)
 	s.cursors.dirty = true
-	s.wake() // what is owed no more may be dropped
+	s.wake() // records that all have passed may be dropped
 }
 
 func (u *cursors) owner(name string) *cursor {
@@ -136,13 +136,13 @@ func (u *cursors) passed(owner string, lsn uint64) time.Time {
 	return fromMicros(c.marks[i].At)
 }
 
-// owed returns the oldest LSN that some owner has not done.
-func (u *cursors) owed() journal.LSN {
+// oldestPending returns the oldest LSN that some owner has not done.
+func (u *cursors) oldestPending() journal.LSN {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	oldest := uint64(math.MaxUint64)
 	for _, c := range u.owners {
-		if c.owed {
+		if c.pins {
 			oldest = min(oldest, c.lsn+1)
 		}
 	}
@@ -224,7 +224,7 @@ func (s *Store) LastLSN() uint64 { return uint64(s.journal.Synced()) }
 
 // central fills in how durable events are that have passed to the central copy.
 func (s *Store) central(ev *picloud.Event, lsn journal.LSN) {
-	if !slices.Contains(s.cfg.Owed, picloud.Central) {
+	if !slices.Contains(s.cfg.Readers, picloud.Central) {
 		return
 	}
 	if at := s.cursors.passed(picloud.Central, uint64(lsn)); !at.IsZero() {

@@ -33,12 +33,12 @@ type deadLetterRow struct {
 	Version uint64
 }
 
-// Bury gives a delivery up: it becomes a dead letter, and what dead_letter triggers
-// owe for it is there with the same commit. What such a trigger itself fails at
-// does not become one: that is noted on the letter it was about.
+// Bury gives a delivery up: it becomes a dead letter, whose deliveries to dead_letter
+// triggers are there with the same commit. A delivery to such a trigger does not
+// become one: its failure is noted on the dead letter it was about.
 func (s *Store) Bury(ctx context.Context, t picloud.Trigger, d picloud.Delivery, reason string) error {
 	return s.do(ctx, func(tx *tx) error {
-		if !tx.settle(deliveryKey(t.App, t.ID, &d.LSN)) {
+		if !tx.removeDelivery(deliveryKey(t.App, t.ID, &d.LSN)) {
 			return nil
 		}
 		if t.Kind == picloud.TriggerHTTP { // who asked learns it
@@ -135,7 +135,7 @@ const maxCounted = 10_000
 // 10 000.
 func (s *Store) CountDeadLetters() int { return s.tables.count(tableDeadLetter, "", maxCounted) }
 
-// Redrive makes triggers owe dead letters again, as the deliveries they were. It
+// Redrive turns dead letters into the deliveries they were again. It
 // returns how many, and how many are left because their trigger is gone; when there
 // are only such, that is an error. An error may come after some.
 func (s *Store) Redrive(ctx context.Context, app string, f picloud.LetterFilter) (done, left int, err error) {
@@ -176,8 +176,8 @@ func (s *Store) Purge(ctx context.Context, app string, f picloud.LetterFilter) (
 	return did.changed, err
 }
 
-// Backfill makes a dead_letter trigger owe the letters that are there and that it
-// was never owed, and returns how many. Doing it again does nothing.
+// Backfill enqueues for a dead_letter trigger the dead letters that it was never told
+// of, and returns how many. Doing it again does nothing.
 func (s *Store) Backfill(ctx context.Context, app, trigger string) (int, error) {
 	t, err := s.Trigger(app, trigger)
 	if err != nil {

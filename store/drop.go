@@ -14,8 +14,8 @@ import (
 )
 
 // dropOld drops the oldest segments that state.db has overtaken, as long as all
-// in them is past retention or the journal is over its budget, and nobody is
-// owed what is in them. Over the budget, events of telemetry topics go even
+// in them is past retention or the journal is over its budget, and every reader
+// has passed them. Over the budget, events of telemetry topics go even
 // then, out of segments with others too. Called by the committer, after a
 // checkpoint.
 func (s *Store) dropOld() error {
@@ -31,14 +31,14 @@ func (s *Store) dropOld() error {
 		if !over && !s.pastRetention(seg.Base) {
 			break
 		}
-		if s.owes(seg) && (!over || !s.onlyTelemetry(seg)) {
+		if s.isPending(seg) && (!over || !s.onlyTelemetry(seg)) {
 			break
 		}
 		size -= seg.Bytes
 		below = seg.Last + 1
 	}
 	if below == 0 {
-		return s.thinOwed()
+		return s.thinBacklog()
 	}
 	err := s.raiseFloors(below)
 	if err == nil {
@@ -55,11 +55,11 @@ func (s *Store) dropOld() error {
 		return fmt.Errorf("drop segments: %w", err)
 	}
 	s.log.Info("journal segments dropped", slog.Uint64("below", uint64(below)))
-	return s.thinOwed()
+	return s.thinBacklog()
 }
 
-// owes reports whether somebody has not done all of a segment.
-func (s *Store) owes(seg journal.Segment) bool { return seg.Last >= s.cursors.owed() }
+// isPending reports whether a reader of the journal has not done all of a segment.
+func (s *Store) isPending(seg journal.Segment) bool { return seg.Last >= s.cursors.oldestPending() }
 
 // onlyTelemetry reports whether all events of a segment are of topics that
 // may lose some. Other changes are repeated by the anchor.
@@ -77,10 +77,10 @@ func (s *Store) onlyTelemetry(seg journal.Segment) bool {
 	return only
 }
 
-// thinOwed gives up events of telemetry topics, oldest first, as long as the
-// journal is over its budget with what is owed: rather they than that publishing
+// thinBacklog gives up events of telemetry topics, oldest first, as long as the
+// journal is over its budget with pending records: rather they than that publishing
 // is refused. The caller holds maintainMu.
-func (s *Store) thinOwed() error {
+func (s *Store) thinBacklog() error {
 	anchored := false
 	if s.journal.SizeOnDisk() <= s.cfg.JournalBytes {
 		return nil
@@ -164,26 +164,26 @@ func isTelemetry(c *catalog, key []byte) bool {
 }
 
 // lookAtBudget finds out whether publishing must be refused, because the
-// journal is over its budget and what it could drop is still owed.
+// journal is over its budget and the records it could drop are pending.
 func (s *Store) lookAtBudget() {
 	full := false
 	if s.journal.SizeOnDisk() > s.cfg.JournalBytes {
 		if oldest := s.journal.Segments()[0]; oldest.Sealed {
-			full = s.owes(oldest) && !s.onlyTelemetry(oldest) && len(s.thinnable()) == 0
+			full = s.isPending(oldest) && !s.onlyTelemetry(oldest) && len(s.thinnable()) == 0
 		}
 	}
-	if s.space.owed.Swap(full) != full && full {
-		s.log.Warn("journal is full of what is owed: publishing is refused", slog.Int64("budget", s.cfg.JournalBytes))
+	if s.space.backlog.Swap(full) != full && full {
+		s.log.Warn("journal is full of pending records: publishing is refused", slog.Int64("budget", s.cfg.JournalBytes))
 	}
 }
 
 // makeRoom drops what can be dropped while publishing is refused. Called by the
-// committer when something is owed no more.
+// committer when a reader of the journal has moved on.
 func (s *Store) makeRoom() error {
-	if !s.space.owed.Load() || s.commit.checkpointing != nil {
+	if !s.space.backlog.Load() || s.commit.checkpointing != nil {
 		return nil
 	}
-	if oldest := s.journal.Segments()[0]; oldest.Last >= s.commit.reached && !s.owes(oldest) {
+	if oldest := s.journal.Segments()[0]; oldest.Last >= s.commit.reached && !s.isPending(oldest) {
 		return s.beginCheckpoint()
 	}
 	err := s.dropOld()

@@ -120,10 +120,10 @@ func (t *tx) deleteEndpoint(app, name string) (more bool, err error) {
 		if err := cborDecode(b, &what); err != nil {
 			return false, err
 		}
-		t.settle(k)
+		t.removeDelivery(k)
 		t.failResult(app, what.Name)
 	}
-	if more || t.g.holdsOwed(app, e.ID) {
+	if more || t.g.holdsDeliveries(app, e.ID) {
 		return true, nil
 	}
 	t.remove(tableEndpoint, pair(app, name))

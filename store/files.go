@@ -103,7 +103,7 @@ func (s *Store) PutFile(ctx context.Context, c picloud.FileChange, content io.Re
 	in := &bounded{s: s, r: content, left: s.cfg.MaxFile, next: lookEvery}
 	w, err := s.blobs.write(in)
 	kept := false
-	defer func() { s.blobs.settle(w.name, kept) }()
+	defer func() { s.blobs.finish(w.name, kept) }()
 	switch {
 	case err != nil:
 		return f, in.fault(err)

@@ -24,7 +24,7 @@ func (s *Store) Health() Health {
 		h.NoSpace = true
 		h.Notes = append(h.Notes, "The disk is full up to its reserve: publishing is refused until space is freed.")
 	}
-	if s.space.owed.Load() {
+	if s.space.backlog.Load() {
 		h.NoSpace = true
 		h.Notes = append(h.Notes, "The journal has used up its budget with what Postgres has not got yet: publishing is refused until it can be reached.")
 	}

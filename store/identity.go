@@ -93,9 +93,9 @@ func (id *identity) renewEpoch() {
 	id.newEpoch()
 }
 
-// settleForks notes where epochs ended that were renewed without the journal at
+// closeForks notes where epochs ended that were renewed without the journal at
 // hand, and reports whether there were any.
-func (id *identity) settleForks(last journal.LSN, copied uint64) bool {
+func (id *identity) closeForks(last journal.LSN, copied uint64) bool {
 	forked := false
 	for i := range id.Forks {
 		f := &id.Forks[i]

@@ -77,7 +77,7 @@ func TestToyGoesEveryWay(t *testing.T) {
 	}
 	has := func(s *Store, after string) {
 		t.Helper()
-		deliveries, err := s.Owed(bell, 0, 10)
+		deliveries, err := s.Deliveries(bell, 0, 10)
 		if s.toy("shop", "car") != red || err != nil || len(deliveries) != 1 || string(deliveries[0].What.Data) != `"red"` {
 			t.Errorf("after %s the toy is %+v, its deliveries %+v, %v", after, s.toy("shop", "car"), deliveries, err)
 		}
@@ -144,7 +144,7 @@ func prepareToys(t *testing.T, s *Store) picloud.Trigger {
 // open opens a store whose committer runs until stop, or the end of the test.
 func open(t *testing.T, dir string) (s *Store, stop func()) {
 	t.Helper()
-	s, err := Open(Config{Dir: dir, NodeName: "pi", ReserveBytes: -1, SegmentSize: 512 << 10, Owed: []string{picloud.Central}})
+	s, err := Open(Config{Dir: dir, NodeName: "pi", ReserveBytes: -1, SegmentSize: 512 << 10, Readers: []string{picloud.Central}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,10 +203,10 @@ func rebuildFromPostgres(t *testing.T, url, id string, key []byte) string {
 	}
 	defer src.Close(t.Context())
 	dir := filepath.Join(t.TempDir(), "rebuilt")
-	_, err = Rebuild(t.Context(), Config{Dir: dir, ReserveBytes: -1, SegmentSize: 512 << 10, Owed: []string{picloud.Central}}, Rebuilt{
+	_, err = Rebuild(t.Context(), Config{Dir: dir, ReserveBytes: -1, SegmentSize: 512 << 10, Readers: []string{picloud.Central}}, Rebuilt{
 		ID: src.ID, Incarnation: src.Incarnation, RecoveryKey: key,
-		Fill:   func(put func(picloud.Record) error) error { return src.Records(t.Context(), put) },
-		Settle: func(node picloud.Node, last uint64) error { return src.Settle(t.Context(), node, last) },
+		Fill:     func(put func(picloud.Record) error) error { return src.Records(t.Context(), put) },
+		HandOver: func(node picloud.Node, last uint64) error { return src.HandOver(t.Context(), node, last) },
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -47,7 +47,7 @@ func readLog(t *testing.T, s *running, after uint64) (lines []string, passed uin
 // nothing that concerns the node alone.
 func TestLogTellsEverythingInOrder(t *testing.T) {
 	t.Parallel()
-	s := start(t, store.Config{Dir: t.TempDir(), Owed: []string{"reader"}})
+	s := start(t, store.Config{Dir: t.TempDir(), Readers: []string{"reader"}})
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -93,7 +93,7 @@ func TestLogTellsEverythingInOrder(t *testing.T) {
 func TestEventTellsWhenItWasCentral(t *testing.T) {
 	t.Parallel()
 	dir, now := t.TempDir(), newClock()
-	cfg := store.Config{Dir: dir, Owed: []string{picloud.Central}, Now: now.Now}
+	cfg := store.Config{Dir: dir, Readers: []string{picloud.Central}, Now: now.Now}
 	s := start(t, cfg)
 	e := publish(t, s, "default", "a", "1")[0]
 	durability := func() (picloud.Durability, time.Time) {
@@ -130,7 +130,7 @@ func TestOwedIsKeptAndThenRefused(t *testing.T) {
 	t.Parallel()
 	const budget = 1 << 20
 	s := start(t, store.Config{
-		Dir: t.TempDir(), Owed: []string{"reader"}, SegmentSize: 128 << 10, JournalBytes: budget, CheckpointBytes: 64 << 10,
+		Dir: t.TempDir(), Readers: []string{"reader"}, SegmentSize: 128 << 10, JournalBytes: budget, CheckpointBytes: 64 << 10,
 		Retention: picloud.Retention{MaxEvents: 10}, Now: fastClock(),
 	})
 	data := `"` + strings.Repeat("x", 4000) + `"`
@@ -179,7 +179,7 @@ func TestOwedIsKeptAndThenRefused(t *testing.T) {
 func TestTelemetryIsDroppedBeforePublishingIsRefused(t *testing.T) {
 	t.Parallel()
 	s := start(t, store.Config{
-		Dir: t.TempDir(), Owed: []string{"reader"}, SegmentSize: 128 << 10, JournalBytes: 1 << 20, CheckpointBytes: 64 << 10, Now: fastClock(),
+		Dir: t.TempDir(), Readers: []string{"reader"}, SegmentSize: 128 << 10, JournalBytes: 1 << 20, CheckpointBytes: 64 << 10, Now: fastClock(),
 	})
 	if _, err := s.CreateTopic(t.Context(), picloud.Topic{App: "default", Name: "t", Durability: picloud.DurabilityTelemetry}); err != nil {
 		t.Fatal(err)
@@ -294,7 +294,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 func TestTelemetryIsGivenUpAmongOthers(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	cfg := store.Config{Dir: dir, Owed: []string{"reader"}, SegmentSize: 128 << 10, JournalBytes: 1 << 20, CheckpointBytes: 64 << 10, Now: fastClock()}
+	cfg := store.Config{Dir: dir, Readers: []string{"reader"}, SegmentSize: 128 << 10, JournalBytes: 1 << 20, CheckpointBytes: 64 << 10, Now: fastClock()}
 	s := start(t, cfg)
 	if _, err := s.CreateTopic(t.Context(), picloud.Topic{App: "default", Name: "chatty", Durability: picloud.DurabilityTelemetry}); err != nil {
 		t.Fatal(err)

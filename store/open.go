@@ -35,8 +35,8 @@ func Open(cfg Config) (*Store, error) {
 	s.commit.sequences = map[string]*sequence{}
 	s.commit.thinned = map[journal.LSN]bool{}
 	s.cursors.owners = map[string]*cursor{}
-	for _, name := range cfg.Owed {
-		s.cursors.owner(name).owed = true
+	for _, name := range cfg.Readers {
+		s.cursors.owner(name).pins = true
 	}
 	s.register(cfg.Metrics)
 	if err := s.open(); err != nil {
@@ -95,7 +95,7 @@ func (s *Store) open() error {
 	if err := s.replay(&r); err != nil {
 		return err
 	}
-	if err := s.settle(&r, known); err != nil {
+	if err := s.conclude(&r, known); err != nil {
 		return err
 	}
 	s.openShared()
@@ -363,14 +363,14 @@ func (s *Store) replayChange(r *recovery, c *catalog, rec *journal.Record, ch ch
 	return nil
 }
 
-// settle draws the conclusions and makes them durable before anything is
+// conclude draws the conclusions and makes them durable before anything is
 // served.
-func (s *Store) settle(r *recovery, known bool) error {
+func (s *Store) conclude(r *recovery, known bool) error {
 	if r.unbased && !r.based {
 		r.lost = append(r.lost, fmt.Sprintf("state.db was lost and the journal begins at record %d: apps, topics and keys made before are lost.", r.journal.First))
 	}
 	if r.unbased && r.based && r.data {
-		r.lost = append(r.lost, fmt.Sprintf("state.db was lost and the journal begins at record %d: what apps kept before (keys, scripts, what triggers owe) is lost.", r.journal.First))
+		r.lost = append(r.lost, fmt.Sprintf("state.db was lost and the journal begins at record %d: what apps kept before (keys, scripts, deliveries) is lost.", r.journal.First))
 	}
 	if r.lostLSN > journal.LSN(s.ident.LostLSN) && len(r.lost) == 0 {
 		r.lost = append(r.lost, "The journal tells of lost records.")
@@ -387,7 +387,7 @@ func (s *Store) settle(r *recovery, known bool) error {
 	if s.readOnly {
 		return nil
 	}
-	forked := s.ident.settleForks(r.journal.Last, s.Cursor(picloud.Central).LSN)
+	forked := s.ident.closeForks(r.journal.Last, s.Cursor(picloud.Central).LSN)
 	if forked {
 		s.cursors.limit(uint64(r.journal.Last))
 	}

@@ -21,7 +21,7 @@ var deliveryKind = rowKind{
 			return
 		}
 		if id, lsn, ok := splitDeliveryKey(string(ch.key)); ok {
-			s.cfg.Deliverer.Owed(id, lsn)
+			s.cfg.Deliverer.Enqueued(id, lsn)
 		}
 	},
 }
@@ -30,16 +30,16 @@ var attemptKind = rowKind{name: "attempts", data: true}
 
 var tickKind = rowKind{name: "ticks", data: true, enqueue: enqueueTick}
 
-// Deliverer is told what triggers owe. Its methods never block, never fail, and
+// Deliverer is told of deliveries. Its methods never block, never fail, and
 // are called in order by one goroutine.
 type Deliverer interface {
-	// Owed says that a trigger, by its id, owes what a record brought.
-	Owed(trigger string, lsn uint64)
+	// Enqueued says that a trigger, by its id, has a delivery for a record.
+	Enqueued(trigger string, lsn uint64)
 	// TriggersChanged says that triggers were made, changed or deleted.
 	TriggersChanged()
 }
 
-// SetDeliverer sets who is told what is owed. Call it before Run.
+// SetDeliverer sets who is told of deliveries. Call it before Run.
 func (s *Store) SetDeliverer(d Deliverer) { s.cfg.Deliverer = d }
 
 // attemptRow says how often a delivery was tried in vain. Times are microseconds.
@@ -52,12 +52,12 @@ type attemptRow struct {
 // tickRow is the last time that came for a trigger of the clock.
 type tickRow struct {
 	Last int64 // microseconds
-	Run  bool  // a run is owed for it; otherwise it was passed over
+	Run  bool  // a run is due for it; otherwise it was passed over
 }
 
-// Owed returns what a trigger owes, in the order of the records it is about,
-// those after an LSN.
-func (s *Store) Owed(t picloud.Trigger, after uint64, limit int) ([]picloud.Delivery, error) {
+// Deliveries returns the deliveries of a trigger that are not done, in the order of
+// the records they are about, those after an LSN.
+func (s *Store) Deliveries(t picloud.Trigger, after uint64, limit int) ([]picloud.Delivery, error) {
 	var list []picloud.Delivery
 	var fault error
 	size, from := 0, after+1
@@ -81,13 +81,13 @@ func (s *Store) Owed(t picloud.Trigger, after uint64, limit int) ([]picloud.Deli
 	return list, nil
 }
 
-// CountOwed returns how much a trigger owes, up to 10 000.
-func (s *Store) CountOwed(t picloud.Trigger) int {
+// CountDeliveries counts the deliveries of a trigger that are not done, up to 10 000.
+func (s *Store) CountDeliveries(t picloud.Trigger) int {
 	return s.tables.count(tableDelivery, deliveryKey(t.App, t.ID, nil), maxCounted)
 }
 
-// OwedAt returns the delivery of a trigger at an LSN; false: it is owed no more.
-func (s *Store) OwedAt(t picloud.Trigger, lsn uint64) (picloud.Delivery, bool, error) {
+// DeliveryAt returns the delivery of a trigger at an LSN; false: it is done.
+func (s *Store) DeliveryAt(t picloud.Trigger, lsn uint64) (picloud.Delivery, bool, error) {
 	key := deliveryKey(t.App, t.ID, &lsn)
 	b := s.tables.get(tableDelivery, []byte(key))
 	if b == nil {
@@ -126,19 +126,19 @@ func (s *Store) addAttempts(t picloud.Trigger, d *picloud.Delivery) error {
 	return nil
 }
 
-// Settle notes that deliveries of a trigger are done. Losing the note in a crash
+// MarkDone notes that deliveries of a trigger are done. Losing the note in a crash
 // makes them happen again.
-func (s *Store) Settle(ctx context.Context, t picloud.Trigger, lsns []uint64) error {
+func (s *Store) MarkDone(ctx context.Context, t picloud.Trigger, lsns []uint64) error {
 	return s.doSoft(ctx, func(tx *tx) error {
 		for _, lsn := range lsns {
-			tx.settle(deliveryKey(t.App, t.ID, &lsn))
+			tx.removeDelivery(deliveryKey(t.App, t.ID, &lsn))
 		}
 		return nil
 	})
 }
 
-// settle removes a delivery, and reports whether it was there.
-func (t *tx) settle(key string) bool {
+// removeDelivery removes a delivery, and reports whether it was there.
+func (t *tx) removeDelivery(key string) bool {
 	if t.get(tableDelivery, []byte(key)) == nil {
 		return false
 	}
@@ -193,17 +193,17 @@ func (s *Store) LastTick(t picloud.Trigger) (time.Time, error) {
 	return fromMicros(r.Last), nil
 }
 
-// Tick notes that a time has come for a trigger of the clock, and owes it a run
-// if run says so, unless it still owes one.
+// Tick notes that a time has come for a trigger of the clock, and enqueues a run
+// if run says so, unless one is pending.
 func (s *Store) Tick(ctx context.Context, t picloud.Trigger, due time.Time, run bool) error {
 	return s.do(ctx, func(tx *tx) error {
 		now, err := tx.catalog.trigger(t.App, t.Name)
 		if err != nil || now.ID != t.ID || !now.Enabled {
-			return nil //nolint:nilerr // it is not there any more, and nothing is owed
+			return nil //nolint:nilerr // it is gone, and nothing is due
 		}
 		prefix := deliveryKey(t.App, t.ID, nil)
-		owes := tx.g.holdsOwed(t.App, t.ID) || tx.s.tables.count(tableDelivery, prefix, 1) > 0
-		tx.put(tableTick, prefix, tickRow{Last: micros(due), Run: run && !owes})
+		pending := tx.g.holdsDeliveries(t.App, t.ID) || tx.s.tables.count(tableDelivery, prefix, 1) > 0
+		tx.put(tableTick, prefix, tickRow{Last: micros(due), Run: run && !pending})
 		return nil
 	})
 }

@@ -31,7 +31,7 @@ func (r *running) owed(t *testing.T, tr picloud.Trigger) []string {
 	var all []string
 	after := uint64(0)
 	for {
-		list, err := r.Owed(tr, after, 7)
+		list, err := r.Deliveries(tr, after, 7)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -90,12 +90,12 @@ func TestOwedEqualsAModel(t *testing.T) {
 			if !there || len(model[name]) == 0 {
 				continue
 			}
-			list, err := s.Owed(tr, 0, 50)
+			list, err := s.Deliveries(tr, 0, 50)
 			if err != nil {
 				t.Fatal(err)
 			}
 			i := rnd.IntN(len(list))
-			if err := s.Settle(t.Context(), tr, []uint64{list[i].LSN}); err != nil {
+			if err := s.MarkDone(t.Context(), tr, []uint64{list[i].LSN}); err != nil {
 				t.Fatal(err)
 			}
 			model[name] = slices.Delete(slices.Clone(model[name]), i, i+1)
@@ -153,7 +153,7 @@ func TestAttemptsOutlastAnEnd(t *testing.T) {
 	s := start(t, cfg)
 	tr := s.trigger(t, picloud.Trigger{Name: "t", Kind: picloud.TriggerPubSub, Enabled: true})
 	publish(t, s, "default", "x", "1")
-	list, err := s.Owed(tr, 0, 10)
+	list, err := s.Deliveries(tr, 0, 10)
 	if err != nil || len(list) != 1 {
 		t.Fatal(list, err)
 	}
@@ -165,7 +165,7 @@ func TestAttemptsOutlastAnEnd(t *testing.T) {
 	flush(t, s)
 	cfg.Dir = killed(t, s, cfg.Dir)
 	s = start(t, cfg)
-	again, ok, err := s.OwedAt(tr, d.LSN)
+	again, ok, err := s.DeliveryAt(tr, d.LSN)
 	if err != nil || !ok || again.ID != d.ID || again.Attempts != 3 || !again.NotUntil.Equal(d.NotUntil) || !slices.Equal(again.Errors, d.Errors) {
 		t.Errorf("after the end %+v, %v, want %+v", again, err, d)
 	}
@@ -180,7 +180,7 @@ func TestBuryIsOneCommit(t *testing.T) {
 	tr := s.trigger(t, picloud.Trigger{Name: "t", Kind: picloud.TriggerPubSub, Enabled: true})
 	dead := s.trigger(t, picloud.Trigger{Name: "dead", Kind: picloud.TriggerDeadLetter, Enabled: true})
 	publish(t, s, "default", "x", "1")
-	list, err := s.Owed(tr, 0, 10)
+	list, err := s.Deliveries(tr, 0, 10)
 	if err != nil || len(list) != 1 {
 		t.Fatal(list, err)
 	}

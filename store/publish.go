@@ -62,7 +62,7 @@ func (s *Store) stagePublication(g *group, c *command) (hard bool, err error) {
 			return true, nil
 		}
 	}
-	if s.space.state.Load() && g.catalog.owesEvents(p.App) {
+	if s.space.state.Load() && g.catalog.hasEventTriggers(p.App) {
 		return false, picloud.ErrStateFull
 	}
 	source := p.By.Source()

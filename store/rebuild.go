@@ -22,9 +22,9 @@ type Rebuilt struct {
 	// Contents puts the contents of files, each in parts, in order; nil: there are
 	// none.
 	Contents func(put func(name string, part []byte) error) error
-	// Settle is called when all of it is durable, before the directory becomes a
+	// HandOver is called when all of it is durable, before the directory becomes a
 	// node: with who it will be and its newest record.
-	Settle func(node picloud.Node, last uint64) error
+	HandOver func(node picloud.Node, last uint64) error
 }
 
 // Rebuild makes a node in an empty or missing directory from a copy that was
@@ -66,7 +66,7 @@ func rebuild(ctx context.Context, cfg Config, from Rebuilt) (picloud.Node, error
 		if err := os.RemoveAll(filepath.Join(tmp, "lock")); err != nil {
 			return err
 		}
-		return from.Settle(node, last)
+		return from.HandOver(node, last)
 	})
 	return node, err
 }
@@ -105,7 +105,7 @@ func (s *Store) fill(ctx context.Context, put func(put func(picloud.Record) erro
 		err = commit()
 	}
 	last := uint64(s.journal.Written())
-	for _, owner := range s.cfg.Owed {
+	for _, owner := range s.cfg.Readers {
 		s.MoveCursor(owner, last)
 	}
 	return last, err

@@ -18,7 +18,7 @@ var resultKind = rowKind{
 	committed: func(s *Store, ch change) { s.inbox.wake(string(ch.key)) },
 }
 
-// Requests that are answered later are owed like what triggers owe; what came of
+// Requests that are answered later are deliveries to their endpoint; what came of
 // one is kept for a day, for whoever knows its id.
 
 // resultsKept is how long results are kept.
@@ -42,7 +42,7 @@ type inbox struct {
 	waiters map[string]chan struct{} // by app, zero byte, id; closed when something has become of it
 }
 
-// Accept owes a request to the script of an endpoint, and returns the id of its
+// Accept enqueues a request to the script of an endpoint, and returns the id of its
 // result, which nobody can guess.
 func (s *Store) Accept(ctx context.Context, e picloud.Endpoint, request []byte) (id string, err error) {
 	id = strings.ToLower(rand.Text())
@@ -130,7 +130,7 @@ func (i *inbox) wake(key string) {
 // laterAttempts is how often a script may try to answer: somebody waits.
 const laterAttempts = 3
 
-// asTrigger is an endpoint as the dispatcher knows those who owe something.
+// asTrigger is an endpoint as the dispatcher sees it.
 func asTrigger(e picloud.Endpoint) picloud.Trigger {
 	return picloud.Trigger{
 		App: e.App, Name: e.Name, ID: e.ID, Kind: picloud.TriggerHTTP, Script: e.Script, Export: e.Export, Enabled: true,

@@ -22,7 +22,7 @@ func keyIDs(keys []picloud.SigningKey) (ids []string) {
 func TestSharedKeysSurviveARestart(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	cfg := store.Config{Dir: dir, Owed: []string{picloud.Central}}
+	cfg := store.Config{Dir: dir, Readers: []string{picloud.Central}}
 	s := start(t, cfg)
 	own, err := s.EnsureSigningKey(t.Context(), "default")
 	if err != nil {
@@ -66,7 +66,7 @@ func TestSharedKeysSurviveARestart(t *testing.T) {
 // A node that has no key of its own signs with the one that another has made.
 func TestOneKeyServesAllNodes(t *testing.T) {
 	t.Parallel()
-	s := start(t, store.Config{Dir: t.TempDir(), Owed: []string{picloud.Central}})
+	s := start(t, store.Config{Dir: t.TempDir(), Readers: []string{picloud.Central}})
 	other := picloud.SigningKey{ID: "other", App: "default", Secret: [32]byte{7}, CreatedAt: time.Now()}
 	if err := s.ShareKeys(t.Context(), []picloud.SigningKey{other}); err != nil {
 		t.Fatal(err)
@@ -81,7 +81,7 @@ func TestOneKeyServesAllNodes(t *testing.T) {
 func TestRotationElsewhereEndsKeysHere(t *testing.T) {
 	t.Parallel()
 	now := newClock()
-	s := start(t, store.Config{Dir: t.TempDir(), Owed: []string{picloud.Central}, Now: now.Now})
+	s := start(t, store.Config{Dir: t.TempDir(), Readers: []string{picloud.Central}, Now: now.Now})
 	own, err := s.EnsureSigningKey(t.Context(), "default")
 	if err != nil {
 		t.Fatal(err)

@@ -15,7 +15,7 @@ type space struct {
 	reserve int64
 	checked time.Time   // by the committer only
 	full    atomic.Bool // the reserve is reached
-	owed    atomic.Bool // the journal is over its budget, and all in it is still owed
+	backlog atomic.Bool // the journal is over its budget, and its readers have not done all in it
 	state   atomic.Bool // state.db holds about as much as it can
 }
 

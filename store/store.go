@@ -57,9 +57,9 @@ type Config struct {
 	// in node.json.
 	Credential []byte
 
-	// Owed names those who read the journal with a cursor of their own: what
-	// they have not done is kept.
-	Owed []string
+	// Readers names those who read the journal with a cursor of their own: the
+	// journal keeps what they have not done.
+	Readers []string
 
 	// WearBudget is how many bytes a day the card should bear. It limits nothing:
 	// it is what Stats are compared with. Default 1 GiB.
@@ -120,7 +120,7 @@ type Store struct {
 
 	intake     chan *command
 	commands   sync.Pool     // of commands that were answered
-	nudge      chan struct{} // has room for one: something that was owed is not any more
+	nudge      chan struct{} // has room for one: a reader of the journal has moved on
 	queued     atomic.Int64  // bytes of data in the intake
 	stopping   atomic.Bool
 	failed     atomic.Bool   // a write or fsync failed: nothing more is written

@@ -83,7 +83,7 @@ func (s *Store) SaveTrigger(ctx context.Context, t picloud.Trigger) (picloud.Tri
 			}
 			t.ID, t.CreatedAt = newID(), t.UpdatedAt
 		case old.Kind != t.Kind:
-			return t, picloud.ErrTriggerInvalid.Detailf("kind: the trigger is of kind %s; delete it first, with what it still owes", old.Kind)
+			return t, picloud.ErrTriggerInvalid.Detailf("kind: the trigger is of kind %s; delete it first, with its pending deliveries", old.Kind)
 		case sameTrigger(old, t):
 			return old, nil
 		}
@@ -98,7 +98,7 @@ func sameTrigger(a, b picloud.Trigger) bool {
 	return a == b
 }
 
-// DeleteTrigger removes a trigger and what it still owes. Its dead letters stay.
+// DeleteTrigger removes a trigger and its pending deliveries. Its dead letters stay.
 func (s *Store) DeleteTrigger(ctx context.Context, app, name string) error {
 	return s.untilDone(ctx, func(tx *tx) (bool, error) { return tx.deleteTrigger(app, name) })
 }
@@ -123,7 +123,7 @@ func (t *tx) deleteTrigger(app, name string) (more bool, err error) {
 			break
 		}
 	}
-	if more || t.g.holdsOwed(app, tr.ID) {
+	if more || t.g.holdsDeliveries(app, tr.ID) {
 		tr.Enabled = false
 		t.put(tableTrigger, pair(app, name), tr)
 		return true, nil
@@ -132,9 +132,9 @@ func (t *tx) deleteTrigger(app, name string) (more bool, err error) {
 	return false, nil
 }
 
-// holdsOwed reports whether the group makes deliveries of a trigger, which no
+// holdsDeliveries reports whether the group makes deliveries of a trigger, which no
 // scan finds before it is committed.
-func (g *group) holdsOwed(app, id string) bool {
+func (g *group) holdsDeliveries(app, id string) bool {
 	prefix := []byte(deliveryKey(app, id, nil))
 	for _, c := range g.changes {
 		if c.table == tableDelivery && c.value != nil && bytes.HasPrefix(c.key, prefix) {
@@ -144,8 +144,8 @@ func (g *group) holdsOwed(app, id string) bool {
 	return false
 }
 
-// owesEvents reports whether events of an app may make triggers owe something.
-func (c *catalog) owesEvents(app string) bool {
+// hasEventTriggers reports whether events of an app set triggers off.
+func (c *catalog) hasEventTriggers(app string) bool {
 	for t := range each(c.triggers(), pair(app, "")) {
 		if t.Enabled && t.Kind == picloud.TriggerPubSub {
 			return true

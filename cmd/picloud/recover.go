@@ -77,7 +77,7 @@ func (c *cli) restoreFromPostgres(ctx context.Context, cfg daemon.Config, name s
 				return put(name, part)
 			})
 		},
-		Settle: func(node picloud.Node, last uint64) error { return src.Settle(ctx, node, last) },
+		HandOver: func(node picloud.Node, last uint64) error { return src.HandOver(ctx, node, last) },
 	})
 	if done >= 1000 {
 		c.endBar()

@@ -24,7 +24,7 @@ const module = "github.com/picloud/picloud"
 var floors = [][]string{
 	{"cmd/picloud"},
 	{"daemon"},
-	{"httpapi"},
+	{"httpapi", "trigger"},
 	{"publish", "realtime", "auth", "spool", "store", "dispatch", "script", "sdk", "provision", "pgsync", "hw", "sweeper"},
 	{"journal"},
 	{"migrations"},
@@ -49,7 +49,7 @@ var thirdParty = map[string][]string{
 	"github.com/fxamacker/cbor/v2":       {"store"},
 	"github.com/tidwall/btree":           {"store"},
 	"github.com/jackc/pgx/v5":            {"pgsync"},
-	"github.com/valyala/fasthttp":        {"httpapi"},
+	"github.com/valyala/fasthttp":        {"httpapi", "trigger"},
 	"github.com/golang-jwt/jwt/v5":       {"auth"},
 	"github.com/fsnotify/fsnotify":       {"spool", "daemon", "sweeper", "provision"},
 	"github.com/coreos/go-systemd/v22":   {"daemon"},

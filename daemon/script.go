@@ -2,8 +2,6 @@ package daemon
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"log/slog"
 	"time"
 
@@ -12,7 +10,6 @@ import (
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/auth"
 	"github.com/picloud/picloud/dispatch"
-	"github.com/picloud/picloud/httpapi"
 	"github.com/picloud/picloud/hw"
 	"github.com/picloud/picloud/script"
 	"github.com/picloud/picloud/sdk"
@@ -49,57 +46,4 @@ func (m *machine) measure(set *metrics.Set) {
 	set.GetOrCreateGauge("picloud_dead_letters", func() float64 { return float64(m.store.CountDeadLetters()) })
 	set.GetOrCreateGauge("picloud_script_workers_idle", func() float64 { idle, _ := m.scripts.Workers(); return float64(idle) })
 	set.GetOrCreateGauge("picloud_script_runs_running", func() float64 { _, running := m.scripts.Workers(); return float64(running) })
-}
-
-// handler runs the scripts of triggers.
-type handler struct {
-	scripts *script.Runner
-	results *store.Store
-}
-
-// Handle runs the script that a trigger names for a delivery.
-func (h handler) Handle(ctx context.Context, t picloud.Trigger, d picloud.Delivery) error {
-	if d.What.Kind == picloud.TriggerHTTP {
-		return h.request(ctx, t, d)
-	}
-	input, about := sdk.Input(&d), sdk.Context(&t, &d)
-	in, err := picloud.EncodeJSON(input)
-	if err != nil {
-		return err
-	}
-	also, err := picloud.EncodeJSON(about)
-	if err != nil {
-		return err
-	}
-	_, err = h.scripts.Do(ctx, script.Job{
-		App: t.App, Script: t.Script, Export: t.Export, Input: in, Context: also,
-		Cause: "trigger:" + t.Name, Delivery: d.ID, Attempt: d.Attempts + 1, Hops: d.What.Hops + 1, Limits: script.Limits{Total: t.Timeout},
-	})
-	return err
-}
-
-// request answers a request that was accepted before.
-func (h handler) request(ctx context.Context, t picloud.Trigger, d picloud.Delivery) error {
-	var r picloud.LaterRequest
-	if err := json.Unmarshal(d.What.Data, &r); err != nil {
-		return err
-	}
-	r.About["delivery"], r.About["attempt"] = d.ID, d.Attempts+1
-	about, err := picloud.EncodeJSON(r.About)
-	if err != nil {
-		return err
-	}
-	res, err := h.scripts.Do(ctx, script.Job{
-		App: t.App, Script: t.Script, Export: t.Export, Input: r.Input, Context: about,
-		Cause: "endpoint:" + t.Name, Delivery: d.ID, Attempt: d.Attempts + 1, Hops: d.What.Hops + 1, Limits: script.Limits{Total: t.Timeout},
-		Anonymous: r.About["caller"] == nil, Accept: httpapi.CheckOutput,
-	})
-	out := picloud.Result{State: picloud.ResultDone, Output: res.Output, Response: res.Response}
-	if fault, ok := errors.AsType[*script.Error](err); ok && fault.Unauthenticated() { // trying again makes nobody known
-		out, err = picloud.Result{State: picloud.ResultRefused}, nil
-	}
-	if err != nil {
-		return err
-	}
-	return h.results.SetResult(ctx, t.App, d.What.Name, out)
 }

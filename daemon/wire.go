@@ -22,6 +22,7 @@ import (
 	"github.com/picloud/picloud/spool"
 	"github.com/picloud/picloud/store"
 	"github.com/picloud/picloud/sweeper"
+	"github.com/picloud/picloud/trigger"
 )
 
 // machine is all parts of a node, joined.
@@ -73,7 +74,7 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 	}
 	m.board = hw.New(hw.Config{Driver: cfg.Driver, Pins: cfg.Pins, Data: cfg.Data, Logger: log})
 	m.scripts = newScripts(cfg, st, publisher, authority, m.board, log)
-	m.owed = dispatch.NewDispatcher(dispatch.DispatcherConfig{Outbox: st, Handler: handler{m.scripts, st}, Tick: cfg.CronTick, Logger: log})
+	m.owed = dispatch.NewDispatcher(dispatch.DispatcherConfig{Outbox: st, Handler: trigger.New(m.scripts, st), Tick: cfg.CronTick, Logger: log})
 	st.SetDeliverer(m.owed)
 	m.measure(set)
 	if dir := cfg.appsDir(); dir != "" && !st.Health().ReadOnly {

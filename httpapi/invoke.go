@@ -17,6 +17,7 @@ import (
 	"github.com/picloud/picloud/check"
 	"github.com/picloud/picloud/pathpattern"
 	"github.com/picloud/picloud/script"
+	"github.com/picloud/picloud/sdk"
 )
 
 // Endpoints are answered by scripts, below /apps/{app}.
@@ -114,7 +115,7 @@ func (c *candidate) answers(method string, preflight bool) bool {
 func headersAsked(r *request) string {
 	asked := string(r.Request.Header.Peek("Access-Control-Request-Headers"))
 	for name := range strings.SplitSeq(asked, ",") {
-		if !settable(strings.TrimSpace(name), "") {
+		if !sdk.HeaderAllowed(strings.TrimSpace(name), "") {
 			return ownHeaders
 		}
 	}
@@ -150,7 +151,7 @@ func (s *Server) answer(r *request, e *picloud.Endpoint, path string, params []p
 	}
 	res, err := s.cfg.Scripts.Do(r.patience(), script.Job{
 		App: e.App, Script: e.Script, Export: e.Export, Input: input, Context: also, Cause: "endpoint:" + e.Name, Limits: script.Limits{Total: e.Timeout},
-		Anonymous: r.principal.Kind == picloud.KindAnonymous, Accept: CheckOutput,
+		Anonymous: r.principal.Kind == picloud.KindAnonymous, Accept: sdk.CheckOutput,
 	})
 	if res.RunID != "" {
 		r.Response.Header.Set("Picloud-Run", res.RunID)

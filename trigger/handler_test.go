@@ -32,10 +32,11 @@ type node struct {
 }
 
 const source = `
-import { response } from "picloud";
+import { requireCaller, response } from "picloud";
 export default (event, ctx) => { console.log(JSON.stringify([event, ctx.trigger, ctx.delivery, ctx.attempt, ctx.attempts])); };
 export const fail = () => { throw new Error("no"); };
 export const answer = (request, ctx) => response.json({ request, caller: ctx.caller, attempt: ctx.attempt });
+export const known = () => requireCaller();
 export const broken = () => response.json(1, { status: 999 });
 `
 
@@ -123,5 +124,17 @@ func TestRequestIsAnsweredLater(t *testing.T) {
 	want := `{"request":{"method":"POST"},"caller":{"kind":"key"},"attempt":3}` + "\n"
 	if diff := cmp.Diff(want, string(got.Body)); err != nil || diff != "" {
 		t.Error(err, diff)
+	}
+
+	// Another attempt has the same caller: the request is refused at once.
+	if data, err = json.Marshal(picloud.LaterRequest{About: map[string]any{"caller": nil}}); err != nil {
+		t.Fatal(err)
+	}
+	d.What.Name, d.What.Data = "id2", data
+	if err := n.Handle(t.Context(), triggerOf("known"), d); err != nil {
+		t.Fatal(err)
+	}
+	if res, err := n.Result(picloud.DefaultApp, "id2"); err != nil || res.State != picloud.ResultRefused {
+		t.Errorf("%+v, %v", res, err)
 	}
 }

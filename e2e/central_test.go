@@ -169,7 +169,7 @@ func TestCentralDay(t *testing.T) {
 		t.Errorf("the history is\n%s\nit was\n%s", after, before)
 	}
 	s := n.subscribe(token, "/v1/apps/default/topics/door/events")
-	s.want(t, "open")
+	s.want(t, "hello")
 	n.cli("publish", "door", `"again"`)
 	n.cli("sync", "wait")
 	contains(strings.Join(pgtest.Query(t, url, "SELECT data::text FROM picloud.events WHERE topic = 'door' ORDER BY received_at, lsn"), " "), `"again"`)

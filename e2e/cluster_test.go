@@ -28,9 +28,9 @@ func TestCluster(t *testing.T) {
 	}
 	token := strings.TrimSpace(a.cli("tokens", "mint", "door"))
 	onA := a.subscribe(token, "/v1/apps/default/topics/door/events")
-	onA.want(t, "open")
+	onA.want(t, "hello")
 	onB := b.subscribe(token, "/v1/apps/default/topics/door/events") // its key is asked for
-	onB.want(t, "open")
+	onB.want(t, "hello")
 
 	type envelope struct {
 		Data string `json:"data"`
@@ -68,7 +68,7 @@ func TestCluster(t *testing.T) {
 	b.stop()
 	b.start()
 	away := b.subscribe(token, "/v1/apps/default/topics/door/events")
-	away.want(t, "open")
+	away.want(t, "hello")
 	a.cli("publish", "door", `"while Postgres is away"`)
 	server.Start(t)
 	a.cli("sync", "retry")
@@ -103,7 +103,7 @@ func TestClusterInBrowsers(t *testing.T) {
 		evaluate(pages[i], t, `(() => {
 			window.got = []; window.opened = 0;
 			const es = new EventSource("/v1/apps/default/topics/door/events");
-			es.addEventListener("open", e => { if (e.data) window.opened++ });
+			es.addEventListener("hello", () => window.opened++);
 			es.onmessage = e => { const d = JSON.parse(e.data); window.got.push({data: d.data, node: d.node || "", last: e.lastEventId}) };
 			return 1 })()`, &ok)
 	}

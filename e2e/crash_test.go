@@ -98,7 +98,7 @@ func TestStopUnderLoad(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		wait := l.start(ctx)
 		s := n.subscribe(l.key, "/v1/apps/default/events?lossless=1&topic="+strings.Join(crashTopics, "&topic="))
-		s.want(t, "open")
+		s.want(t, "hello")
 		var last frame
 		ended := make(chan struct{})
 		go func() {

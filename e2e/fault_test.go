@@ -235,7 +235,7 @@ func TestHostileClients(t *testing.T) {
 		}
 	}
 	s := n.subscribe(key, path)
-	s.want(t, "open")
+	s.want(t, "hello")
 	pad := `"` + strings.Repeat("x", 100_000) + `"`
 	for range 120 {
 		var r receipt

@@ -70,7 +70,7 @@ func TestOutOfDescriptors(t *testing.T) {
 		t.Fatalf("%d streams fit into 64 descriptors", len(open))
 	}
 	for _, s := range open {
-		s.want(t, "open")
+		s.want(t, "hello")
 	}
 	for _, s := range open[5:] {
 		s.cancel()
@@ -82,5 +82,5 @@ func TestOutOfDescriptors(t *testing.T) {
 	for _, s := range open[:5] {
 		s.want(t, "")
 	}
-	n.subscribe("", "/v1/apps/default/topics/t/events").want(t, "open")
+	n.subscribe("", "/v1/apps/default/topics/t/events").want(t, "hello")
 }

@@ -288,7 +288,7 @@ func (l *load) drain(s *stream, name string, seen map[string]string, last string
 				l.faultf("%s: %s came after %s", name, f.ID, last)
 			}
 			if !opened {
-				l.faultf("%s: an event came before the open frame", name)
+				l.faultf("%s: an event came before the hello frame", name)
 			}
 			last = f.ID
 			var e envelope
@@ -301,7 +301,7 @@ func (l *load) drain(s *stream, name string, seen map[string]string, last string
 			} else {
 				l.toldFsynced(seen, f.ID, string(e.Data))
 			}
-		case "open":
+		case "hello":
 			opened = true
 		case "bye":
 		case "gap", "reset":

@@ -119,7 +119,7 @@ func TestCurl(t *testing.T) {
 	n.cli("publish", "door", `{"open":true}`)
 	out, err := exec.CommandContext(t.Context(), "curl", "-sN", "--max-time", "2", "-H", "Accept: text/event-stream",
 		n.url+"/v1/apps/default/topics/door/events?since=all").CombinedOutput()
-	if !strings.Contains(string(out), "event: open\n") || !strings.Contains(string(out), `"data":{"open":true}`) {
+	if !strings.Contains(string(out), "event: hello\n") || !strings.Contains(string(out), `"data":{"open":true}`) {
 		t.Errorf("%v: %s", err, out)
 	}
 }

@@ -62,7 +62,7 @@ func TestProxiesDoNotHoldBack(t *testing.T) {
 			}
 			const path = "/v1/apps/default/topics/a%2Fb/events"
 			s := front.subscribe(key, path)
-			s.want(t, "open")
+			s.want(t, "hello")
 			var r receipt
 			for i := range 5 {
 				front.do(201, &r, "POST", path, key, fmt.Sprint(i))
@@ -77,7 +77,7 @@ func TestProxiesDoNotHoldBack(t *testing.T) {
 			var later receipt
 			n.do(201, &later, "POST", path, key, `"later"`)
 			again := front.subscribe(key, path, "Last-Event-ID", r.ID)
-			again.want(t, "open")
+			again.want(t, "hello")
 			if f := again.want(t, ""); f.ID != later.ID {
 				t.Errorf("resumed with %s, want %s", f.ID, later.ID)
 			}

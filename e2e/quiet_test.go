@@ -21,7 +21,7 @@ func TestQuietWhenIdle(t *testing.T) {
 	key := n.key("", "instance:admin")
 	n.do(201, nil, "POST", "/v1/apps/default/topics", key, `{"name":"t","external":true,"auth_mode":"public"}`)
 	n.do(201, nil, "POST", "/v1/apps/default/topics/t/events", key, `1`)
-	n.subscribe("", "/v1/apps/default/topics/t/events").want(t, "open")
+	n.subscribe("", "/v1/apps/default/topics/t/events").want(t, "hello")
 
 	before := n.written()
 	for settled := time.Now(); time.Since(settled) < 2*time.Second; {

@@ -49,7 +49,7 @@ func TestTokensOfAnotherLibrary(t *testing.T) {
 	}
 	good := sign(jose.HS256, key.Secret[:], key.ID, claims())
 	const path = "/v1/apps/default/topics/door/events?token="
-	n.subscribe("", path+good).want(t, "open")
+	n.subscribe("", path+good).want(t, "hello")
 
 	with := func(name string, value any) map[string]any {
 		c := claims()

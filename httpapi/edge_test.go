@@ -144,8 +144,8 @@ func TestSenselessLastEventID(t *testing.T) {
 	t.Parallel()
 	n := newNode(t)
 	r := n.sse(t, "/v1/apps/default/topics/t/events", "Authorization: Bearer "+n.admin, "Last-Event-ID: of/another/server")
-	if f := frame(t, r); !strings.Contains(f, "event: open\n") || !strings.Contains(f, `"resumed":false`) {
-		t.Errorf("open: %q", f)
+	if f := frame(t, r); !strings.Contains(f, "event: hello\n") || !strings.Contains(f, `"resumed":false`) {
+		t.Errorf("hello: %q", f)
 	}
 	if f := frame(t, r); !strings.HasPrefix(f, "event: reset\n") || strings.Contains(f, "id:") {
 		t.Errorf("reset: %q", f)
@@ -173,7 +173,7 @@ func TestPipelinedBytesBehindAStream(t *testing.T) {
 	}
 	_ = conn.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
 	b, _ := io.ReadAll(conn) // until the deadline: the stream stays silent
-	if strings.Count(string(b), "HTTP/1.1 ") != 1 || !strings.Contains(string(b), "event: open\n") {
+	if strings.Count(string(b), "HTTP/1.1 ") != 1 || !strings.Contains(string(b), "event: hello\n") {
 		t.Errorf("%q", b)
 	}
 }

@@ -243,7 +243,7 @@ func readUntil(t *testing.T, r *bufio.Reader, end string) string {
 func frame(t *testing.T, r *bufio.Reader) string {
 	t.Helper()
 	for {
-		if f := readUntil(t, r, "\n\n"); !strings.HasPrefix(f, ":") {
+		if f := readUntil(t, r, "\n\n"); strings.Contains(f, "data: ") {
 			return f
 		}
 	}

@@ -126,6 +126,7 @@ var historyQuery = []queryParam{
 	{"after", "History: events after this id"},
 	{"limit", "History: events at most, 1 to 1000, 100 if not given"},
 	{"last_event_id", "Stream: resume after this id; the header Last-Event-ID wins"},
+	{"latest", "Stream: a topic whose newest event comes first, if it is not after the id to resume from; repeat it for more"},
 	{"lossless", "Stream: 1 refills from the journal what a slow reader missed"},
 	{"token", "Stream: a subscriber token, for who cannot set headers"},
 }

@@ -29,7 +29,7 @@ func TestPublishSubscribeResume(t *testing.T) {
 	}
 	const path = "/v1/apps/shop/topics/a%2Fb/events"
 	r := n.sse(t, path, "Origin: https://x.example")
-	if f := frame(t, r); !strings.Contains(f, "event: open\n") || !strings.Contains(f, "retry: ") {
+	if f := frame(t, r); !strings.Contains(f, "event: hello\n") || !strings.Contains(f, "retry: ") {
 		t.Fatalf("first frame %q", f)
 	}
 	a := n.ask(t, "POST", path, n.key(t, "shop", picloud.ScopeAppPublish), "{\n \"n\": 1 }")
@@ -47,7 +47,7 @@ func TestPublishSubscribeResume(t *testing.T) {
 	}
 	resumed := n.sse(t, path, "Last-Event-ID: "+p.ID)
 	if f := frame(t, resumed); !strings.Contains(f, `"resumed":true`) {
-		t.Fatalf("open frame %q", f)
+		t.Fatalf("hello frame %q", f)
 	}
 	if f := frame(t, resumed); !strings.HasPrefix(f, "id: "+ps[0].ID+"\n") {
 		t.Fatalf("resumed with %q, want %s", f, ps[0].ID)

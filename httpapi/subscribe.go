@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"net"
+	"slices"
 	"time"
 
 	"github.com/picloud/picloud"
@@ -85,6 +86,10 @@ func (s *Server) subscribe(r *request, topics []string) error {
 	if err != nil {
 		return err
 	}
+	latest, err := r.latest(topics)
+	if err != nil {
+		return err
+	}
 	cred, err := s.credential(r, true)
 	if err != nil {
 		return err
@@ -102,7 +107,7 @@ func (s *Server) subscribe(r *request, topics []string) error {
 		return err
 	}
 	sub := realtime.Subscription{
-		App: app, Topics: topics, Start: start, Lossless: r.QueryArgs().GetBool("lossless"),
+		App: app, Topics: topics, Start: start, Latest: latest, Lossless: r.QueryArgs().GetBool("lossless"),
 		Head: realtime.ResponseHead(s.allowedOrigin(r.RequestCtx, app)), Grant: grant,
 		Recheck: func() error {
 			_, err := s.decide(app, topics, &cred)
@@ -123,6 +128,21 @@ func (s *Server) subscribe(r *request, topics []string) error {
 		seat.Attach(under, sub)
 	})
 	return nil
+}
+
+// latest reads the topics of which a stream brings the newest event first.
+func (r *request) latest(topics []string) ([]string, error) {
+	var latest []string
+	for _, name := range r.QueryArgs().PeekMulti("latest") {
+		topic := string(name)
+		if !slices.Contains(topics, topic) {
+			return nil, errQuery.Detailf("latest: %q is not a topic of this stream; name topics as ?topic= does", topic)
+		}
+		if !slices.Contains(latest, topic) { // so that it stays as bounded as topics are
+			latest = append(latest, topic)
+		}
+	}
+	return latest, nil
 }
 
 // streamStart reads where a stream begins: browsers send Last-Event-ID when they

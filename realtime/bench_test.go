@@ -135,7 +135,7 @@ func serveTopics(b *testing.B, c *crowd, topics func(i int) []string) *realtime.
 		}
 		seat.Attach(conn, realtime.Subscription{App: "default", Topics: topics(i)})
 	}
-	for seen := int64(-1); ; { // until the open frames have all come
+	for seen := int64(-1); ; { // until the hello frames have all come
 		now := c.got.Load()
 		if now == seen && now > 0 {
 			return hub

@@ -40,7 +40,7 @@ func TestNothingIsLeftOfManyStreams(t *testing.T) { //nolint:paralleltest // cou
 	}
 	n := newNode(t, realtime.Config{Shards: 2})
 	warm := n.subscribe(t, realtime.Subscription{Topics: []string{"t"}})
-	warm.expect(t, "open")
+	warm.expect(t, "hello")
 	_ = warm.conn.Close()
 	n.waitFor(t, "the first to be gone", func() bool { return n.hub.Stats().Subscribers == 0 })
 	files, routines, before := descriptors(t), runtime.NumGoroutine(), heap()
@@ -50,7 +50,7 @@ func TestNothingIsLeftOfManyStreams(t *testing.T) { //nolint:paralleltest // cou
 			for i := range each {
 				s := n.connect(t, realtime.Subscription{Topics: []string{fmt.Sprint("t", (i+w)%50), "all"}})
 				if i%3 == 0 { // others leave before they are served
-					s.expect(t, "open")
+					s.expect(t, "hello")
 				}
 				if i%100 == 0 {
 					n.publish(t, "all", `1`)

@@ -19,7 +19,7 @@ func TestDepartureIsNoticedWithoutTraffic(t *testing.T) {
 	var streams []*stream
 	for i := range 50 {
 		s := n.subscribe(t, realtime.Subscription{Topics: []string{fmt.Sprint("t", i%7), "all"}})
-		s.expect(t, "open")
+		s.expect(t, "hello")
 		streams = append(streams, s)
 	}
 	began := time.Now()
@@ -37,7 +37,7 @@ func TestStreamEndsAtExpiry(t *testing.T) {
 	t.Parallel()
 	n := newNode(t, realtime.Config{Heartbeat: time.Second})
 	s := n.subscribe(t, realtime.Subscription{Topics: []string{"t"}, Grant: realtime.Grant{Outside: true, Expires: time.Now().Add(2 * time.Second)}})
-	s.expect(t, "open")
+	s.expect(t, "hello")
 	for {
 		f := s.must(t)
 		if f.comment != "" {
@@ -60,8 +60,8 @@ func TestRevocationAndShutdown(t *testing.T) {
 	n := newNode(t, realtime.Config{})
 	outside := n.subscribe(t, realtime.Subscription{Topics: []string{"t", "u"}, Grant: realtime.Grant{Outside: true, SigningKey: "k"}})
 	inside := n.subscribe(t, realtime.Subscription{Topics: []string{"t"}, Grant: realtime.Grant{APIKey: "a"}})
-	outside.expect(t, "open")
-	inside.expect(t, "open")
+	outside.expect(t, "hello")
+	inside.expect(t, "hello")
 	n.hub.Revoke(picloud.Revocation{App: "default", Topic: "other", OutsideOnly: true})
 	n.hub.Revoke(picloud.Revocation{App: "default", SigningKey: "k", At: time.Now().Add(time.Hour)})
 	n.hub.Revoke(picloud.Revocation{App: "default", Topic: "u", OutsideOnly: true})
@@ -83,7 +83,7 @@ func TestRecheckEndsTheStream(t *testing.T) {
 	t.Parallel()
 	n := newNode(t, realtime.Config{})
 	s := n.subscribe(t, realtime.Subscription{Topics: []string{"t"}, Recheck: func() error { return picloud.ErrTopicNotFound }})
-	s.expect(t, "open")
+	s.expect(t, "hello")
 	s.expect(t, "expired")
 }
 
@@ -92,7 +92,7 @@ func TestHeartbeat(t *testing.T) {
 	t.Parallel()
 	n := newNode(t, realtime.Config{Heartbeat: 200 * time.Millisecond})
 	s := n.subscribe(t, realtime.Subscription{Topics: []string{"t"}})
-	s.expect(t, "open")
+	s.expect(t, "hello")
 	if f := s.must(t); f.comment == "" || f.data != "" || f.id != "" {
 		t.Errorf("frame %+v", f)
 	}

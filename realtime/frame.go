@@ -63,13 +63,13 @@ func appendJSONText(b []byte, s string) []byte {
 // heartbeat is a comment: it keeps connections and proxies awake.
 var heartbeat = []byte(": heartbeat\n\n")
 
-// opening is the data of the open frame.
-type opening struct {
+// hello is the data of the first frame.
+type hello struct {
 	Node         string   `json:"node"`
 	App          string   `json:"app"`
 	Topics       []string `json:"topics"`
 	HeartbeatSec float64  `json:"heartbeat_sec"`
-	Position     string   `json:"position"`
+	Resume       *string  `json:"resume"` // the cursor the stream begins at; nil: it ended before it had begun
 	Resumed      bool     `json:"resumed"`
 	Lossless     bool     `json:"lossless"`
 }
@@ -85,6 +85,14 @@ func appendControl(b []byte, name string, data any) []byte {
 	b = append(b, name...)
 	b = append(b, "\ndata: "...)
 	b = append(b, text...)
+	return append(b, "\n\n"...)
+}
+
+// appendID encodes an id without an event. A browser keeps it and dispatches
+// nothing: it resumes there although no event has come yet.
+func appendID(b []byte, id string) []byte {
+	b = append(b, "id: "...)
+	b = append(b, id...)
 	return append(b, "\n\n"...)
 }
 

@@ -16,7 +16,7 @@ import (
 	"github.com/picloud/picloud/realtime"
 )
 
-// RT-4, RT-5: the first frame opens the stream; events come with id and
+// RT-4, RT-5: the first frame says hello; events come with id and
 // envelope, as they were published.
 func TestStreamOpensAndDelivers(t *testing.T) {
 	t.Parallel()
@@ -31,18 +31,18 @@ func TestStreamOpensAndDelivers(t *testing.T) {
 			break
 		}
 	}
-	open := s.expect(t, "open")
+	hello := s.expect(t, "hello")
 	var o struct {
-		Node, App, Position string
-		Topics              []string
-		HeartbeatSec        float64 `json:"heartbeat_sec"`
-		Resumed             bool
+		Node, App, Resume string
+		Topics            []string
+		HeartbeatSec      float64 `json:"heartbeat_sec"`
+		Resumed           bool
 	}
-	if err := json.Unmarshal([]byte(open.data), &o); err != nil {
+	if err := json.Unmarshal([]byte(hello.data), &o); err != nil {
 		t.Fatal(err)
 	}
-	if o.Node != n.store.Node().ID || o.HeartbeatSec != 10 || !slices.Equal(o.Topics, []string{"a/b"}) || o.Resumed || open.retry == "" {
-		t.Errorf("open frame %+v", open)
+	if o.Node != n.store.Node().ID || o.HeartbeatSec != 10 || !slices.Equal(o.Topics, []string{"a/b"}) || o.Resumed || hello.retry == "" {
+		t.Errorf("hello frame %+v", hello)
 	}
 	e := n.publish(t, "a/b", `{"x":"…"}`)[0]
 	f := s.expect(t, "")
@@ -59,7 +59,7 @@ func TestBroadcastThatPanics(t *testing.T) {
 	t.Parallel()
 	n := newNode(t, realtime.Config{})
 	s := n.subscribe(t, realtime.Subscription{Topics: []string{"t", "broken"}})
-	s.expect(t, "open")
+	s.expect(t, "hello")
 	n.publish(t, "t", `1`)
 	s.expect(t, "")
 	n.hub.Break("default", "broken")
@@ -78,7 +78,7 @@ func TestBroadcastThatPanics(t *testing.T) {
 	}
 	n.publish(t, "t", `3`)
 	again := n.subscribe(t, realtime.Subscription{Topics: []string{"t", "broken"}, Start: picloud.Start{Mode: picloud.StartAfter, Position: pos}})
-	again.expect(t, "open")
+	again.expect(t, "hello")
 	n.publish(t, "broken", `4`)
 	for want := range 3 {
 		if got := string(again.expect(t, "").envelope(t).Data); got != fmt.Sprint(want+2) {
@@ -119,7 +119,7 @@ func TestSeamHasNoGapAndNoDuplicate(t *testing.T) {
 					sub.Topics = []string{"t", "unused"}
 				}
 				s := n.subscribe(t, sub)
-				if f := s.expect(t, "open"); !strings.Contains(f.data, `"resumed":true`) {
+				if f := s.expect(t, "hello"); !strings.Contains(f.data, `"resumed":true`) {
 					t.Errorf("not resumed: %+v", f)
 				}
 				for range 50 + 211*c + reconnects%97 {
@@ -154,7 +154,7 @@ func TestUnusablePositionResetsOnce(t *testing.T) {
 	n.publish(t, "t", `1`)
 	foreign := picloud.Position{Epoch: 77, Seq: 1}
 	s := n.subscribe(t, realtime.Subscription{Topics: []string{"t"}, Start: picloud.Start{Mode: picloud.StartAfter, Position: foreign}})
-	s.expect(t, "open")
+	s.expect(t, "hello")
 	if f := s.expect(t, "reset"); !strings.Contains(f.data, "foreign") {
 		t.Errorf("reset frame %+v", f)
 	}
@@ -183,7 +183,7 @@ func TestSince(t *testing.T) {
 			b := n.publish(t, "b", `3`)[0]
 			n.publish(t, "a", `4`)
 			s := n.subscribe(t, realtime.Subscription{Topics: []string{"a", "b"}, Start: picloud.Start{Mode: c.mode, Time: b.PublishedAt}})
-			s.expect(t, "open")
+			s.expect(t, "hello")
 			for i, want := range c.want {
 				if want == "5" {
 					n.publish(t, "b", `5`)
@@ -206,7 +206,7 @@ func TestManyTopicsKeepTheOrderOfTheApp(t *testing.T) {
 		topics[i] = fmt.Sprintf("t%d", i)
 	}
 	s := n.subscribe(t, realtime.Subscription{Topics: topics, Lossless: true})
-	s.expect(t, "open")
+	s.expect(t, "hello")
 	const total = 4000
 	go func() {
 		for i := 0; i < total; i += 10 {
@@ -232,7 +232,7 @@ func TestLargeBatchIsNotDropped(t *testing.T) {
 	t.Parallel()
 	n := newNode(t, realtime.Config{})
 	s := n.subscribe(t, realtime.Subscription{Topics: []string{"t"}})
-	s.expect(t, "open")
+	s.expect(t, "hello")
 	data := make([]string, 1000)
 	for i := range data {
 		data[i] = fmt.Sprint(i)

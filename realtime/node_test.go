@@ -147,15 +147,16 @@ func (s *stream) read(t *testing.T) (frame, error) {
 		}
 		line = strings.TrimSuffix(line, "\n")
 		if line == "" {
-			if !some {
-				continue
-			}
 			if f.id != "" {
 				s.lastID = f.id
 			}
+			if !some {
+				f = frame{} // an id alone is kept, and dispatched to nobody
+				continue
+			}
 			return f, nil
 		}
-		some = true
+		some = some || !strings.HasPrefix(line, "id:")
 		if strings.HasPrefix(line, ":") {
 			f.comment = line[1:]
 			continue

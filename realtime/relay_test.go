@@ -23,9 +23,9 @@ func TestRelayedEventsComeBetween(t *testing.T) {
 	t.Parallel()
 	n := newNode(t, realtime.Config{Capacity: 4096})
 	one := n.subscribe(t, realtime.Subscription{Topics: []string{"a"}})
-	one.expect(t, "open")
+	one.expect(t, "hello")
 	both := n.subscribe(t, realtime.Subscription{Topics: []string{"a", "b"}})
-	both.expect(t, "open")
+	both.expect(t, "hello")
 	const rounds = 200
 	done := make(chan struct{})
 	go func() {
@@ -82,12 +82,12 @@ func TestResumeAmongRelayedEvents(t *testing.T) {
 	t.Parallel()
 	n := newNode(t, realtime.Config{})
 	keep := n.subscribe(t, realtime.Subscription{Topics: []string{"a"}}) // keeps the ring
-	keep.expect(t, "open")
+	keep.expect(t, "hello")
 	first := n.publish(t, "a", "1")[0]
 	n.hub.Relay([]picloud.Event{relayed(n, "a", 7)})
 	second := n.publish(t, "a", "2")[0]
 	s := n.subscribe(t, realtime.Subscription{Topics: []string{"a"}, Start: picloud.Start{Mode: picloud.StartAfter, Position: first.Position}})
-	s.expect(t, "open")
+	s.expect(t, "hello")
 	if f := s.expect(t, ""); f.id != second.Position.String() {
 		t.Errorf("%+v", f)
 	}

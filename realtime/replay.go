@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/picloud/picloud"
 )
@@ -12,6 +14,7 @@ import (
 // page is what a replayer has read for a subscriber.
 type page struct {
 	start   uint64 // of the first page: the cursor to begin with
+	resume  string // of the first page: the same, as its text
 	resumed bool   // of the first page: the cursor was the caller's
 	reset   string // of the first page: why the caller's cursor was not taken
 	frames  []byte
@@ -101,44 +104,62 @@ func (h *Hub) read(ctx context.Context, s *subscriber) page {
 	return p
 }
 
-// begin finds out where the stream starts. It is done when there is nothing to
-// read for that.
+// begin finds out where the stream starts, and reads what comes before that: the
+// newest event of the topics that ask for it. It is done when there is nothing
+// more to read.
 func (h *Hub) begin(ctx context.Context, s *subscriber, p *page) (done bool) {
-	start := &s.sub.Start
+	start, latest := &s.sub.Start, s.sub.Latest
 	switch start.Mode {
 	case picloud.StartAfter:
-		err := h.cfg.History.CheckPosition(s.sub.App, s.sub.Topics, start.Position)
-		switch {
-		case errors.Is(err, picloud.ErrPositionGone):
-			p.reset = "gone"
-		case errors.Is(err, picloud.ErrPositionForeign):
-			p.reset = "foreign"
-		case err != nil:
-			p.err = err
-		default:
-			p.start, p.resumed = start.Position.Seq, true
-		}
-		if p.reset != "" {
-			p.last, done = true, true
-		}
+		p.err = h.resume(s, p)
+		done = p.reset != ""
 	case picloud.StartAt:
 		p.start, p.err = h.cfg.History.Before(ctx, s.sub.App, s.sub.Topics, start.Time)
 	case picloud.StartAll:
-		p.start = 0
+		p.start, p.err = h.cfg.History.Before(ctx, s.sub.App, s.sub.Topics, time.Time{})
 	case picloud.StartLatest:
+		latest, done = s.sub.Topics, true
+	case picloud.StartLive:
+		done = true
+	}
+	if p.err != nil {
+		return done
+	}
+	p.next, p.last, p.resume = p.start, done, s.position(p.start)
+	if len(latest) > 0 {
 		var events []picloud.Event
-		events, p.err = h.cfg.History.Latest(ctx, s.sub.App, s.sub.Topics)
+		events, p.err = h.cfg.History.Latest(ctx, s.sub.App, latest)
 		for i := range events {
-			if events[i].Seq <= s.cursor { // later ones come live
+			if events[i].Seq <= p.start { // later ones come in their turn, with those between
 				p.add(events[i : i+1])
 			}
 		}
-		p.last, done = true, true
-	case picloud.StartLive:
-		p.last, done = true, true
 	}
-	p.next = p.start
+	p.frames = appendID(p.frames, p.resume) // behind older ids: a browser resumes after the last one
 	return done
+}
+
+// resume starts after the caller's cursor, when the history still has all that
+// follows it. What retention has taken of a topic in Latest is not missed: its
+// newest event stands for it.
+func (h *Hub) resume(s *subscriber, p *page) error {
+	old := make([]string, 0, len(s.sub.Topics))
+	for _, topic := range s.sub.Topics {
+		if !slices.Contains(s.sub.Latest, topic) {
+			old = append(old, topic)
+		}
+	}
+	pos := s.sub.Start.Position
+	err := h.cfg.History.CheckPosition(s.sub.App, old, pos)
+	switch {
+	case err == nil:
+		p.start, p.resumed = pos.Seq, true
+	case errors.Is(err, picloud.ErrPositionGone):
+		p.reset, err = "gone", nil
+	case errors.Is(err, picloud.ErrPositionForeign):
+		p.reset, err = "foreign", nil
+	}
+	return err
 }
 
 func (p *page) add(events []picloud.Event) {
@@ -160,10 +181,10 @@ func (s *shard) takePage(sub *subscriber, p *page) {
 	s.scratch = s.scratch[:0]
 	if !sub.opened {
 		sub.cursor = p.start
-		s.scratch = sub.appendOpening(s.scratch, p.resumed)
+		s.scratch = sub.appendHello(s.scratch, &p.resume, p.resumed)
 		if p.reset != "" {
 			s.hub.metrics.resets.Inc()
-			s.scratch = appendControl(s.scratch, "reset", reset{Reason: p.reset, Position: sub.position(p.start)})
+			s.scratch = appendControl(s.scratch, "reset", reset{Reason: p.reset, Position: p.resume})
 		}
 	}
 	s.scratch = append(s.scratch, p.frames...)

@@ -219,11 +219,12 @@ func (s *shard) add(sub *subscriber) {
 		s.drop(sub)
 		return
 	}
-	if sub.sub.Start.Mode != picloud.StartLive {
+	if sub.sub.Start.Mode != picloud.StartLive || len(sub.sub.Latest) > 0 {
 		s.hub.replay.add(sub)
 		return
 	}
-	s.scratch = sub.appendOpening(s.scratch[:0], false)
+	resume := sub.position(sub.cursor)
+	s.scratch = appendID(sub.appendHello(s.scratch[:0], &resume, false), resume)
 	sub.state = stateLive
 	if s.write(sub, s.scratch) {
 		s.offerTo(sub)
@@ -340,7 +341,7 @@ func (s *shard) end(sub *subscriber, frame []byte) {
 	}
 	if !sub.blocked {
 		if !sub.opened {
-			frame = append(sub.appendOpening(nil, false), frame...)
+			frame = append(sub.appendHello(nil, nil, false), frame...)
 		}
 		_, _ = s.send(sub, frame) // it is going to be closed anyway
 		_ = unix.Shutdown(sub.fd, unix.SHUT_WR)

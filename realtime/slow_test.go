@@ -17,8 +17,8 @@ func TestSlowReaderIsToldItsGap(t *testing.T) {
 	n := newNode(t, realtime.Config{Capacity: 8})
 	slow := n.subscribe(t, realtime.Subscription{Topics: []string{"t"}})
 	fast := n.subscribe(t, realtime.Subscription{Topics: []string{"t"}})
-	slow.expect(t, "open")
-	fast.expect(t, "open")
+	slow.expect(t, "hello")
+	fast.expect(t, "hello")
 	pad := strings.Repeat("x", 20_000)
 	const total = 1200
 	for i := range total {
@@ -61,7 +61,7 @@ func TestLargeEventsAreKeptInBounds(t *testing.T) {
 	t.Parallel()
 	n := newNode(t, realtime.Config{Capacity: 1000})
 	s := n.subscribe(t, realtime.Subscription{Topics: []string{"t"}})
-	s.expect(t, "open")
+	s.expect(t, "hello")
 	pad := strings.Repeat("x", 200_000)
 	const total = 200
 	for i := range total {
@@ -90,7 +90,7 @@ func TestLosslessReaderMissesNothing(t *testing.T) {
 	t.Parallel()
 	n := newNode(t, realtime.Config{Capacity: 8})
 	s := n.subscribe(t, realtime.Subscription{Topics: []string{"t"}, Lossless: true})
-	s.expect(t, "open")
+	s.expect(t, "hello")
 	pad := strings.Repeat("x", 20_000)
 	const total = 1200
 	for i := range total {

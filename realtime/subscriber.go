@@ -11,8 +11,9 @@ type Subscription struct {
 	App      string
 	Topics   []string // at least one, none twice
 	Start    picloud.Start
-	Lossless bool   // refill from the history instead of telling a gap
-	Head     []byte // written first: the head of the HTTP response
+	Latest   []string // of Topics: those whose newest event up to the start comes first; StartLatest means all
+	Lossless bool     // refill from the history instead of telling a gap
+	Head     []byte   // written first: the head of the HTTP response
 	Grant    Grant
 
 	// Recheck is asked once after the stream has been registered. An error ends
@@ -87,14 +88,15 @@ func (s *subscriber) position(seq uint64) string {
 	return picloud.Position{Epoch: picloud.Epoch(s.app.epoch.Load()), Seq: seq}.String()
 }
 
-// appendOpening begins the stream: the response's head and the open frame.
-func (s *subscriber) appendOpening(b []byte, resumed bool) []byte {
+// appendHello begins the stream: the response's head and the first frame. A nil
+// resume says that the stream ends before it has begun.
+func (s *subscriber) appendHello(b []byte, resume *string, resumed bool) []byte {
 	h := s.shard.hub
 	b = append(b, s.sub.Head...)
 	s.sub.Head, s.opened = nil, true
 	b = appendRetry(b, h.retry())
-	return appendControl(b, "open", opening{
+	return appendControl(b, "hello", hello{
 		Node: h.cfg.Node, App: s.sub.App, Topics: s.sub.Topics, HeartbeatSec: h.cfg.Heartbeat.Seconds(),
-		Position: s.position(s.cursor), Resumed: resumed, Lossless: s.sub.Lossless,
+		Resume: resume, Resumed: resumed, Lossless: s.sub.Lossless,
 	})
 }

@@ -59,7 +59,7 @@ func FuzzAsJSON(f *testing.F) {
 // FuzzFrames feeds a stream to the parser: whatever comes, it ends.
 func FuzzFrames(f *testing.F) {
 	for _, s := range []string{
-		"id: a.1\ndata: {\"topic\":\"t\",\"data\":1}\n\n", "event: open\ndata: {\"heartbeat_sec\":1e300}\n\n", "event: reset\ndata: x\n\n",
+		"id: a.1\ndata: {\"topic\":\"t\",\"data\":1}\n\n", "event: hello\ndata: {\"heartbeat_sec\":1e300}\n\n", "event: reset\ndata: x\n\n",
 		": c\r\n\r\nretry: 99999999999\n\n", "data\n\n", "event: gap\ndata: \x1b\n\n", "id: a.1\n",
 	} {
 		f.Add(s)

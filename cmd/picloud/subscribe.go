@@ -9,31 +9,27 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/api"
 )
 
 func (c *cli) subscribeCommand() *cobra.Command {
 	var since string
+	var latest []string
 	var lossless bool
 	var count int
 	cmd := &cobra.Command{
 		Use: "subscribe TOPIC…", Short: "Show events as they come", Args: usage(cobra.MinimumNArgs(1)),
 		Long: "Shows the events of up to 64 topics as they come, until interrupted. When the node goes away it is\nwaited for, and the stream resumes where it was. With --json every event is one line of JSON.",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			q := url.Values{"topic": args}
-			if since != "" {
-				q.Set("since", since)
-			}
-			if lossless {
-				q.Set("lossless", "1")
-			}
-			s := &listener{c: c, cl: c.client(), path: c.appPath("events") + "?" + q.Encode(), left: count, counted: count > 0, since: since != ""}
+			s := &listener{c: c, cl: c.client(), topics: args, since: since, latest: latest, lossless: lossless, left: count, counted: count > 0}
 			err := s.run(cmd.Context())
 			if errors.Is(err, errEnough) {
 				return nil
@@ -42,6 +38,7 @@ func (c *cli) subscribeCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().StringVar(&since, "since", "", "begin in the past: an id, a time, a duration such as 10m, all, or latest")
+	cmd.Flags().StringArrayVar(&latest, "latest", nil, "show the newest event of this topic first; repeat it for more topics")
 	cmd.Flags().BoolVar(&lossless, "lossless", false, "miss nothing, however slowly the output is read")
 	cmd.Flags().IntVarP(&count, "count", "n", 0, "end after so many events; 0: never")
 	return cmd
@@ -49,16 +46,19 @@ func (c *cli) subscribeCommand() *cobra.Command {
 
 // listener follows a stream over any number of connections.
 type listener struct {
-	c       *cli
-	cl      *client
-	path    string
-	lastID  string
-	retry   time.Duration
-	left    int
-	counted bool
-	since   bool          // the URL says where to begin
-	patient time.Duration // silence after which a connection counts as dead
-	quiet   bool          // the node's absence has been told
+	c        *cli
+	cl       *client
+	topics   []string
+	since    string   // where the first connection begins
+	latest   []string // topics whose newest event comes first
+	lossless bool
+	cursor   string        // where the next connection resumes; empty: where since says
+	seen     []string      // topics of which an event has come
+	retry    time.Duration // pause before the next connection
+	left     int
+	counted  bool
+	patient  time.Duration // silence after which a connection counts as dead
+	quiet    bool          // the node's absence has been told
 }
 
 var errEnough = errors.New("enough events")
@@ -85,10 +85,10 @@ func (l *listener) connect(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	headers := []string{"Accept", "text/event-stream"}
-	if l.lastID != "" {
-		headers = append(headers, "Last-Event-ID", l.lastID)
+	if l.cursor != "" {
+		headers = append(headers, "Last-Event-ID", l.cursor)
 	}
-	res, err := l.cl.send(ctx, http.MethodGet, l.path, nil, headers...)
+	res, err := l.cl.send(ctx, http.MethodGet, l.c.appPath("events")+"?"+l.query().Encode(), nil, headers...)
 	if err != nil {
 		return err
 	}
@@ -98,6 +98,38 @@ func (l *listener) connect(ctx context.Context) error {
 	dead := time.AfterFunc(l.patient, cancel)
 	defer dead.Stop()
 	return l.read(res.Body, func() { dead.Reset(l.patient) })
+}
+
+// query returns what the next connection asks for: since only where the stream
+// has not begun, latest only for topics of which no event has come.
+func (l *listener) query() url.Values {
+	q := url.Values{"topic": l.topics}
+	if l.lossless {
+		q.Set("lossless", "1")
+	}
+	latest := l.latest
+	switch {
+	case l.cursor == "" && l.since != "":
+		q.Set("since", l.since)
+	case l.since == "latest":
+		latest = l.topics
+	}
+	for _, topic := range latest {
+		if !slices.Contains(l.seen, topic) {
+			q.Add("latest", topic)
+		}
+	}
+	return q
+}
+
+// advance moves the cursor to an id, if that is further: the newest events of
+// topics come with older ids.
+func (l *listener) advance(id string) {
+	now, err := picloud.ParsePosition(l.cursor)
+	next, wrong := picloud.ParsePosition(id)
+	if wrong == nil && (err != nil || next.Epoch != now.Epoch || next.Seq > now.Seq) {
+		l.cursor = id
+	}
 }
 
 // longestRetry bounds what a node may ask for.
@@ -130,6 +162,9 @@ func (l *listener) read(body io.Reader, alive func()) error {
 		if strings.TrimRight(line, "\r\n") != "" {
 			continue
 		}
+		if data == "" && id != "" {
+			l.advance(id)
+		}
 		if data != "" {
 			if err := l.frame(event, id, data); err != nil {
 				return err
@@ -143,23 +178,21 @@ func (l *listener) read(body io.Reader, alive func()) error {
 func (l *listener) frame(event, id, data string) error {
 	switch event {
 	case "":
-		if id != "" {
-			l.lastID = id
-		}
+		l.advance(id)
 		if err := l.show(id, data); err != nil {
 			return err
 		}
 		if l.left--; l.counted && l.left == 0 {
 			return errEnough
 		}
-	case "open":
+	case "hello":
 		if l.quiet {
 			fmt.Fprintln(l.c.err, "picloud: the stream goes on")
 		} else {
 			fmt.Fprintln(l.c.err, "picloud: listening")
 		}
 		l.quiet = false
-		return l.opened(data)
+		return l.greeted(data)
 	case "gap":
 		fmt.Fprintf(l.c.err, "picloud: gap %s\n", plain(data))
 	case "reset":
@@ -170,26 +203,25 @@ func (l *listener) frame(event, id, data string) error {
 		if err := json.Unmarshal([]byte(data), &d); err != nil {
 			return fmt.Errorf("read reset frame: %w", err)
 		}
-		l.lastID = d.Position // the old one would be reset again at the next connection
+		l.cursor = d.Position // the old one would be reset again at the next connection
 	case "expired":
 		return fmt.Errorf("the node ended the stream: %s", data)
 	}
 	return nil
 }
 
-// opened keeps where the stream begins, so that what is published while the
-// node is away is shown even when no event came before. Where --since says where
-// to begin, it says so again.
-func (l *listener) opened(data string) error {
+// greeted keeps where the stream begins, so that what is published while the
+// node is away is shown even when no event came before.
+func (l *listener) greeted(data string) error {
 	var d struct {
 		HeartbeatSec float64 `json:"heartbeat_sec"`
-		Position     string  `json:"position"`
+		Resume       string  `json:"resume"`
 	}
 	if err := json.Unmarshal([]byte(data), &d); err != nil {
-		return fmt.Errorf("read open frame: %w", err)
+		return fmt.Errorf("read hello frame: %w", err)
 	}
-	if l.lastID == "" && !l.since {
-		l.lastID = d.Position
+	if d.Resume != "" { // otherwise the stream ends before it has begun
+		l.cursor = d.Resume
 	}
 	if d.HeartbeatSec > 0 && d.HeartbeatSec <= 3600 {
 		l.patient = time.Duration(3*d.HeartbeatSec*float64(time.Second)) + 5*time.Second
@@ -201,6 +233,9 @@ func (l *listener) show(id, data string) error {
 	var e api.Event
 	if err := json.Unmarshal([]byte(data), &e); err != nil {
 		return fmt.Errorf("read event %s: %w", id, err)
+	}
+	if !slices.Contains(l.seen, e.Topic) {
+		l.seen = append(l.seen, e.Topic)
 	}
 	if l.c.json {
 		l.c.printf("{\"id\":%q,%s\n", id, strings.TrimPrefix(data, "{"))

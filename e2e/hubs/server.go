@@ -174,7 +174,7 @@ func startPicloud(binary string, core int) (server, error) {
 func (*picloud) subscription() string {
 	return "GET /v1/apps/default/topics/t/events HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n"
 }
-func (*picloud) opened() string { return "event: open" }
+func (*picloud) opened() string { return "event: hello" }
 func (p *picloud) publication() string {
 	return "POST /v1/apps/default/topics/t/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + p.key + "\r\nContent-Type: application/json\r\n"
 }

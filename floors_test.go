@@ -25,7 +25,7 @@ var floors = [][]string{
 	{"cmd/picloud"},
 	{"daemon"},
 	{"httpapi", "trigger"},
-	{"publish", "realtime", "auth", "spool", "store", "dispatch", "script", "sdk", "provision", "pgsync", "hw", "sweeper"},
+	{"publish", "realtime", "auth", "spool", "store", "dispatch", "script", "sdk", "provision", "pgsync", "hw", "sweeper", "stats"},
 	{"journal"},
 	{"migrations"},
 	{"api", "check"},

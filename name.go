@@ -13,3 +13,16 @@ const (
 
 // IsSystemTopic reports whether name belongs to the system ($board/health).
 func IsSystemTopic(name string) bool { return strings.HasPrefix(name, "$") }
+
+// Topics of the node itself. They belong to DefaultApp.
+const (
+	TopicNodeSync  = "$node/sync"  // an event when the copy in Postgres comes, goes or leaves something behind
+	TopicNodeStats = "$node/stats" // a state: the node's figures
+)
+
+// IsStateTopic reports whether the topic is a state: live only, in no journal, its
+// newest value in memory.
+func IsStateTopic(name string) bool { return name == TopicNodeStats }
+
+// IsNodeTopic reports whether the node publishes to the topic.
+func IsNodeTopic(name string) bool { return name == TopicNodeSync || IsStateTopic(name) }

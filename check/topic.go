@@ -8,7 +8,7 @@ import (
 
 // Topic returns the first fault of the settings of a topic.
 func Topic(t picloud.Topic) error {
-	if err := TopicName(t.Name); err != nil {
+	if err := TopicName(t.Name); err != nil && (t.App != picloud.DefaultApp || !picloud.IsNodeTopic(t.Name)) {
 		return err
 	}
 	if len(t.Description) > picloud.MaxDescription || !utf8.ValidString(t.Description) {

@@ -57,6 +57,8 @@ func checkMatch(t *picloud.Trigger) error {
 	switch {
 	case t.Kind == picloud.TriggerPubSub && t.Topic != "" && t.Prefix != "":
 		return picloud.ErrTriggerInvalid.Detailf("topic and prefix exclude each other")
+	case picloud.IsStateTopic(t.Topic):
+		return picloud.ErrTriggerInvalid.Detailf("topic: %s is a state, which is live only and triggers nothing", t.Topic)
 	case t.Topic != "":
 		return AnyTopicName(t.Topic)
 	case t.Kind == picloud.TriggerCron && t.Schedule == "":

@@ -129,10 +129,7 @@ func healthText(h store.Health) string {
 	return "degraded: " + strings.Join(h.Notes, " ")
 }
 
-// SyncTopic is where a node tells how its copy to Postgres is doing.
-const SyncTopic = "$node/sync"
-
-// syncNews is an event on SyncTopic.
+// syncNews is an event on picloud.TopicNodeSync.
 type syncNews struct {
 	State    string `json:"state"` // connected or waiting
 	Waiting  uint64 `json:"waiting"`
@@ -159,7 +156,7 @@ func announce(publisher picloud.Publisher, log *slog.Logger) func(dispatch.Statu
 			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 			defer cancel()
 			_, err = publisher.Publish(ctx, picloud.Publication{
-				App: picloud.DefaultApp, By: picloud.System(), Drafts: []picloud.Draft{{Topic: SyncTopic, Data: data}},
+				App: picloud.DefaultApp, By: picloud.System(), Drafts: []picloud.Draft{{Topic: picloud.TopicNodeSync, Data: data}},
 			})
 		}
 		if err != nil { // the log has told already what it would say

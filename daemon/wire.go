@@ -20,6 +20,7 @@ import (
 	"github.com/picloud/picloud/realtime"
 	"github.com/picloud/picloud/script"
 	"github.com/picloud/picloud/spool"
+	"github.com/picloud/picloud/stats"
 	"github.com/picloud/picloud/store"
 	"github.com/picloud/picloud/sweeper"
 	"github.com/picloud/picloud/trigger"
@@ -34,6 +35,7 @@ type machine struct {
 	board   *hw.Board
 	scripts *script.Runner
 	owed    *dispatch.Dispatcher
+	stats   *stats.Reporter
 	apps    *provision.Watcher // nil: none
 	sweeper *sweeper.Sweeper   // nil: nothing can be removed
 	api     *httpapi.Server
@@ -77,6 +79,8 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 	m.owed = dispatch.NewDispatcher(dispatch.DispatcherConfig{Outbox: st, Handler: trigger.New(m.scripts, st), Tick: cfg.CronTick, Logger: log})
 	st.SetDeliverer(m.owed)
 	m.measure(set)
+	started := time.Now()
+	m.stats = stats.New(stats.Config{Hub: hub, Read: m.counts, Started: started})
 	if dir := cfg.appsDir(); dir != "" && !st.Health().ReadOnly {
 		checks := provision.Checks{Schedule: dispatch.CheckSchedule, Script: m.scripts.Check}
 		m.apps = provision.NewWatcher(provision.WatcherConfig{Dir: dir, Store: st, Checks: checks, Logger: log})
@@ -85,7 +89,7 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 		m.sweeper = sweeper.New(log, sweeper.NewTemps(st.FilesDir(), st, log).Task(), sweeper.Task{Name: "contents without a file", Sweep: st.CollectFiles})
 	}
 	m.api, err = httpapi.New(httpapi.Config{
-		Store: st, Publisher: publisher, Hub: hub, Authority: authority, Sync: m.central.lane(), Scripts: m.scripts, Dispatcher: m.owed, Version: build.Version, Commit: build.Commit, Started: time.Now(),
+		Store: st, Publisher: publisher, Hub: hub, Authority: authority, Sync: m.central.lane(), Scripts: m.scripts, Dispatcher: m.owed, Version: build.Version, Commit: build.Commit, Started: started,
 		MaxData: cfg.PublishMaxBytes, OperatorGroup: cfg.OperatorGroup, Ready: life.ready, Alive: m.alive,
 		TrustedProxies: cfg.TrustedProxies, Metrics: set, Logger: log,
 	})

@@ -51,6 +51,9 @@ func (s *Server) decide(app string, topics []string, cred *credential) (realtime
 		if _, err := s.cfg.Store.App(app); err != nil {
 			return realtime.Grant{}, err
 		}
+		if err := s.mayWatchNode(*p, app, topics); err != nil {
+			return realtime.Grant{}, err
+		}
 		if p.Kind != picloud.KindKey {
 			return realtime.Grant{}, nil
 		}
@@ -77,6 +80,25 @@ func (s *Server) decide(app string, topics []string, cred *credential) (realtime
 		return realtime.Grant{}, err
 	}
 	return realtime.Grant{Outside: true, SigningKey: g.KeyID, Expires: g.Expires}, nil
+}
+
+// mayWatchNode answers whether p, who may read all topics of an app, may read
+// those of the node among them. They are topics of DefaultApp like any other;
+// streams of other apps can carry its states, for those who may see the node.
+func (s *Server) mayWatchNode(p picloud.Principal, app string, topics []string) error {
+	if app == picloud.DefaultApp {
+		return nil
+	}
+	for _, topic := range topics {
+		switch {
+		case !picloud.IsNodeTopic(topic):
+		case !picloud.IsStateTopic(topic):
+			return picloud.ErrTopicNotFound.Detailf("%s is a topic of the app %s", topic, picloud.DefaultApp)
+		case !picloud.Can(p, picloud.InstanceRead, ""):
+			return picloud.ErrForbidden.Detailf("%s needs a key with the scope %s, or the app %s", topic, picloud.ScopeOf(picloud.InstanceRead), picloud.DefaultApp)
+		}
+	}
+	return nil
 }
 
 // subscribe lets a caller in and hands the connection over to the hub.

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"errors"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -91,11 +92,25 @@ func (s *Server) setExternal(r *request) error {
 	if b.External == nil {
 		return errBody.Detailf("send {\"external\": true} or {\"external\": false}")
 	}
-	t, err := s.cfg.Store.SetExternal(r.patience(), r.param("app"), r.param("topic"), *b.External)
+	app, name := r.param("app"), r.param("topic")
+	t, err := s.cfg.Store.SetExternal(r.patience(), app, name, *b.External)
+	if errors.Is(err, picloud.ErrTopicNotFound) && app == picloud.DefaultApp && picloud.IsNodeTopic(name) {
+		t, err = s.registerNodeTopic(r, name, *b.External)
+	}
 	if err != nil {
 		return err
 	}
 	return r.reply(fasthttp.StatusOK, topicBody(t))
+}
+
+// registerNodeTopic registers a topic of the node, which is there without being
+// registered. Another request may have been first.
+func (s *Server) registerNodeTopic(r *request, name string, external bool) (picloud.Topic, error) {
+	t, err := s.cfg.Store.CreateTopic(r.patience(), picloud.Topic{App: picloud.DefaultApp, Name: name, External: external})
+	if errors.Is(err, picloud.ErrTopicExists) {
+		return s.cfg.Store.SetExternal(r.patience(), picloud.DefaultApp, name, external)
+	}
+	return t, err
 }
 
 func (s *Server) deleteTopic(r *request) error {

@@ -30,7 +30,7 @@ func restore(t *testing.T, url, name string, key []byte, retention picloud.Reten
 		ID: src.ID, Incarnation: src.Incarnation, RecoveryKey: key,
 		Fill:     func(put func(picloud.Record) error) error { return src.Records(t.Context(), put) },
 		Contents: func(put func(name string, part []byte) error) error { return src.Contents(t.Context(), put) },
-		HandOver:   func(node picloud.Node, last uint64) error { return src.HandOver(t.Context(), node, last) },
+		HandOver: func(node picloud.Node, last uint64) error { return src.HandOver(t.Context(), node, last) },
 	})
 	if err != nil {
 		t.Fatal(err)

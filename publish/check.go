@@ -49,8 +49,12 @@ func (s *Service) check(p picloud.Publication, into []picloud.Draft) error {
 	return nil
 }
 
-// checkTopic lets the system alone publish under the system's names.
+// checkTopic lets the system alone publish under the system's names, and nobody a
+// state, which is in no journal.
 func checkTopic(by picloud.Principal, topic string) error {
+	if picloud.IsStateTopic(topic) {
+		return picloud.ErrTopicReserved.Detailf("%s is a state: it cannot be published to", topic)
+	}
 	if by.Kind == picloud.KindSystem {
 		return check.AnyTopicName(topic)
 	}

@@ -171,6 +171,8 @@ func TestPublishRefuses(t *testing.T) {
 		"no drafts, wrong app":      {picloud.Publication{App: "default", By: shopkeeper}, picloud.ErrAppNotFound, ""},
 		"operator, system's topic":  {picloud.Publication{App: "shop", By: operator, Drafts: []picloud.Draft{{Topic: "$a", Data: []byte("1")}}}, picloud.ErrTopicReserved, ""},
 		"system, star":              {picloud.Publication{App: "shop", By: picloud.System(), Drafts: []picloud.Draft{{Topic: "$*", Data: []byte("1")}}}, picloud.ErrTopicNameInvalid, ""},
+		"system, a state":           {picloud.Publication{App: "shop", By: picloud.System(), Drafts: []picloud.Draft{{Topic: "$node/stats", Data: []byte("1")}}}, picloud.ErrTopicReserved, "state"},
+		"operator, a state":         {picloud.Publication{App: "shop", By: operator, Drafts: []picloud.Draft{{Topic: "$node/stats", Data: []byte("1")}}}, picloud.ErrTopicReserved, "state"},
 		"a thousand large (ok one)": {batch(append(slices.Repeat([]picloud.Draft{big}, 999), ok, ok)...), picloud.ErrBatchInvalid, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -231,12 +233,12 @@ func TestLimitsOfOneEventAreAccepted(t *testing.T) {
 func TestSystemPublishesToSystemTopics(t *testing.T) {
 	t.Parallel()
 	s := openStore(t)
-	q := one("$board/health", `{"c":41}`)
+	q := one("$node/sync", `{"state":"waiting"}`)
 	q.By = picloud.System()
 	if _, err := publish.New(publish.Config{Committer: s}).Publish(t.Context(), q); err != nil {
 		t.Fatal(err)
 	}
-	if got := history(t, s, "$board/health"); len(got) != 1 || got[0].Source != "system" {
+	if got := history(t, s, "$node/sync"); len(got) != 1 || got[0].Source != "system" {
 		t.Errorf("stored %+v", got)
 	}
 }

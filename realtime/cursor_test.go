@@ -1,6 +1,7 @@
 package realtime_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -62,11 +63,11 @@ func (c *client) take(t *testing.T, f frame) {
 	case "reset":
 		c.resets++
 	case "":
-		pos := positionOf(t, f.id)
-		if pos.Epoch != c.cursor.Epoch || pos.Seq > c.cursor.Seq {
+		e := f.envelope(t)
+		pos := positionOf(t, cmp.Or(f.id, e.ID))
+		if f.id != "" && (pos.Epoch != c.cursor.Epoch || pos.Seq > c.cursor.Seq) {
 			c.cursor = &pos
 		}
-		e := f.envelope(t)
 		c.got = append(c.got, received{topic: e.Topic, pos: pos})
 		c.ended = string(e.Data) == `"end"`
 	default:
@@ -245,6 +246,7 @@ func TestEventSourceLosesNothing(t *testing.T) {
 	for name, sub := range map[string]realtime.Subscription{
 		"live":          {},
 		"all":           {Start: picloud.Start{Mode: picloud.StartAll}},
+		"latest":        {Start: picloud.Start{Mode: picloud.StartLatest}},
 		"a topic joins": {Latest: []string{"b"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -278,7 +280,7 @@ func TestEventSourceLosesNothing(t *testing.T) {
 					f := s.must(t)
 					if f.event == "" && f.comment == "" {
 						e := f.envelope(t)
-						times[received{topic: e.Topic, pos: positionOf(t, f.id)}]++
+						times[received{topic: e.Topic, pos: positionOf(t, cmp.Or(f.id, e.ID))}]++
 						ended = string(e.Data) == `"end"`
 					}
 				}

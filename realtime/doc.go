@@ -22,6 +22,10 @@
 // that all subscribers share: register first, replay up to what the rings hold,
 // then live, so that the seam has neither a gap nor a duplicate.
 //
+// A state is a topic of which only the newest value counts. It has no ring, no id
+// and no history: a shard writes the newest value to a stream that has not seen
+// it, and one whose socket is full gets the one that is newest when it is not.
+//
 // The package does not decide who may subscribe: the caller does, and says for
 // how long and until which revocation. It does not parse requests.
 package realtime

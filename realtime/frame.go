@@ -24,6 +24,12 @@ func appendFrame(b []byte, e *picloud.Event) []byte {
 		b, _ = e.AppendText(b) // cannot fail
 		b = append(b, '\n')
 	}
+	return appendEnvelope(b, e, e.Node != "")
+}
+
+// appendEnvelope encodes an event without an id line, and with its id in the
+// envelope if it has one to be told there.
+func appendEnvelope(b []byte, e *picloud.Event, withID bool) []byte {
 	b = append(b, "data: {\"topic\":\""...)
 	b = append(b, e.Topic...) // the letters of a topic need no escaping
 	b = append(b, "\",\"data\":"...)
@@ -38,6 +44,8 @@ func appendFrame(b []byte, e *picloud.Event) []byte {
 	if e.Node != "" {
 		b = append(b, ",\"node\":"...)
 		b = appendJSONText(b, e.Node)
+	}
+	if withID {
 		b = append(b, ",\"id\":\""...)
 		b, _ = e.AppendText(b) // cannot fail
 		b = append(b, '"')

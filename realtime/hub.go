@@ -95,6 +95,7 @@ type Hub struct {
 	turn    atomic.Uint32 // which shard is next
 	metrics hubMetrics
 	retain  int // entries a ring keeps for those who catch up
+	states  states
 
 	mu      sync.RWMutex // guards what follows; held for writing while a subscriber joins or leaves
 	apps    map[string]*app
@@ -113,6 +114,7 @@ type app struct {
 func New(cfg Config) (*Hub, error) {
 	cfg = cfg.withDefaults()
 	h := &Hub{cfg: cfg, log: cfg.Logger.With(slog.String("component", "realtime")), apps: map[string]*app{}, retain: max(cfg.Capacity, minRetain)}
+	h.states.topic = map[string]*topicState{}
 	h.limits.init(cfg)
 	h.replay.init()
 	for i := range cfg.Shards {
@@ -236,7 +238,7 @@ func (h *Hub) join(s *subscriber) error {
 	}
 	s.app = a
 	last := a.last.Load()
-	for i, topic := range s.sub.Topics {
+	for i, topic := range s.events {
 		r := a.rings[topic]
 		if r == nil {
 			r = newRing(h, topic, last)
@@ -248,6 +250,9 @@ func (h *Hub) join(s *subscriber) error {
 		s.cursors[i].next = r.end()
 	}
 	s.cursor = last
+	if len(s.watches) > 0 {
+		h.states.join(s.watches, s.latest)
+	}
 	return nil
 }
 
@@ -268,6 +273,9 @@ func (h *Hub) leave(s *subscriber) {
 	}
 	if s.app != nil && len(s.app.rings) == 0 && h.apps[s.app.name] == s.app {
 		delete(h.apps, s.app.name)
+	}
+	if s.app != nil && len(s.watches) > 0 {
+		h.states.leave(s.watches)
 	}
 }
 

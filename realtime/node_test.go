@@ -193,6 +193,7 @@ type envelope struct {
 	Data        json.RawMessage `json:"data"`
 	PublishedAt string          `json:"published_at"`
 	Source      string          `json:"source"`
+	ID          string          `json:"id"`
 }
 
 func (f frame) envelope(t *testing.T) envelope {

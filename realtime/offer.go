@@ -37,14 +37,15 @@ func (s *shard) offer(r *ring) {
 	r.ack(s.id, offered)
 }
 
-// offerTo writes what is new to one subscriber.
+// offerTo writes what is new to one subscriber, events before states.
 func (s *shard) offerTo(sub *subscriber) {
 	if len(sub.cursors) == 1 {
 		v := sub.cursors[0].ring.view()
 		s.offerOne(sub, &v)
-		return
+	} else {
+		s.offerMany(sub)
 	}
-	s.offerMany(sub)
+	s.offerStates(sub)
 }
 
 // offerOne writes the entries of its only topic from its cursor on. Frames that

@@ -91,12 +91,12 @@ func TestResumeAmongRelayedEvents(t *testing.T) {
 	if f := s.expect(t, ""); f.id != second.Position.String() {
 		t.Errorf("%+v", f)
 	}
-	n.hub.Relay([]picloud.Event{relayed(n, "a", 8)})
-	if f := s.expect(t, ""); f.id != "" || !strings.Contains(f.data, "far 8") {
+	third := n.publish(t, "a", "3")[0] // comes when the stream is live, before which events of other nodes do not
+	if f := s.expect(t, ""); f.id != third.Position.String() {
 		t.Errorf("%+v", f)
 	}
-	third := n.publish(t, "a", "3")[0]
-	if f := s.expect(t, ""); f.id != third.Position.String() {
+	n.hub.Relay([]picloud.Event{relayed(n, "a", 8)})
+	if f := s.expect(t, ""); f.id != "" || !strings.Contains(f.data, "far 8") {
 		t.Errorf("%+v", f)
 	}
 }

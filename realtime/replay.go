@@ -91,7 +91,7 @@ func (h *Hub) read(ctx context.Context, s *subscriber) page {
 			return p
 		}
 	}
-	answer, err := h.cfg.History.Events(ctx, picloud.HistoryQuery{App: s.sub.App, Topics: s.sub.Topics, After: p.next, Limit: s.limit})
+	answer, err := h.cfg.History.Events(ctx, picloud.HistoryQuery{App: s.sub.App, Topics: s.events, After: p.next, Limit: s.limit})
 	if err != nil {
 		p.err = err
 		return p
@@ -114,11 +114,11 @@ func (h *Hub) begin(ctx context.Context, s *subscriber, p *page) (done bool) {
 		p.err = h.resume(s, p)
 		done = p.reset != ""
 	case picloud.StartAt:
-		p.start, p.err = h.cfg.History.Before(ctx, s.sub.App, s.sub.Topics, start.Time)
+		p.start, p.err = h.cfg.History.Before(ctx, s.sub.App, s.events, start.Time)
 	case picloud.StartAll:
-		p.start, p.err = h.cfg.History.Before(ctx, s.sub.App, s.sub.Topics, time.Time{})
+		p.start, p.err = h.cfg.History.Before(ctx, s.sub.App, s.events, time.Time{})
 	case picloud.StartLatest:
-		latest, done = s.sub.Topics, true
+		latest, done = s.events, true
 	case picloud.StartLive:
 		done = true
 	}
@@ -126,12 +126,12 @@ func (h *Hub) begin(ctx context.Context, s *subscriber, p *page) (done bool) {
 		return done
 	}
 	p.next, p.last, p.resume = p.start, done, s.position(p.start)
-	if len(latest) > 0 {
+	if len(latest) > 0 { // a state has no history, and none is found
 		var events []picloud.Event
 		events, p.err = h.cfg.History.Latest(ctx, s.sub.App, latest)
 		for i := range events {
 			if events[i].Seq <= p.start { // later ones come in their turn, with those between
-				p.add(events[i : i+1])
+				p.lead(&events[i])
 			}
 		}
 	}
@@ -139,12 +139,24 @@ func (h *Hub) begin(ctx context.Context, s *subscriber, p *page) (done bool) {
 	return done
 }
 
+// lead adds an event that is older than the start. A browser that resumes must not
+// forget its cursor for it. One that begins has none, and keeps any rather than
+// none: asking anew could skip what comes meanwhile.
+func (p *page) lead(e *picloud.Event) {
+	if p.resumed {
+		p.frames = appendEnvelope(p.frames, e, true)
+	} else {
+		p.frames = appendFrame(p.frames, e)
+	}
+	p.events++
+}
+
 // resume starts after the caller's cursor, when the history still has all that
 // follows it. What retention has taken of a topic in Latest is not missed: its
 // newest event stands for it.
 func (h *Hub) resume(s *subscriber, p *page) error {
-	old := make([]string, 0, len(s.sub.Topics))
-	for _, topic := range s.sub.Topics {
+	old := make([]string, 0, len(s.events))
+	for _, topic := range s.events {
 		if !slices.Contains(s.sub.Latest, topic) {
 			old = append(old, topic)
 		}
@@ -186,6 +198,7 @@ func (s *shard) takePage(sub *subscriber, p *page) {
 			s.hub.metrics.resets.Inc()
 			s.scratch = appendControl(s.scratch, "reset", reset{Reason: p.reset, Position: p.resume})
 		}
+		s.scratch = s.appendStates(s.scratch, sub)
 	}
 	s.scratch = append(s.scratch, p.frames...)
 	sub.cursor, sub.last = p.next, p.last

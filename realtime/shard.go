@@ -35,6 +35,7 @@ type shard struct {
 	subscribers []*subscriber
 	byFD        map[int]*subscriber
 	members     map[*ring][]*subscriber
+	watchers    map[*subscriber]struct{} // those that carry states
 	scratch     []byte
 	merge       []merged
 	views       []view
@@ -60,7 +61,8 @@ const (
 	msgPage           // sub, page: what a replayer read
 	msgEvents         // events of the poller
 	msgRevoke
-	msgBye // to all, with reason
+	msgState // a state has a new value
+	msgBye   // to all, with reason
 	msgStop
 )
 
@@ -69,7 +71,7 @@ func newShard(h *Hub, id int) (*shard, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &shard{id: id, hub: h, poller: p, wake: make(chan struct{}, 1), byFD: map[int]*subscriber{}, members: map[*ring][]*subscriber{}}, nil
+	return &shard{id: id, hub: h, poller: p, wake: make(chan struct{}, 1), byFD: map[int]*subscriber{}, members: map[*ring][]*subscriber{}, watchers: map[*subscriber]struct{}{}}, nil
 }
 
 // post gives the shard something to do. It reports false when the shard has
@@ -194,6 +196,10 @@ func (s *shard) handle(m *message) {
 		}
 	case msgRevoke:
 		s.revoke(&m.revocation)
+	case msgState:
+		for sub := range s.watchers {
+			s.offerStates(sub)
+		}
 	case msgBye:
 		s.dismiss(m.reason)
 	case msgStop:
@@ -212,6 +218,9 @@ func (s *shard) add(sub *subscriber) {
 		r := sub.cursors[i].ring
 		sub.cursors[i].slot = len(s.members[r])
 		s.members[r] = append(s.members[r], sub)
+	}
+	if len(sub.watches) > 0 {
+		s.watchers[sub] = struct{}{}
 	}
 	sub.lastSent = s.now.UnixMicro()
 	if err := s.poller.add(sub.fd, sub.id); err != nil {
@@ -364,6 +373,7 @@ func (s *shard) drop(sub *subscriber) {
 	for i := range sub.cursors {
 		s.dropMember(sub, i)
 	}
+	delete(s.watchers, sub)
 	_ = unix.Close(sub.fd) // takes it out of the poller too
 	s.hub.leave(sub)
 	sub.seat.Release()

@@ -1,6 +1,7 @@
 package realtime
 
 import (
+	"slices"
 	"time"
 
 	"github.com/picloud/picloud"
@@ -11,7 +12,7 @@ type Subscription struct {
 	App      string
 	Topics   []string // at least one, none twice
 	Start    picloud.Start
-	Latest   []string // of Topics: those whose newest event up to the start comes first; StartLatest means all
+	Latest   []string // of Topics: those whose newest event up to the start, or present value, comes first; StartLatest means all
 	Lossless bool     // refill from the history instead of telling a gap
 	Head     []byte   // written first: the head of the HTTP response
 	Grant    Grant
@@ -49,11 +50,13 @@ type subscriber struct {
 	id    int32 // tells it from an earlier one with the same descriptor
 
 	state     state
-	blocked   bool   // the socket takes nothing; an event of the poller will end that
-	opened    bool   // the first frame has been made
-	last      bool   // the page being written is the last before the seam
-	cursor    uint64 // everything up to this sequence has been sent or told
-	cursors   []cursor
+	blocked   bool      // the socket takes nothing; an event of the poller will end that
+	opened    bool      // the first frame has been made
+	last      bool      // the page being written is the last before the seam
+	cursor    uint64    // everything up to this sequence has been sent or told
+	events    []string  // topics that have events
+	watches   []watch   // topics that are states
+	cursors   []cursor  // of events
 	one       [1]cursor // cursors of the many that have one topic
 	rest      []byte    // of a write that was cut short
 	expires   int64     // seconds since 1970; 0: never
@@ -71,16 +74,31 @@ type cursor struct {
 }
 
 func newSubscriber(sh *shard, seat *Seat, fd int, sub *Subscription) *subscriber {
-	s := &subscriber{shard: sh, seat: seat, sub: *sub, fd: fd}
-	if len(sub.Topics) == 1 {
+	s := &subscriber{shard: sh, seat: seat, sub: *sub, fd: fd, events: sub.Topics}
+	if slices.ContainsFunc(sub.Topics, picloud.IsStateTopic) {
+		s.events = nil
+		for _, topic := range sub.Topics {
+			if picloud.IsStateTopic(topic) {
+				s.watches = append(s.watches, watch{topic: topic})
+			} else {
+				s.events = append(s.events, topic)
+			}
+		}
+	}
+	if len(s.events) == 1 {
 		s.cursors = s.one[:]
 	} else {
-		s.cursors = make([]cursor, len(sub.Topics))
+		s.cursors = make([]cursor, len(s.events))
 	}
 	if !sub.Grant.Expires.IsZero() {
 		s.expires = sub.Grant.Expires.Unix()
 	}
 	return s
+}
+
+// latest reports whether the newest of a topic comes first.
+func (s *subscriber) latest(topic string) bool {
+	return s.sub.Start.Mode == picloud.StartLatest || slices.Contains(s.sub.Latest, topic)
 }
 
 // position returns the text of a sequence of the subscriber's app.

@@ -111,7 +111,7 @@ func TestCallersMayLeaveAtAnyMoment(t *testing.T) {
 			return results(s.SetResult(ctx, "default", "r", picloud.Result{State: picloud.ResultDone}))
 		},
 		"SetSecret": func(ctx context.Context) []any { return results(s.SetSecret(ctx, "default", "s", []byte("v"))) },
-		"MarkDone":    func(ctx context.Context) []any { return results(s.MarkDone(ctx, saved, []uint64{1 << 40})) },
+		"MarkDone":  func(ctx context.Context) []any { return results(s.MarkDone(ctx, saved, []uint64{1 << 40})) },
 		"ShareKeys": func(ctx context.Context) []any { return results(s.ShareKeys(ctx, nil)) },
 		"Tick":      func(ctx context.Context) []any { return results(s.Tick(ctx, saved, time.Now(), true)) },
 		"UpdateApp": func(ctx context.Context) []any {

@@ -115,7 +115,7 @@ func (l *listener) query() url.Values {
 		latest = l.topics
 	}
 	for _, topic := range latest {
-		if !slices.Contains(l.seen, topic) {
+		if !slices.Contains(l.seen, topic) || picloud.IsStateTopic(topic) {
 			q.Add("latest", topic)
 		}
 	}
@@ -234,11 +234,16 @@ func (l *listener) show(id, data string) error {
 	if err := json.Unmarshal([]byte(data), &e); err != nil {
 		return fmt.Errorf("read event %s: %w", id, err)
 	}
+	if id == "" {
+		id = e.ID
+	} else if l.c.json {
+		data = fmt.Sprintf("{\"id\":%q,%s", id, strings.TrimPrefix(data, "{"))
+	}
 	if !slices.Contains(l.seen, e.Topic) {
 		l.seen = append(l.seen, e.Topic)
 	}
 	if l.c.json {
-		l.c.printf("{\"id\":%q,%s\n", id, strings.TrimPrefix(data, "{"))
+		l.c.printf("%s\n", data)
 	} else {
 		l.c.printf("%s  %s  %s  %s\n", e.PublishedAt.Local().Format("15:04:05.000"), id, e.Topic, plain(string(e.Data)))
 	}

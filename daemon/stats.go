@@ -1,0 +1,18 @@
+package daemon
+
+import "github.com/picloud/picloud/stats"
+
+// counts reads the figures of the parts.
+func (m *machine) counts() stats.Counts {
+	st, hub, runs := m.store.Stats(), m.hub.Stats(), m.owed.Totals()
+	c := stats.Counts{
+		Events: st.Events, Commits: st.Commits, Deliveries: hub.Deliveries, Missed: hub.Dropped, Subscribers: hub.Subscribers, Limit: hub.Limit,
+		Running: runs.Running, Waiting: runs.Waiting, Done: runs.Done, Failed: runs.Failed, GivenUp: runs.Buried,
+		JournalBytes: st.JournalBytes, WrittenBytes: st.Written, WrittenLastDay: st.WrittenDay,
+	}
+	if m.central != nil {
+		waiting := m.central.Status().Waiting
+		c.SyncWaiting = &waiting
+	}
+	return c
+}

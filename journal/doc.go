@@ -33,8 +33,10 @@
 // the size of the body, as varints), a directory of the keys with their
 // summaries, and a trailer of 48 bytes: "PICLOUDF" · base u64 · last LSN u64 ·
 // end of the records u64 · length of the footer u32 · length of the directory
-// u32 · crc32c of the footer before u32 · 0 u32. A missing or damaged footer
-// costs a scan, never a record.
+// u32 · crc32c of the footer before u32 · version u32, 0 today. A missing or damaged
+// footer costs a scan, never a record.
+//
+// A newer version of either is refused, by Peek before anything was changed.
 //
 // To make room, records can be given up in the middle: Thin writes what stays of
 // a segment to a file that takes its place, with a record of KindThinned where

@@ -15,6 +15,11 @@ import (
 const (
 	footerMagic = "PICLOUDF"
 	trailerSize = 48
+
+	// footerFormat is the version of footers, in the last four bytes of the trailer.
+	// The checksum of a later version covers these too, behind the rest, so that a
+	// flipped bit is not taken for one.
+	footerFormat = 0
 )
 
 // footerCost is an upper bound of what a record adds to the footer.
@@ -97,7 +102,7 @@ func (s *segment) readFooter() error {
 	length := int64(binary.LittleEndian.Uint32(trailer[32:]))
 	dirLen := int64(binary.LittleEndian.Uint32(trailer[36:]))
 	if string(trailer[:8]) != footerMagic || LSN(binary.LittleEndian.Uint64(trailer[8:])) != s.base ||
-		length < trailerSize || length > s.size-dataStart || dirLen > length-trailerSize {
+		binary.LittleEndian.Uint32(trailer[44:]) != footerFormat || length < trailerSize || length > s.size-dataStart || dirLen > length-trailerSize {
 		return errFooter
 	}
 	b := make([]byte, length)
@@ -118,6 +123,27 @@ func (s *segment) readFooter() error {
 	}
 	s.keys, s.last, s.end = keys, LSN(binary.LittleEndian.Uint64(trailer[16:])), end
 	return nil
+}
+
+// footerVersion returns the version of a footer that is whole, or of one that a newer
+// version wrote; 0 where there is none.
+func (s *segment) footerVersion() uint32 {
+	trailer := make([]byte, trailerSize)
+	if _, err := s.file.ReadAt(trailer, max(0, s.size-trailerSize)); err != nil {
+		return 0
+	}
+	version, length := binary.LittleEndian.Uint32(trailer[44:]), int64(binary.LittleEndian.Uint32(trailer[32:]))
+	if version == 0 || string(trailer[:8]) != footerMagic || length < trailerSize || length > s.size-dataStart {
+		return 0
+	}
+	b := make([]byte, length)
+	if _, err := s.file.ReadAt(b, s.size-length); err != nil {
+		return 0
+	}
+	if sum := crc32.Checksum(b[:length-8], castagnoli); crc32.Update(sum, castagnoli, b[length-4:]) != binary.LittleEndian.Uint32(b[length-8:]) {
+		return 0
+	}
+	return version
 }
 
 func parseDirectory(b []byte, base LSN, block, blocks int64) (map[string]*keyIndex, bool) {

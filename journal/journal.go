@@ -65,6 +65,7 @@ type Config struct {
 	FS          FS               // nil: the operating system's
 	SegmentSize int64            // default 8 MiB, at least 64 KiB; MaxGroup is then at most a quarter of it
 	ScanFrom    LSN              // sealed segments that end below it are trusted to their footer
+	Peeked      bool             // Peek has just read the files: the kernel need not read them from the disk again
 	Now         func() time.Time // for names and headers
 	Logger      *slog.Logger     // nil: discard
 }

@@ -15,6 +15,19 @@ import (
 // Open recovers the journal in cfg.Dir, or begins one. What it finds damaged is
 // set aside and reported; an error means that nothing could be done.
 func Open(cfg Config) (*Journal, Recovery, error) {
+	j := newJournal(cfg)
+	rec, err := j.recover()
+	if err != nil {
+		for _, s := range j.segments {
+			_ = s.file.Close() // the first error is the one to tell
+		}
+		return nil, Recovery{}, fmt.Errorf("open journal: %w", err)
+	}
+	return j, rec, nil
+}
+
+// newJournal returns a Journal that knows nothing yet.
+func newJournal(cfg Config) *Journal {
 	if cfg.FS == nil {
 		cfg.FS = OS{}
 	}
@@ -28,18 +41,10 @@ func Open(cfg Config) (*Journal, Recovery, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	j := &Journal{
+	return &Journal{
 		cfg: cfg, fs: cfg.FS, log: cfg.Logger.With(slog.String("component", "journal")),
 		maxGroup: min(MaxGroup, cfg.SegmentSize/4), wake: make(chan struct{}), chores: make(chan struct{}, 1),
 	}
-	rec, err := j.recover()
-	if err != nil {
-		for _, s := range j.segments {
-			_ = s.file.Close() // the first error is the one to tell
-		}
-		return nil, Recovery{}, fmt.Errorf("open journal: %w", err)
-	}
-	return j, rec, nil
 }
 
 func (j *Journal) recover() (Recovery, error) {
@@ -121,7 +126,7 @@ func (j *Journal) candidate(name string, base LSN) (*candidate, error) {
 	if err != nil {
 		return nil, err
 	}
-	if m, ok := f.(interface{ forget() }); ok {
+	if m, ok := f.(interface{ forget() }); ok && !j.cfg.Peeked {
 		m.forget()
 	}
 	size, err := f.Size()
@@ -141,7 +146,7 @@ func (j *Journal) candidate(name string, base LSN) (*candidate, error) {
 	}
 	if c.header.version > formatVersion {
 		_ = f.Close()
-		return nil, fmt.Errorf("%w: %s has format %d, this version knows %d; install the newer picloud", ErrVersion, name, c.header.version, formatVersion)
+		return nil, &VersionError{File: name, Version: c.header.version, Known: formatVersion}
 	}
 	return c, nil
 }

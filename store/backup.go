@@ -29,14 +29,12 @@ import (
 const manifestFile = "manifest.json"
 
 type manifest struct {
-	Format    int               `json:"format"`
+	Format    uint64            `json:"format"`
 	Node      string            `json:"node"`
 	CreatedAt time.Time         `json:"created_at"`
 	LastLSN   uint64            `json:"last_lsn"`
 	SHA256    map[string]string `json:"sha256"`
 }
-
-const backupFormat = 1
 
 // Backup writes one consistent, checksummed archive of everything that was
 // committed when it was called. The node goes on serving meanwhile.
@@ -130,7 +128,7 @@ func (s *Store) writeBackup(ctx context.Context, w io.Writer, snap *journal.Snap
 		return err
 	}
 	m, err := json.MarshalIndent(manifest{
-		Format: backupFormat, Node: s.ident.ID, CreatedAt: b.at.UTC(), LastLSN: uint64(snap.Last()), SHA256: b.sums,
+		Format: formatVersion, Node: s.ident.ID, CreatedAt: b.at.UTC(), LastLSN: uint64(snap.Last()), SHA256: b.sums,
 	}, "", "\t")
 	if err != nil {
 		return err

@@ -1,7 +1,73 @@
 package store
 
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/picloud/picloud/journal"
+)
+
+// FormatVersion is the newest format this version reads.
+const FormatVersion = formatVersion
+
 // Floors returns how many floors are kept.
 func (s *Store) Floors() int { return s.catalog.Load().floors().Len() }
 
 // IndexRows counts the rows of all indexes of documents.
 func (s *Store) IndexRows() int { return s.tables.count(tableDocIndex, "", 1<<30) }
+
+// MissingKinds lists what there is no example of in a data directory: tables, kinds of
+// records, versions of events, complete segments, records beyond the checkpoint.
+func MissingKinds(dir string) (missing []string, err error) {
+	seen := map[string]bool{}
+	var meta checkpointMeta
+	err = peekBolt(filepath.Join(dir, stateFile), func(tx *bbolt.Tx) error {
+		if err := tx.Bucket(bucketRows).ForEach(func(k, _ []byte) error {
+			seen[tableName(k[0])] = true
+			return nil
+		}); err != nil {
+			return err
+		}
+		return cborDecode(tx.Bucket(bucketMeta).Get(keyMeta), &meta)
+	})
+	if err != nil {
+		return nil, err
+	}
+	const footer, beyond = "complete segment with a footer", "record beyond the checkpoint"
+	err = journal.Peek(journal.Config{Dir: filepath.Join(dir, "journal")}, 0, func(file string, r *journal.Record) error {
+		seen[kindName(r.Kind)] = true
+		switch r.Kind {
+		case kindEvent:
+			seen[eventName(r.Body[0])] = true
+		case kindChange:
+			seen[tableName(r.Body[0])] = true
+		}
+		seen[beyond] = seen[beyond] || r.LSN > meta.LSN
+		b, err := os.ReadFile(filepath.Join(dir, "journal", file))
+		seen[footer] = seen[footer] || bytes.Contains(b[max(0, len(b)-48):], []byte("PICLOUDF"))
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	wanted := []string{kindName(kindEvent), kindName(kindChange), kindName(kindStop), eventName(eventVersion), eventName(eventStamped), footer, beyond}
+	for t := range table(255) {
+		if t.known() && t != tableToy {
+			wanted = append(wanted, tableName(byte(t)))
+		}
+	}
+	for _, w := range wanted {
+		if !seen[w] {
+			missing = append(missing, w)
+		}
+	}
+	return missing, nil
+}
+
+func tableName(t byte) string   { return fmt.Sprintf("row of table %d", t) }
+func kindName(kind byte) string { return fmt.Sprintf("record of kind %d", kind) }
+func eventName(v byte) string   { return fmt.Sprintf("event of version %d", v) }

@@ -59,6 +59,20 @@ func TestFormatsOfEveryVersionAreRead(t *testing.T) {
 	}
 }
 
+// Adding a kind of row or record without a fixture fails: the newest has them all.
+func TestNewestFixtureHasEveryKind(t *testing.T) {
+	t.Parallel()
+	names, dir := fixtureNames(t), t.TempDir()
+	unpackDir(t, filepath.Join(fixtures, names[len(names)-1], "data.tar.gz"), dir)
+	missing, err := store.MissingKinds(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range missing {
+		t.Errorf("fixture %s has no %s; write a new one: go test ./store -run Formats -fixture NAME (see CONTRIBUTING.md)", names[len(names)-1], m)
+	}
+}
+
 // fixtureNames lists the fixtures, oldest first.
 func fixtureNames(t *testing.T) (names []string) {
 	t.Helper()
@@ -286,7 +300,7 @@ func (r *fixtureReader) history() {
 
 func (r *fixtureReader) owed() {
 	for _, t := range read[[]picloud.Trigger](r)(r.Triggers("shop")) {
-		for _, d := range read[[]picloud.Delivery](r)(r.Owed(t, 0, 100)) {
+		for _, d := range read[[]picloud.Delivery](r)(r.Deliveries(t, 0, 100)) {
 			data := string(d.What.Data)
 			if t.Kind == picloud.TriggerDeadLetter {
 				data = "dead letter"
@@ -298,7 +312,7 @@ func (r *fixtureReader) owed() {
 		}
 	}
 	e := read[picloud.Endpoint](r)(r.Endpoint("shop", "order"))
-	for _, d := range read[[]picloud.Delivery](r)(r.Owed(picloud.Trigger{App: e.App, Name: e.Name, ID: e.ID, Kind: picloud.TriggerHTTP}, 0, 100)) {
+	for _, d := range read[[]picloud.Delivery](r)(r.Deliveries(picloud.Trigger{App: e.App, Name: e.Name, ID: e.ID, Kind: picloud.TriggerHTTP}, 0, 100)) {
 		r.add("owed by order", "%s %d %s", d.What.Data, d.Attempts, d.Errors)
 		r.add("waiting result", "%s", read[picloud.Result](r)(r.Result("shop", d.What.Name)).State)
 	}

@@ -31,7 +31,7 @@ type fixtureNode struct {
 // to whom the journal is owed.
 func fixtureConfig(dir string, clock *testClock) store.Config {
 	return store.Config{
-		Dir: dir, Now: clock.Now, Owed: []string{picloud.Central}, SegmentSize: 64 << 10, JournalBytes: 500 << 10, CheckpointBytes: 100 << 10,
+		Dir: dir, Now: clock.Now, Readers: []string{picloud.Central}, SegmentSize: 64 << 10, JournalBytes: 500 << 10, CheckpointBytes: 100 << 10,
 	}
 }
 
@@ -170,7 +170,7 @@ func (n *fixtureNode) run() {
 	})
 	tr, err := n.Trigger("shop", "on-order")
 	n.must(err)
-	owed, err := n.Owed(tr, 0, 10)
+	owed, err := n.Deliveries(tr, 0, 10)
 	n.must(err)
 	if len(owed) != 2 {
 		n.t.Fatalf("on-order owes %d deliveries", len(owed))
@@ -205,13 +205,13 @@ func (n *fixtureNode) after() {
 	ctx := n.t.Context()
 	_, err := n.SetEntry(ctx, picloud.EntryChange{App: "shop", Key: "open", Value: []byte("false")})
 	n.must(err)
-	n.must(n.DeleteEntry(ctx, "shop", "closed", picloud.Precondition{}))
+	n.must(n.DeleteEntry(ctx, picloud.Deletion{App: "shop", Name: "closed"}))
 	_, err = n.PutDocument(ctx, picloud.DocumentChange{App: "shop", Collection: "customers", ID: "ada", Body: []byte(`{"n":10}`), Merge: true})
 	n.must(err)
-	n.must(n.DeleteDocument(ctx, "shop", "customers", "edsger", picloud.Precondition{}))
+	n.must(n.DeleteDocument(ctx, picloud.Deletion{App: "shop", Container: "customers", Name: "edsger"}))
 	_, err = n.PutFile(ctx, picloud.FileChange{App: "shop", Path: "prices/today.txt", Type: "text/plain", Size: -1}, strings.NewReader("tea 3\n"))
 	n.must(err)
-	n.must(n.DeleteFile(ctx, "shop", "prices/old.txt", picloud.Precondition{}))
+	n.must(n.DeleteFile(ctx, picloud.Deletion{App: "shop", Name: "prices/old.txt"}))
 	_, err = n.SaveScript(ctx, picloud.Script{App: "shop", Name: "till", Source: "export default () => 2\n"}, picloud.Precondition{})
 	n.must(err)
 	_, err = n.Publish(ctx, picloud.Publication{App: "shop", By: picloud.LocalOperator(), IdempotencyKey: "again", Drafts: []picloud.Draft{{Topic: "orders", Data: []byte(`{"n":3}`)}}})

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/base32"
 	"encoding/binary"
@@ -21,6 +22,9 @@ import (
 
 // identity is node.json: who this node is, whatever happens to its other files.
 type identity struct {
+	// Format is the version of everything in the directory. It is 0 in the first one,
+	// which is 1.
+	Format      uint64    `json:"format,omitempty"`
 	ID          string    `json:"id"`
 	Epoch       string    `json:"epoch"`
 	Incarnation uint64    `json:"incarnation"`
@@ -146,6 +150,9 @@ func readIdentity(dir string) (identity, error) {
 }
 
 func parseIdentity(b []byte, id *identity) error {
+	if err := newer(identityFile, parseFormat(bytes.NewReader(b))); err != nil {
+		return err
+	}
 	if err := json.Unmarshal(b, id); err != nil {
 		return err
 	}
@@ -153,12 +160,13 @@ func parseIdentity(b []byte, id *identity) error {
 	if err != nil || id.ID == "" {
 		return errors.New("id or epoch is missing or malformed")
 	}
-	id.epoch = pos.Epoch
+	id.epoch, id.Format = pos.Epoch, max(id.Format, 1)
 	return nil
 }
 
 // write replaces node.json so that a power cut leaves the old or the new one.
 func (id *identity) write(dir string) error {
+	id.Format = formatVersion
 	b, err := json.MarshalIndent(id, "", "\t")
 	if err != nil {
 		return fmt.Errorf("write node identity: %w", err)

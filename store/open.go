@@ -19,7 +19,7 @@ import (
 // Damage does not stop it: what cannot be used is set aside under a dated name,
 // noted in Health, and the rest is served. Errors remain for directories that
 // cannot be used at all (LockedError when another process has it) and for files
-// that a newer version wrote.
+// that a newer version wrote (NewerError), in which case nothing is changed.
 func Open(cfg Config) (*Store, error) {
 	cfg = cfg.withDefaults()
 	s := &Store{
@@ -76,6 +76,9 @@ func (s *Store) open() error {
 	if err := s.takeDir(); err != nil {
 		return err
 	}
+	if err := checkFormats(&s.cfg); err != nil { // before anything is changed
+		return err
+	}
 	known, err := s.openIdentity()
 	if err != nil {
 		return err
@@ -120,7 +123,7 @@ func (s *Store) openIdentity() (known bool, err error) {
 	case err == nil:
 		return true, nil
 	case errors.Is(err, fs.ErrNotExist):
-	case errors.Is(err, fs.ErrPermission):
+	case errors.Is(err, fs.ErrPermission), isNewer(err):
 		return false, err
 	default:
 		if s.readOnly {
@@ -143,7 +146,7 @@ func (s *Store) openState(r *recovery, known bool) error {
 		s.tables = newTables(nil)
 		return nil
 	}
-	if errors.Is(err, errStateVersion) || errors.Is(err, fs.ErrPermission) {
+	if isNewer(err) || errors.Is(err, fs.ErrPermission) {
 		return err
 	}
 	if err == nil && meta.Node != "" && known && meta.Node != s.ident.ID {
@@ -151,6 +154,9 @@ func (s *Store) openState(r *recovery, known bool) error {
 		err = fmt.Errorf("it belongs to node %s", meta.Node)
 	}
 	if err != nil {
+		if err := checkJournal(&s.cfg, checkpointMeta{}); err != nil { // all of it will be replayed
+			return err
+		}
 		if err := s.aside(stateFile, err); err != nil {
 			return err
 		}
@@ -166,10 +172,7 @@ func (s *Store) openState(r *recovery, known bool) error {
 }
 
 func (s *Store) openJournal(r *recovery) error {
-	j, rec, err := journal.Open(journal.Config{
-		Dir: s.path("journal"), FS: s.cfg.JournalFS, SegmentSize: s.cfg.SegmentSize,
-		ScanFrom: r.state.LSN + 1, Now: s.cfg.Now, Logger: s.cfg.Logger,
-	})
+	j, rec, err := journal.Open(s.cfg.journal(r.state.LSN + 1))
 	if err != nil {
 		return fmt.Errorf("open journal: %w", err)
 	}
@@ -395,7 +398,7 @@ func (s *Store) conclude(r *recovery, known bool) error {
 		s.ident.newRecoveryKey()
 		forked = true
 	}
-	if forked || !known {
+	if forked || !known || s.ident.Format < formatVersion {
 		if err := s.ident.write(s.cfg.Dir); err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package store
 
 import (
 	"archive/tar"
+	"bytes"
 	"compress/gzip"
 	"crypto/sha256"
 	"encoding/json"
@@ -46,6 +47,9 @@ func restore(dir string, r io.Reader) (node picloud.Node, err error) {
 			return err
 		}
 		id, err := readIdentity(tmp)
+		if isNewer(err) {
+			return err
+		}
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrBackupDamaged, err)
 		}
@@ -169,7 +173,18 @@ func eachFile(r io.Reader, fn func(name string, content io.Reader) (sum string, 
 			}
 			continue
 		}
-		if sums[h.Name], err = fn(h.Name, tr); err != nil {
+		content := io.Reader(tr)
+		if h.Name == identityFile { // the first: a newer backup is refused before anything is unpacked
+			b, err := io.ReadAll(io.LimitReader(tr, 1<<20))
+			if err != nil {
+				return fmt.Errorf("%w: %w", ErrBackupDamaged, err)
+			}
+			if err := newer(identityFile, parseFormat(bytes.NewReader(b))); err != nil {
+				return err
+			}
+			content = bytes.NewReader(b)
+		}
+		if sums[h.Name], err = fn(h.Name, content); err != nil {
 			return err
 		}
 	}
@@ -215,12 +230,13 @@ func (e *errReader) Read(p []byte) (int, error) {
 }
 
 func (m *manifest) check(sums map[string]string) error {
-	switch {
-	case m == nil:
+	if m == nil {
 		return fmt.Errorf("%w: it ends before its manifest", ErrBackupDamaged)
-	case m.Format > backupFormat:
-		return fmt.Errorf("the backup was made by a newer picloud (format %d); install that version", m.Format)
-	case len(m.SHA256) != len(sums) || sums[identityFile] == "" || sums[stateFile] == "":
+	}
+	if err := newer(manifestFile, m.Format); err != nil {
+		return err
+	}
+	if len(m.SHA256) != len(sums) || sums[identityFile] == "" || sums[stateFile] == "" {
 		return fmt.Errorf("%w: files are missing", ErrBackupDamaged)
 	}
 	for name, want := range m.SHA256 {

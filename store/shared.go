@@ -25,7 +25,18 @@ type shared struct {
 
 const cacheFile = "cache.db"
 
-var bucketSigning = []byte("signing keys")
+var (
+	bucketSigning = []byte("signing keys")
+	keyFormat     = []byte("format") // in bucketMeta
+)
+
+// cacheFormat returns the format a cache.db says it has; 0 means the first.
+func cacheFormat(tx *bbolt.Tx) (format uint64) {
+	if b := tx.Bucket(bucketMeta); b != nil {
+		_ = cborDecode(b.Get(keyFormat), &format) // one that is unreadable is written anew
+	}
+	return format
+}
 
 // openShared reads cache.db, or begins a new one.
 func (s *Store) openShared() {
@@ -56,6 +67,15 @@ func (s *Store) readShared() (err error) {
 	}
 	apps := map[string][]picloud.SigningKey{}
 	err = db.Update(func(tx *bbolt.Tx) error {
+		if cacheFormat(tx) != formatVersion {
+			b, err := tx.CreateBucketIfNotExists(bucketMeta)
+			if err == nil {
+				err = b.Put(keyFormat, cborEncode(uint64(formatVersion)))
+			}
+			if err != nil {
+				return err
+			}
+		}
 		b := tx.Bucket(bucketSigning)
 		if b == nil {
 			_, err := tx.CreateBucket(bucketSigning)

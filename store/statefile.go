@@ -26,7 +26,7 @@ var (
 
 const (
 	stateFile    = "state.db"
-	stateVersion = 1
+	stateVersion = formatVersion
 )
 
 // checkpointMeta says whose checkpoint a state.db is and how far it reaches.
@@ -67,12 +67,8 @@ func openQuiet(name string, flag int, perm os.FileMode) (*os.File, error) {
 	return f, err
 }
 
-// errStateVersion is the one fault of a state.db that must not be healed by
-// setting it aside: a newer version wrote it.
-var errStateVersion = errors.New("state.db was written by a newer picloud; install that version, or restore a backup made by this one")
-
 // openState opens state.db. A missing file is an empty checkpoint; any error
-// but errStateVersion means that the file is damaged.
+// but a *NewerError means that the file is damaged.
 func openState(path string, readOnly bool) (db *bbolt.DB, meta checkpointMeta, err error) {
 	// bbolt panics on some damaged pages, and reading a truncated file through
 	// its mapping is a fault. What is met here may be a ruin: that must stay an
@@ -112,8 +108,8 @@ func readMeta(db *bbolt.DB, meta *checkpointMeta) error {
 	if err != nil {
 		return err
 	}
-	if meta.Version > stateVersion {
-		return errStateVersion
+	if err := newer(stateFile, meta.Version); err != nil {
+		return err
 	}
 	if !fresh {
 		return nil

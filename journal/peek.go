@@ -1,0 +1,87 @@
+package journal
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+)
+
+// VersionError says that a newer version wrote a file of the journal.
+type VersionError struct {
+	File    string
+	Version uint32
+	Known   uint32 // the newest version this one reads
+}
+
+// Error says what to do.
+func (e *VersionError) Error() string {
+	return fmt.Sprintf("%s has format %d, this version knows %d; install the newer picloud", e.File, e.Version, e.Known)
+}
+
+// Is makes every VersionError an ErrVersion.
+func (e *VersionError) Is(target error) bool { return target == ErrVersion } //nolint:errorlint // compares with what errors.Is asks for
+
+// Peek reads the journal in cfg.Dir before Open does, and changes nothing. It returns
+// a *VersionError when a newer version wrote a file. Otherwise it calls fn with every
+// record of the journal id from cfg.ScanFrom on, and with all records of any other, in
+// the order of their files; what is damaged is passed over, since Open finds it. It
+// stops with the first error of fn. The record is valid during the call.
+func Peek(cfg Config, id uint64, fn func(file string, r *Record) error) error {
+	j := newJournal(cfg)
+	names, err := j.fs.List(j.cfg.Dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look at the journal: %w", err)
+	}
+	slices.Sort(names) // their digits are the order
+	var found []*candidate
+	defer func() {
+		for _, c := range found {
+			_ = c.segment.file.Close() // only read
+		}
+	}()
+	for _, name := range names {
+		base, ok := segmentBase(name)
+		if !ok {
+			continue
+		}
+		c, err := j.candidate(name, base)
+		if err != nil {
+			return fmt.Errorf("look at the journal: %w", err)
+		}
+		found = append(found, c)
+		if version := c.segment.footerVersion(); version > footerFormat {
+			return &VersionError{File: name, Version: version, Known: footerFormat}
+		}
+	}
+	for i, c := range found {
+		if c.header.id == id && i+1 < len(found) && found[i+1].segment.base <= j.cfg.ScanFrom {
+			continue
+		}
+		if err := c.peek(id, j.cfg.ScanFrom, fn); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// peek calls fn with the valid records of a segment.
+func (c *candidate) peek(id uint64, from LSN, fn func(file string, r *Record) error) error {
+	s := c.segment
+	b := readAll(s.file, s.size)
+	for _, r := range scan(c.header.id, b, s.base) {
+		for at := r.start; at < r.end; {
+			h, _ := parseHead(b[at:]) // valid: walked before
+			if rec := h.record(b[at:]); c.header.id != id || rec.LSN >= from {
+				if err := fn(s.name, &rec); err != nil {
+					return err
+				}
+			}
+			at += int64(h.length)
+		}
+	}
+	return nil
+}

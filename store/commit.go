@@ -16,13 +16,12 @@ import (
 type committer struct {
 	group      *group
 	sequences  map[string]*sequence
-	carry      *command      // did not fit into the last group
-	lastCount  int           // commands of the last group
-	smoothed   time.Duration // how long commits take, smoothed
-	softSince  time.Time     // when the oldest record that is not fsynced was written; zero: all are
-	dirtySince time.Time     // when the oldest change that state.db lacks was made; zero: it has all
-	lastCommit atomic.Int64  // microseconds
-	busySince  atomic.Int64  // microseconds; 0: idle
+	carry      *command     // did not fit into the last group
+	linger     linger       // for company
+	softSince  time.Time    // when the oldest record that is not fsynced was written; zero: all are
+	dirtySince time.Time    // when the oldest change that state.db lacks was made; zero: it has all
+	lastCommit atomic.Int64 // microseconds
+	busySince  atomic.Int64 // microseconds; 0: idle
 	events     []picloud.Event
 
 	triggersChanged bool // with the group at hand
@@ -133,47 +132,29 @@ func (s *Store) serve(c *command) error {
 	return nil
 }
 
-// gather prepares c and the commands behind it until the intake is empty, the
-// group is full, or lingering is over.
+// gather prepares c and the commands behind it until the intake is empty and
+// lingering is over, or the group is full.
 func (s *Store) gather(g *group, c *command) {
-	linger := s.linger()
 	limit := int(s.journal.GroupLimit()) / 8 * 7 // leaves room for changes, whose size is known only then
-	for {
+	l := &s.commit.linger
+	l.begin()
+	for c != nil {
 		if g.size > 0 && g.size+int(c.size) > limit { // #nosec G115 -- bounded at the door
 			s.commit.carry = c
-			return
+			break
 		}
 		s.prepare(g, c)
+		l.taken++
 		select {
 		case c = <-s.intake:
-			continue
 		default:
-		}
-		if linger == 0 {
-			return
-		}
-		timer := time.NewTimer(linger)
-		linger = 0
-		select {
-		case c = <-s.intake:
-			timer.Stop()
-		case <-timer.C:
-			return
+			c = nil
+			if g.hard {
+				c = l.next(s.intake)
+			}
 		}
 	}
-}
-
-// linger is how long to wait for company: a small part of what a commit costs,
-// and only while company has lately come.
-func (s *Store) linger() time.Duration {
-	if s.commit.lastCount < 2 {
-		return 0
-	}
-	d := min(s.commit.smoothed/20, time.Millisecond)
-	if d < 20*time.Microsecond {
-		return 0 // a timer costs as much
-	}
-	return d
+	l.end()
 }
 
 // prepare decides about one command against what is committed and what the
@@ -240,11 +221,13 @@ func (s *Store) commitGroup(g *group) error {
 	}
 	if len(g.records) > 0 {
 		took := time.Since(began)
-		s.commit.smoothed += (took - s.commit.smoothed) / 8
+		if g.hard {
+			s.commit.linger.committed(took)
+		}
 		s.commit.lastCommit.Store(g.at)
 		s.wrote(int64(g.encoded()), took)
 	}
-	s.commit.lastCount = len(g.commands)
+	s.commit.linger.expect(len(g.commands), len(s.intake))
 	s.publishGroup(g)
 	return nil
 }

@@ -27,14 +27,15 @@ func TestStatsOfTheNode(t *testing.T) {
 	s := n.subscribe("", events)
 	s.want(t, "hello")
 	s.want(t, "")
-	lsn := func() (node struct {
+	type counts struct {
 		Storage struct {
 			LastLSN uint64 `json:"last_lsn"`
 			Events  uint64 `json:"events_since_start"`
 		}
-	}) {
-		n.do(200, &node, "GET", "/v1/node", key, "")
-		return node
+	}
+	lsn := func() (c counts) {
+		n.do(200, &c, "GET", "/v1/node", key, "")
+		return c
 	}
 	before, written := lsn(), n.written()
 	for settled := time.Now(); time.Since(settled) < 2*time.Second; {

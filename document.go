@@ -26,7 +26,7 @@ type DocumentChange struct {
 	Body                []byte
 	Merge               bool // Body is a merge patch (RFC 7396) for the document that is there
 	If                  Precondition
-	Hops                int // see MaxHops
+	Cause               Cause
 }
 
 // DocumentQuery asks for a page of documents. They come in the order of a field,

@@ -46,7 +46,7 @@ type Publication struct {
 	Drafts         []Draft
 	IdempotencyKey string // empty: none
 	By             Principal
-	Hops           int // see MaxHops
+	Cause          Cause
 }
 
 // Limits of publishing.

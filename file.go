@@ -22,7 +22,7 @@ type FileChange struct {
 	Size      int64  // of its content; negative: not known before
 	SHA256    string // what the content must sum up to, hexadecimal; empty: whatever it does
 	If        Precondition
-	Hops      int // see MaxHops
+	Cause     Cause
 }
 
 // Errors about files.

@@ -35,7 +35,7 @@ type EntryChange struct {
 	Binary   bool
 	TTL      time.Duration // 0: for ever
 	If       Precondition
-	Hops     int // see MaxHops
+	Cause    Cause
 }
 
 // EntryIncrement asks for a number to be added to that of a key, which begins
@@ -44,7 +44,7 @@ type EntryIncrement struct {
 	App, Key string
 	By       int64
 	TTL      time.Duration // of a key that is made by it; 0: for ever. One that exists keeps its end
-	Hops     int           // see MaxHops
+	Cause    Cause
 }
 
 // Deletion asks for a key, a document or a file to be removed.
@@ -53,7 +53,7 @@ type Deletion struct {
 	Container string // the collection of a document; otherwise empty
 	Name      string // the key, the id or the path
 	If        Precondition
-	Hops      int // see MaxHops
+	Cause     Cause
 }
 
 // Precondition is what must be true of a thing for it to be changed. The zero

@@ -38,6 +38,8 @@ type Run struct {
 	Stack     string
 	Lines     []RunLine
 	Truncated bool // there were more lines than are kept
+
+	Incarnation uint64 `json:"-"` // of the app when the run began; not kept
 }
 
 // ScriptCall is one call that a script makes through the SDK. Its arguments are
@@ -46,8 +48,8 @@ type ScriptCall struct {
 	App, Script    string // whose script calls
 	Module, Method string // such as kv and get
 	Args           []json.RawMessage
-	Hops           int  // of the changes it makes; see MaxHops
-	Anonymous      bool // it runs for somebody who did not say who they are
+	Cause          Cause // of the changes it makes
+	Anonymous      bool  // it runs for somebody who did not say who they are
 }
 
 // RunOK is the outcome of a run that ended well.

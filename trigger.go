@@ -136,6 +136,12 @@ type Happening struct {
 	Hops      int         `json:"hops,omitempty"`      // deliveries that led here; see MaxHops
 }
 
+// Cause is what a change follows from, beside the principal that asks for it.
+type Cause struct {
+	Hops        int    // deliveries that led to it; see MaxHops
+	Incarnation uint64 // of the app that is meant; 0: the app that has the name now
+}
+
 // MaxHops bounds how many deliveries may lead to one another: more are taken for
 // triggers that set each other off. A change that a script makes in a delivery is
 // one hop further than the delivery; the count is lost when the node restarts

@@ -78,6 +78,7 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 	m.scripts = newScripts(cfg, st, publisher, authority, m.board, log)
 	m.owed = dispatch.NewDispatcher(dispatch.DispatcherConfig{Outbox: st, Handler: trigger.New(m.scripts, st), Tick: cfg.CronTick, Logger: log})
 	st.SetDeliverer(m.owed)
+	st.SetAppDeleted(m.scripts.EndApp)
 	m.measure(set)
 	started := time.Now()
 	m.stats = stats.New(stats.Config{Hub: hub, Read: m.counts, Started: started})

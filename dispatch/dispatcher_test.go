@@ -375,10 +375,10 @@ func TestCirclesAreStopped(t *testing.T) {
 		hops := d.What.Hops + 1 // as the SDK counts
 		switch tr.Name {
 		case "ping":
-			_, err := o.SetEntry(ctx, picloud.EntryChange{App: "default", Key: "pong", Value: []byte("1"), Hops: hops})
+			_, err := o.SetEntry(ctx, picloud.EntryChange{App: "default", Key: "pong", Value: []byte("1"), Cause: picloud.Cause{Hops: hops}})
 			return err
 		default:
-			_, err := o.Publish(ctx, picloud.Publication{App: "default", By: picloud.LocalOperator(), Hops: hops, Drafts: []picloud.Draft{{Topic: "ping", Data: []byte("1")}}})
+			_, err := o.Publish(ctx, picloud.Publication{App: "default", By: picloud.LocalOperator(), Cause: picloud.Cause{Hops: hops}, Drafts: []picloud.Draft{{Topic: "ping", Data: []byte("1")}}})
 			return err
 		}
 	}

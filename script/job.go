@@ -43,6 +43,8 @@ type Job struct {
 	// one goroutine. It must not block.
 	Line func(picloud.RunLine)
 
+	incarnation uint64 // of the app when the run began
+
 	check *string // the script is not run: this source is read
 }
 
@@ -97,6 +99,8 @@ type Result struct {
 // Host is the node as scripts reach it. Its methods are called by many
 // goroutines, and have to bind everything they do to the app they are given.
 type Host interface {
+	// Incarnation tells an app from others that had its name before; 0: there is none.
+	Incarnation(app string) uint64
 	// Module returns the newest version of a script of app, or a public error.
 	Module(app, name string) (picloud.Script, error)
 	// Call does what a call of the SDK asks for; the answer is a JSON value. Errors

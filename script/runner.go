@@ -268,6 +268,7 @@ func (r *Runner) Do(ctx context.Context, job Job) (Result, error) {
 	if job.Export == "" {
 		job.Export = "default"
 	}
+	job.incarnation = r.cfg.Host.Incarnation(job.App)
 	ctx, cut := context.WithCancelCause(ctx)
 	defer cut(nil)
 	if !r.follow(&job, cut) {
@@ -290,7 +291,7 @@ func (r *Runner) record(job *Job, res *Result, fault *Error) (id string) {
 	}
 	run := picloud.Run{
 		App: job.App, Script: job.Script, Version: res.Version, Cause: job.Cause, Delivery: job.Delivery, Attempt: job.Attempt,
-		StartedAt: res.Started.UTC(), Duration: res.Duration, Outcome: picloud.RunOK, Lines: res.Lines, Truncated: res.Truncated,
+		StartedAt: res.Started.UTC(), Duration: res.Duration, Outcome: picloud.RunOK, Lines: res.Lines, Truncated: res.Truncated, Incarnation: job.incarnation,
 	}
 	if fault != nil {
 		run.Outcome, run.Error, run.Stack = string(fault.Reason), fault.Error(), fault.Stack
@@ -338,6 +339,19 @@ func (r *Runner) follow(job *Job, cut context.CancelCauseFunc) bool {
 	}
 	return !r.closed
 }
+
+// EndApp ends the runs of an app that was deleted. It does not wait for them.
+func (r *Runner) EndApp(app string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for job, cut := range r.runs {
+		if job.App == app {
+			cut(errAppDeleted)
+		}
+	}
+}
+
+var errAppDeleted = errors.New("its app was deleted")
 
 func (r *Runner) forget(job *Job) {
 	r.mu.Lock()

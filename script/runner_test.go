@@ -38,6 +38,8 @@ type shelf struct {
 	call    func(ctx context.Context, c picloud.ScriptCall) (json.RawMessage, error)
 }
 
+func (*shelf) Incarnation(string) uint64 { return 0 }
+
 func (s *shelf) Module(app, name string) (picloud.Script, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -222,7 +222,7 @@ func (c *calls) begin(ctx context.Context, b callBody) {
 		r := replyBody{ID: b.ID}
 		select {
 		case c.slots <- struct{}{}:
-			v, err := c.ask(ctx, picloud.ScriptCall{App: c.job.App, Script: c.job.Script, Module: b.Module, Method: b.Method, Args: b.Args, Hops: c.job.Hops, Anonymous: c.job.Anonymous})
+			v, err := c.ask(ctx, picloud.ScriptCall{App: c.job.App, Script: c.job.Script, Module: b.Module, Method: b.Method, Args: b.Args, Cause: picloud.Cause{Hops: c.job.Hops, Incarnation: c.job.incarnation}, Anonymous: c.job.Anonymous})
 			<-c.slots
 			switch {
 			case err != nil:

@@ -51,7 +51,7 @@ func (h *Host) docsPut(ctx context.Context, c *call) (any, error) {
 		Create  bool   `json:"create"`
 		Merge   bool   `json:"merge"`
 	}
-	in := picloud.DocumentChange{App: c.app, Hops: c.hops}
+	in := picloud.DocumentChange{App: c.app, Cause: c.cause}
 	var body json.RawMessage
 	if err := c.read(&in.Collection, &in.ID, &body, &o); err != nil {
 		return nil, err
@@ -73,7 +73,7 @@ func (h *Host) docsDelete(ctx context.Context, c *call) (any, error) {
 	if err := c.read(&collection, &id, &o); err != nil {
 		return nil, err
 	}
-	err := h.cfg.Store.DeleteDocument(ctx, picloud.Deletion{App: c.app, Container: collection, Name: id, If: picloud.Precondition{Version: o.Version}, Hops: c.hops})
+	err := h.cfg.Store.DeleteDocument(ctx, picloud.Deletion{App: c.app, Container: collection, Name: id, If: picloud.Precondition{Version: o.Version}, Cause: c.cause})
 	if errors.Is(err, picloud.ErrDocumentNotFound) {
 		return false, nil
 	}

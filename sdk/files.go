@@ -101,7 +101,7 @@ func (h *Host) filesWrite(ctx context.Context, c *call) (any, error) {
 		Version uint64 `json:"version"`
 		Create  bool   `json:"create"`
 	}
-	in := picloud.FileChange{App: c.app, Hops: c.hops}
+	in := picloud.FileChange{App: c.app, Cause: c.cause}
 	var content json.RawMessage
 	var binary bool
 	if err := c.read(&in.Path, &content, &binary, &o); err != nil {
@@ -134,7 +134,7 @@ func (h *Host) filesDelete(ctx context.Context, c *call) (any, error) {
 	if err := c.read(&path, &o); err != nil {
 		return nil, err
 	}
-	err := h.cfg.Store.DeleteFile(ctx, picloud.Deletion{App: c.app, Name: path, If: picloud.Precondition{Version: o.Version}, Hops: c.hops})
+	err := h.cfg.Store.DeleteFile(ctx, picloud.Deletion{App: c.app, Name: path, If: picloud.Precondition{Version: o.Version}, Cause: c.cause})
 	if errors.Is(err, picloud.ErrFileNotFound) {
 		return false, nil
 	}

@@ -10,6 +10,7 @@ import (
 
 // Store is what the SDK needs of the node's memory; *store.Store implements it.
 type Store interface {
+	Incarnation(app string) uint64
 	Script(app, name string) (picloud.Script, error)
 	Secret(app, name string) (string, error)
 	KV
@@ -82,6 +83,9 @@ func (h *Host) Methods() []string {
 	return names
 }
 
+// Incarnation tells an app from others that had its name before; 0: there is none.
+func (h *Host) Incarnation(app string) uint64 { return h.cfg.Store.Incarnation(app) }
+
 // Module returns the newest version of a script.
 func (h *Host) Module(app, name string) (picloud.Script, error) { return h.cfg.Store.Script(app, name) }
 
@@ -91,9 +95,12 @@ func (h *Host) Call(ctx context.Context, c picloud.ScriptCall) (json.RawMessage,
 	if m == nil {
 		return nil, errArgument.Detailf("there is no %s.%s", c.Module, c.Method)
 	}
-	v, err := m(ctx, &call{app: c.App, by: principal(c.App, c.Script), args: c.Args, anonymous: c.Anonymous, hops: c.Hops})
+	v, err := m(ctx, &call{app: c.App, by: principal(c.App, c.Script), args: c.Args, anonymous: c.Anonymous, cause: c.Cause})
 	if err != nil {
 		return nil, err
+	}
+	if c.Cause.Incarnation != 0 && h.cfg.Store.Incarnation(c.App) != c.Cause.Incarnation { // after reading: the answer may be its successor's
+		return nil, picloud.ErrAppNotFound
 	}
 	return picloud.EncodeJSON(v) //nolint:wrapcheck // values that were made here
 }
@@ -112,8 +119,8 @@ type call struct {
 	by   picloud.Principal
 	args []json.RawMessage
 
-	hops      int  // of the changes it makes; see picloud.MaxHops
-	anonymous bool // for somebody who did not say who they are
+	cause     picloud.Cause // of the changes it makes
+	anonymous bool          // for somebody who did not say who they are
 }
 
 var errArgument = &picloud.Error{Code: picloud.CodeInvalid, Type: "argument-invalid", Title: "An argument does not fit"}

@@ -54,7 +54,7 @@ func (h *Host) kvSet(ctx context.Context, c *call) (any, error) {
 		Create  bool    `json:"create"`
 		Binary  bool    `json:"binary"`
 	}
-	in := picloud.EntryChange{App: c.app, Hops: c.hops}
+	in := picloud.EntryChange{App: c.app, Cause: c.cause}
 	var value json.RawMessage
 	if err := c.read(&in.Key, &value, &o); err != nil {
 		return nil, err
@@ -84,7 +84,7 @@ func (h *Host) kvDelete(ctx context.Context, c *call) (any, error) {
 	if err := c.read(&key, &o); err != nil {
 		return nil, err
 	}
-	err := h.cfg.Store.DeleteEntry(ctx, picloud.Deletion{App: c.app, Name: key, If: picloud.Precondition{Version: o.Version}, Hops: c.hops})
+	err := h.cfg.Store.DeleteEntry(ctx, picloud.Deletion{App: c.app, Name: key, If: picloud.Precondition{Version: o.Version}, Cause: c.cause})
 	if errors.Is(err, picloud.ErrKVNotFound) {
 		return false, nil
 	}
@@ -95,7 +95,7 @@ func (h *Host) kvIncrement(ctx context.Context, c *call) (any, error) {
 	var o struct {
 		TTL float64 `json:"ttl"`
 	}
-	in := picloud.EntryIncrement{App: c.app, By: 1, Hops: c.hops}
+	in := picloud.EntryIncrement{App: c.app, By: 1, Cause: c.cause}
 	if err := c.read(&in.Key, &in.By, &o); err != nil {
 		return nil, err
 	}

@@ -17,7 +17,7 @@ func (h *Host) publish(ctx context.Context, c *call) (any, error) {
 		return nil, err
 	}
 	events, err := h.cfg.Publisher.Publish(ctx, picloud.Publication{
-		App: c.app, By: c.by, Hops: c.hops, IdempotencyKey: o.IdempotencyKey, Drafts: []picloud.Draft{{Topic: topic, Data: data}},
+		App: c.app, By: c.by, Cause: c.cause, IdempotencyKey: o.IdempotencyKey, Drafts: []picloud.Draft{{Topic: topic, Data: data}},
 	})
 	if err != nil {
 		return nil, err //nolint:wrapcheck // worded for whoever asked

@@ -14,6 +14,14 @@ const tableApp table = 1 // app name
 
 var appKind = rowKind{
 	name: "apps",
+	committed: func(s *Store, ch change) {
+		if ch.value == nil {
+			s.runs.dropApp(string(ch.key))
+			if s.cfg.AppDeleted != nil {
+				s.cfg.AppDeleted(string(ch.key))
+			}
+		}
+	},
 	catalog: func() rowTree {
 		return &tree[*appRow]{Map: new(btree.Map[string, *appRow]), loaded: (*catalog).countApp}
 	},
@@ -21,8 +29,8 @@ var appKind = rowKind{
 		as:    picloud.ChangeApp,
 		from:  func(_ string, row []byte) (picloud.App, error) { r, err := decodeAs[appRow](row); return r.App, err },
 		check: checkedBy(check.App),
-		to: func(_ *restorer, a picloud.App) ([]change, error) {
-			return putOf(tableApp, a.Name, appRow{App: a}), nil
+		to: func(r *restorer, a picloud.App) ([]change, error) {
+			return putOf(tableApp, a.Name, appRow{App: a, Incarnation: r.lsn}), nil
 		},
 	},
 }
@@ -30,9 +38,14 @@ var appKind = rowKind{
 // appRow is an app as it is kept. Born is the sequence of the name's history at
 // which this app began: events up to it belonged to a deleted app of the same
 // name.
+//
+// Incarnation is the record that made the app: it tells the app from others of that
+// name, of which something may still be under way. 0: it was made by a version that
+// did not note it.
 type appRow struct {
-	App  picloud.App
-	Born uint64
+	App         picloud.App
+	Born        uint64
+	Incarnation uint64 `cbor:",omitempty"`
 
 	sequence *sequence
 }
@@ -61,6 +74,19 @@ func (s *Store) App(name string) (picloud.App, error) {
 	return cloneApp(row.App), nil
 }
 
+// Incarnation tells an app from others that had its name before; 0: there is none,
+// or it is older than this mark.
+func (s *Store) Incarnation(name string) uint64 {
+	if row, err := s.catalog.Load().app(name); err == nil {
+		return row.Incarnation
+	}
+	return 0
+}
+
+// SetAppDeleted sets a function that is told of apps that were deleted, so that what
+// runs for them is ended. It must not block. Call it before Run.
+func (s *Store) SetAppDeleted(fn func(app string)) { s.cfg.AppDeleted = fn }
+
 // CreateApp creates an app. An app that was deleted under the same name stays
 // invisible: the new one's history begins where the old one's ended.
 func (s *Store) CreateApp(ctx context.Context, a picloud.App) (picloud.App, error) {
@@ -77,7 +103,7 @@ func (t *tx) createApp(a picloud.App) (picloud.App, error) {
 	}
 	a.CreatedAt = fromMicros(t.at)
 	a.UpdatedAt = a.CreatedAt
-	t.put(tableApp, a.Name, appRow{App: a, Born: t.s.sequenceOf(a.Name).last})
+	t.put(tableApp, a.Name, appRow{App: a, Born: t.s.sequenceOf(a.Name).last, Incarnation: t.lsn()})
 	return a, nil
 }
 
@@ -93,7 +119,7 @@ func (s *Store) UpdateApp(ctx context.Context, name string, p picloud.AppPatch) 
 			return a, err
 		}
 		a.UpdatedAt = fromMicros(tx.at)
-		tx.put(tableApp, name, appRow{App: a, Born: row.Born})
+		tx.put(tableApp, name, appRow{App: a, Born: row.Born, Incarnation: row.Incarnation})
 		return cloneApp(a), nil
 	})
 }

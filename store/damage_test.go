@@ -135,3 +135,41 @@ func checkStart(t *testing.T, cfg store.Config, what string) {
 		t.Errorf("%s: position %d is used twice", what, next.Seq)
 	}
 }
+
+// OP-7, DM-1: a row of state.db that cannot be read costs that row. The others are
+// there, the loss is told, and positions begin another history.
+func TestRowThatCannotBeReadIsLostAlone(t *testing.T) {
+	t.Parallel()
+	for name, key := range map[string]string{"topic": "\x02default\x00b", "sequence": "\x06default", "cursor": "\x09postgres", "app": "\x01shop"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := store.Config{Dir: t.TempDir(), Readers: []string{picloud.Central}}
+			s := start(t, cfg)
+			if _, err := s.CreateApp(t.Context(), picloud.App{Name: "shop"}); err != nil {
+				t.Fatal(err)
+			}
+			for _, topic := range []string{"a", "b", "c"} {
+				if _, err := s.CreateTopic(t.Context(), picloud.Topic{App: "default", Name: topic}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			publish(t, s, "default", "a", "1", "2")
+			s.MoveCursor(picloud.Central, 1)
+			epoch := s.Node().Epoch
+			s.stop(t)
+			editBolt(t, filepath.Join(cfg.Dir, "state.db"), "rows", []byte(key), []byte{0xff})
+			for range 2 {
+				s = start(t, cfg)
+				topics, err := s.Topics("default")
+				if _, there := s.App("shop"); err != nil || len(topics) < 2 || (name != "app" && there != nil) {
+					t.Errorf("topics %+v, %v; app %v", topics, err, there)
+				}
+				if s.Node().Epoch == epoch {
+					t.Error("positions go on in the history that has lost something")
+				}
+				publish(t, s, "default", "a", "3")
+				s.stop(t)
+			}
+		})
+	}
+}

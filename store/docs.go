@@ -119,7 +119,9 @@ func (s *Store) PutDocument(ctx context.Context, c picloud.DocumentChange) (picl
 }
 
 func (t *tx) putDocument(c *picloud.DocumentChange) (picloud.Document, error) {
-	t.hops = c.Hops
+	if err := t.app(c.App, c.Cause); err != nil {
+		return picloud.Document{}, err
+	}
 	old, err := t.document(c.App, c.Collection, c.ID)
 	if err == nil {
 		err = c.If.Check(old.Version)
@@ -168,7 +170,9 @@ func newDocID(at int64) string {
 // DeleteDocument removes a document, or returns picloud.ErrDocumentNotFound.
 func (s *Store) DeleteDocument(ctx context.Context, d picloud.Deletion) error {
 	return s.do(ctx, func(tx *tx) error {
-		tx.hops = d.Hops
+		if err := tx.app(d.App, d.Cause); err != nil {
+			return err
+		}
 		old, err := tx.document(d.App, d.Container, d.Name)
 		if err != nil {
 			return err

@@ -27,6 +27,7 @@ func TestEncodingsAreThoseOnTheDisk(t *testing.T) {
 		row  any
 	}{
 		{"app", appRow{App: picloud.App{Name: "shop", Description: "d", AllowedOrigins: []string{"https://x.example"}, CreatedAt: at, UpdatedAt: at}, Born: 7}},
+		{"app of an incarnation", appRow{App: picloud.App{Name: "shop", CreatedAt: at, UpdatedAt: at}, Born: 7, Incarnation: 9}},
 		{"topic", picloud.Topic{
 			App: "shop", Name: "a/b", Description: "d", External: true, AuthMode: picloud.AuthToken, Durability: picloud.DurabilitySync,
 			Retention: picloud.Retention{MaxEvents: 1, MaxAge: time.Hour, MaxBytes: 3}, CreatedAt: at, UpdatedAt: at,

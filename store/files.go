@@ -113,8 +113,10 @@ func (s *Store) PutFile(ctx context.Context, c picloud.FileChange, content io.Re
 	kept = true // unless the row is known not to name it
 	f = picloud.File{App: c.App, Path: c.Path, Type: or(c.Type, "application/octet-stream"), Size: w.size, SHA256: w.sum, Blob: w.name}
 	return ask(context.WithoutCancel(ctx), s, 0, func(tx *tx) (picloud.File, error) { // so that kept is read after it was written
-		tx.hops = c.Hops
-		err := tx.putFile(&f, c.If)
+		err := tx.app(c.App, c.Cause)
+		if err == nil {
+			err = tx.putFile(&f, c.If)
+		}
 		kept = err == nil
 		return f, err
 	})
@@ -158,7 +160,9 @@ func (s *Store) mayPutFile(c *picloud.FileChange) error {
 // it to its end.
 func (s *Store) DeleteFile(ctx context.Context, d picloud.Deletion) error {
 	return s.do(ctx, func(tx *tx) error {
-		tx.hops = d.Hops
+		if err := tx.app(d.App, d.Cause); err != nil {
+			return err
+		}
 		old, err := tx.file(d.App, d.Name)
 		if err != nil {
 			return err

@@ -68,18 +68,18 @@ func idemKey(day uint32, app, key string) []byte {
 	return append(b, key...)
 }
 
-// findIdem looks for an answer that is still remembered at time at: under the
-// day of at and the one before.
-func (s *Store) findIdem(app, key string, at int64) (idemRow, bool) {
+// findIdem looks for an answer that an app still remembers at time at: under the
+// day of at and the one before. Answers of a deleted app of that name do not count.
+func (s *Store) findIdem(app *appRow, key string, at int64) (idemRow, bool) {
 	day := idemDay(at)
 	for _, d := range []uint32{day, day - 1} {
-		k := idemKey(d, app, key)
+		k := idemKey(d, app.App.Name, key)
 		b, ok := s.commit.group.staged(tableIdem, k)
 		if !ok {
 			b = s.tables.get(tableIdem, k)
 		}
 		var row idemRow
-		if b != nil && cborDecode(b, &row) == nil && fromMicros(at).Sub(fromMicros(row.At)).Abs() < idemWindow {
+		if b != nil && cborDecode(b, &row) == nil && row.First > app.Born && fromMicros(at).Sub(fromMicros(row.At)).Abs() < idemWindow {
 			return row, true
 		}
 	}

@@ -167,7 +167,9 @@ func (s *Store) SetEntry(ctx context.Context, c picloud.EntryChange) (picloud.En
 		return picloud.Entry{}, err
 	}
 	return ask(ctx, s, recordCost+len(c.App)+len(c.Key)+len(e.Value), func(tx *tx) (picloud.Entry, error) {
-		tx.hops = c.Hops
+		if err := tx.app(c.App, c.Cause); err != nil {
+			return picloud.Entry{}, err
+		}
 		old, err := tx.entry(c.App, c.Key)
 		if err != nil {
 			return picloud.Entry{}, err
@@ -194,7 +196,9 @@ func (s *Store) IncrementEntry(ctx context.Context, c picloud.EntryIncrement) (p
 		return picloud.Entry{}, err
 	}
 	return ask(ctx, s, recordCost+len(c.App)+len(c.Key)+24, func(tx *tx) (picloud.Entry, error) {
-		tx.hops = c.Hops
+		if err := tx.app(c.App, c.Cause); err != nil {
+			return picloud.Entry{}, err
+		}
 		old, err := tx.entry(c.App, c.Key)
 		if err != nil {
 			return picloud.Entry{}, err
@@ -228,7 +232,9 @@ func number(r *entryRow) (int64, error) {
 // DeleteEntry removes a key, or returns picloud.ErrKVNotFound.
 func (s *Store) DeleteEntry(ctx context.Context, d picloud.Deletion) error {
 	return s.do(ctx, func(tx *tx) error {
-		tx.hops = d.Hops
+		if err := tx.app(d.App, d.Cause); err != nil {
+			return err
+		}
 		old, err := tx.entry(d.App, d.Name)
 		if err != nil {
 			return err

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -231,10 +232,15 @@ func (s *Store) load(r *recovery) error {
 	wanted := func(t table) bool { return t.inCatalog() || t.kind().recovered != nil }
 	err := scanState(s.tables.db, wanted, func(t table, key, value []byte) error {
 		ch := change{table: t, key: key, value: value}
+		take := func() error { return c.set(ch) }
 		if fn := t.kind().recovered; fn != nil {
-			return fn(s, r, ch)
+			take = func() error { return fn(s, r, ch) }
 		}
-		return c.set(ch)
+		if err := take(); err != nil { // the others are good: one row must not stop the start
+			r.lost = append(r.lost, fmt.Sprintf("A row of %s in state.db, %q, cannot be read (%v) and is lost.", t.kind().name, key, err))
+			s.tables.put([]change{{table: t, key: bytes.Clone(key)}})
+		}
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("load state.db: %w", err)

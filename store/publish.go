@@ -50,8 +50,11 @@ func (s *Store) stagePublication(g *group, c *command) (hard bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	if p.Cause.Incarnation != 0 && p.Cause.Incarnation != row.Incarnation {
+		return false, picloud.ErrAppNotFound
+	}
 	if p.IdempotencyKey != "" {
-		if first, ok := s.findIdem(p.App, p.IdempotencyKey, g.at); ok {
+		if first, ok := s.findIdem(row, p.IdempotencyKey, g.at); ok {
 			if first.Print != c.print {
 				return false, picloud.ErrIdempotencyReused
 			}
@@ -88,7 +91,7 @@ func (s *Store) stagePublication(g *group, c *command) (hard bool, err error) {
 			Position: picloud.Position{Epoch: s.ident.epoch, Seq: row.sequence.last},
 			App:      p.App, Topic: d.Topic, Data: d.Data, PublishedAt: at, Source: source, Durability: durability, Stamp: g.stamp,
 		}
-		g.changes = append(g.changes, enqueueEvent(g.catalog, &c.events[i], lsn, p.Hops)...)
+		g.changes = append(g.changes, enqueueEvent(g.catalog, &c.events[i], lsn, p.Cause.Hops)...)
 	}
 	g.touch(row.sequence)
 	g.notices = append(g.notices, notice{events: c.events})

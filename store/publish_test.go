@@ -330,3 +330,35 @@ func TestQuietTopicResumesAfterSegmentsWereDropped(t *testing.T) {
 	s = start(t, cfg)
 	check("without state.db")
 }
+
+// SR-5: an idempotency key of a deleted app means nothing to the app that has its
+// name now: what that publishes under it is stored.
+func TestIdempotencyKeyOfADeletedApp(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	s := start(t, store.Config{Dir: dir})
+	ctx := t.Context()
+	request := picloud.Publication{App: "shop", By: picloud.LocalOperator(), IdempotencyKey: "once", Drafts: []picloud.Draft{{Topic: "a", Data: []byte("1")}}}
+	var last picloud.Event
+	for i := range 3 {
+		if _, err := s.CreateApp(ctx, picloud.App{Name: "shop"}); err != nil {
+			t.Fatal(err)
+		}
+		first, err := s.Publish(ctx, request)
+		if err != nil || first[0].Seq <= last.Seq {
+			t.Fatalf("app %d: %+v, %v; the app before had %d", i, first, err, last.Seq)
+		}
+		if i == 1 { // the answers are remembered over a restart, too
+			s.stop(t)
+			s = start(t, store.Config{Dir: dir})
+		}
+		again, err := s.Publish(ctx, request)
+		if err != nil || again[0].Seq != first[0].Seq || len(history(t, s, "shop", "a")) != 1 {
+			t.Errorf("app %d: repeated %+v, %v; history %v", i, again, err, history(t, s, "shop", "a"))
+		}
+		last = first[0]
+		if err := s.DeleteApp(ctx, "shop"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

@@ -68,11 +68,11 @@ func (t *tx) putResult(app, id string, r resultRow) {
 	t.s.commit.nextExpiry = min(t.s.commit.nextExpiry, r.Expires)
 }
 
-// SetResult keeps what a request was answered.
+// SetResult keeps the answer to a request, unless its result is gone.
 func (s *Store) SetResult(ctx context.Context, app, id string, r picloud.Result) error {
 	return s.doSized(ctx, recordCost+len(r.Output), func(tx *tx) error {
-		if _, err := tx.catalog.app(app); err != nil {
-			return err
+		if tx.get(tableResult, []byte(pair(app, id))) == nil {
+			return nil // it has come to its end, or its app was deleted: nobody can ask for it
 		}
 		tx.putResult(app, id, resultRow{State: r.State, Output: r.Output, Response: r.Response})
 		return nil

@@ -35,8 +35,8 @@ type runs struct {
 	news  chan struct{}            // closed when there is a new one
 }
 
-// RecordRun keeps the record of a run and returns it with its id. It never waits
-// for the disk.
+// RecordRun keeps the record of a run and returns it with its id; that is empty when
+// the app was deleted meanwhile. It never waits for the disk.
 func (s *Store) RecordRun(r picloud.Run) picloud.Run {
 	size := 0
 	for i, l := range r.Lines {
@@ -47,6 +47,10 @@ func (s *Store) RecordRun(r picloud.Run) picloud.Run {
 	}
 	u := &s.runs
 	u.mu.Lock()
+	if r.Incarnation != 0 && r.Incarnation != s.Incarnation(r.App) { // under the lock: see dropApp
+		u.mu.Unlock()
+		return r
+	}
 	u.last = max(u.last+1, micros(s.cfg.Now()))
 	r.ID = runID(u.last)
 	key := pair(r.App, r.Script)
@@ -71,6 +75,14 @@ func (s *Store) RecordRun(r picloud.Run) picloud.Run {
 		s.wake()
 	}
 	return r
+}
+
+// dropApp drops the records of an app that was deleted. Its catalog is visible
+// already: later records are refused.
+func (u *runs) dropApp(app string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	maps.DeleteFunc(u.fresh, func(key string, _ []picloud.Run) bool { return strings.HasPrefix(key, pair(app, "")) })
 }
 
 // wake lets the committer look at what is due.

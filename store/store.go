@@ -26,10 +26,11 @@ type Broadcaster interface {
 
 // Config configures a Store. Zero values mean the defaults.
 type Config struct {
-	Dir          string      // data directory; made when missing
-	NodeName     string      // for people; default: the host name
-	Broadcaster  Broadcaster // may be set later with SetBroadcaster; nil: nobody listens
-	Deliverer    Deliverer   // may be set later with SetDeliverer; nil: nobody delivers
+	Dir          string           // data directory; made when missing
+	NodeName     string           // for people; default: the host name
+	Broadcaster  Broadcaster      // may be set later with SetBroadcaster; nil: nobody listens
+	AppDeleted   func(app string) // may be set later with SetAppDeleted; nil: nobody is told
+	Deliverer    Deliverer        // may be set later with SetDeliverer; nil: nobody delivers
 	Now          func() time.Time
 	Clock        func() Clock      // what is known of the clock; nil: it is right
 	Logger       *slog.Logger      // nil: discard

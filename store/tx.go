@@ -67,6 +67,19 @@ func (s *Store) record(g *group, changes []change) {
 	g.changes = append(g.changes, changes...)
 }
 
+// app finds the app that a change is about. It notes what the change follows from.
+func (t *tx) app(name string, by picloud.Cause) error {
+	row, err := t.catalog.app(name)
+	if err != nil {
+		return err
+	}
+	if by.Incarnation != 0 && by.Incarnation != row.Incarnation {
+		return picloud.ErrAppNotFound.Detailf("the app %q was deleted meanwhile; the one that has its name now is another", name)
+	}
+	t.hops = by.Hops
+	return nil
+}
+
 // put stages a row.
 func (t *tx) put(tb table, key string, row any) {
 	t.change(change{table: tb, key: []byte(key), value: cborEncode(row)})

@@ -106,17 +106,25 @@ func TestRequestIsAnsweredLater(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := picloud.Delivery{ID: "d1", Attempts: 2, What: picloud.Happening{Kind: picloud.TriggerHTTP, Name: "id1", Data: data}}
+	e, err := n.SaveEndpoint(t.Context(), picloud.Endpoint{App: picloud.DefaultApp, Name: "e", Path: "/e", Script: "s"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := n.Accept(t.Context(), e, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := picloud.Delivery{ID: "d1", Attempts: 2, What: picloud.Happening{Kind: picloud.TriggerHTTP, Name: id, Data: data}}
 	if err := n.Handle(t.Context(), triggerOf("broken"), d); err == nil {
 		t.Error("a response with the status 999 is kept")
 	}
-	if res, err := n.Result(picloud.DefaultApp, "id1"); !errors.Is(err, picloud.ErrResultNotFound) {
+	if res, err := n.Result(picloud.DefaultApp, id); err != nil || res.State != picloud.ResultWaiting {
 		t.Errorf("%+v, %v", res, err)
 	}
 	if err := n.Handle(t.Context(), triggerOf("answer"), d); err != nil {
 		t.Fatal(err)
 	}
-	res, err := n.Result(picloud.DefaultApp, "id1")
+	res, err := n.Result(picloud.DefaultApp, id)
 	if err != nil || res.State != picloud.ResultDone || !res.Response {
 		t.Fatalf("%+v, %v", res, err)
 	}
@@ -130,11 +138,14 @@ func TestRequestIsAnsweredLater(t *testing.T) {
 	if data, err = json.Marshal(picloud.LaterRequest{About: map[string]any{"caller": nil}}); err != nil {
 		t.Fatal(err)
 	}
-	d.What.Name, d.What.Data = "id2", data
+	if id, err = n.Accept(t.Context(), e, data); err != nil {
+		t.Fatal(err)
+	}
+	d.What.Name, d.What.Data = id, data
 	if err := n.Handle(t.Context(), triggerOf("known"), d); err != nil {
 		t.Fatal(err)
 	}
-	if res, err := n.Result(picloud.DefaultApp, "id2"); err != nil || res.State != picloud.ResultRefused {
+	if res, err := n.Result(picloud.DefaultApp, id); err != nil || res.State != picloud.ResultRefused {
 		t.Errorf("%+v, %v", res, err)
 	}
 }

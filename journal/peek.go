@@ -20,7 +20,7 @@ func (e *VersionError) Error() string {
 }
 
 // Is makes every VersionError an ErrVersion.
-func (e *VersionError) Is(target error) bool { return target == ErrVersion } //nolint:errorlint // compares with what errors.Is asks for
+func (e *VersionError) Is(target error) bool { return target == ErrVersion }
 
 // Peek reads the journal in cfg.Dir before Open does, and changes nothing. It returns
 // a *VersionError when a newer version wrote a file. Otherwise it calls fn with every

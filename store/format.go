@@ -177,7 +177,7 @@ func unknown(r *journal.Record) string {
 // nothing to be read.
 func peekBolt(path string, fn func(tx *bbolt.Tx) error) (err error) {
 	if info, err := os.Stat(path); err != nil || info.Size() == 0 {
-		return nil //nolint:nilerr // opening it meets that again
+		return nil // opening it meets that again
 	}
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // see openState
 	defer func() {

@@ -305,7 +305,7 @@ func (s *shard) write(sub *subscriber, b []byte) bool {
 func (s *shard) send(sub *subscriber, b []byte) (int, error) {
 	done := 0
 	for done < len(b) {
-		n, err := unix.Write(sub.fd, b[done:])
+		n, err := writeSocket(sub.fd, b[done:])
 		if n > 0 {
 			done += n
 			sub.lastSent = s.now.UnixMicro()

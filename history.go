@@ -28,6 +28,7 @@ type HistoryQuery struct {
 	After  uint64 // sequence; events after it
 	UpTo   uint64 // sequence; events up to and including it; 0: no bound
 	Limit  int    // events at most; 0: 1000
+	Bytes  int    // data at most, but at least one event; 0 and more than 4 MiB: 4 MiB
 }
 
 // HistoryPage is the answer to a HistoryQuery.

@@ -57,10 +57,13 @@ func wantsStream(ctx *fasthttp.RequestCtx) bool {
 	return strings.Contains(strings.ToLower(string(ctx.Request.Header.Peek("Accept"))), "text/event-stream")
 }
 
+// maxHistoryBytes bounds the data of an answer, which a reader may take slowly.
+const maxHistoryBytes = 1 << 20
+
 // history answers a page of past events.
 func (s *Server) history(r *request, topics []string) error {
 	app := r.param("app")
-	q := picloud.HistoryQuery{App: app, Topics: topics, Limit: 100}
+	q := picloud.HistoryQuery{App: app, Topics: topics, Limit: 100, Bytes: maxHistoryBytes}
 	if text := r.QueryArgs().Peek("limit"); text != nil {
 		n, err := strconv.Atoi(string(text))
 		if err != nil || n < 1 || n > 1000 {

@@ -18,10 +18,18 @@ type page struct {
 	resumed bool   // of the first page: the cursor was the caller's
 	reset   string // of the first page: why the caller's cursor was not taken
 	frames  []byte
+	front   int        // bytes of frames that come before, and cannot be read again
+	ends    []frameEnd // of the frames behind them
 	events  int
 	next    uint64 // the cursor after it
 	last    bool   // there was nothing more to read
 	err     error
+}
+
+// frameEnd says where a frame of a page ends, and the cursor behind it.
+type frameEnd struct {
+	offset int
+	seq    uint64
 }
 
 // replayQueue holds the subscribers that wait for a page. Each is there at most
@@ -87,11 +95,13 @@ func (h *Hub) read(ctx context.Context, s *subscriber) page {
 	p := page{start: s.cursor, next: s.cursor}
 	if s.limit == 0 { // the first page
 		s.limit = pageLimit / 8
-		if done := h.begin(ctx, s, &p); done || p.err != nil {
+		done := h.begin(ctx, s, &p)
+		p.front = len(p.frames)
+		if done || p.err != nil {
 			return p
 		}
 	}
-	answer, err := h.cfg.History.Events(ctx, picloud.HistoryQuery{App: s.sub.App, Topics: s.events, After: p.next, Limit: s.limit})
+	answer, err := h.cfg.History.Events(ctx, picloud.HistoryQuery{App: s.sub.App, Topics: s.events, After: p.next, Limit: s.limit, Bytes: pageBytes})
 	if err != nil {
 		p.err = err
 		return p
@@ -177,6 +187,7 @@ func (h *Hub) resume(s *subscriber, p *page) error {
 func (p *page) add(events []picloud.Event) {
 	for i := range events {
 		p.frames = appendFrame(p.frames, &events[i])
+		p.ends = append(p.ends, frameEnd{len(p.frames), events[i].Seq})
 	}
 	p.events += len(events)
 }
@@ -200,16 +211,40 @@ func (s *shard) takePage(sub *subscriber, p *page) {
 		}
 		s.scratch = s.appendStates(s.scratch, sub)
 	}
+	head := len(s.scratch)
 	s.scratch = append(s.scratch, p.frames...)
 	sub.cursor, sub.last = p.next, p.last
-	s.hub.metrics.replayed.Add(p.events)
-	ok := s.write(sub, s.scratch)
+	sent, err := s.send(sub, s.scratch)
+	switch {
+	case err != nil:
+		s.drop(sub)
+	case sent == len(s.scratch):
+		s.hub.metrics.replayed.Add(p.events)
+		s.pageWritten(sub)
+	default:
+		s.cutPage(sub, p, head, sent)
+	}
 	if cap(s.scratch) > 2*pageBytes {
 		s.scratch = nil
 	}
-	if ok {
-		s.pageWritten(sub)
+}
+
+// cutPage notes that the socket took a page in part. The frame that was begun is
+// kept, and what cannot be read again; the frames behind it are read again when the
+// socket takes bytes, so that a reader that does not read costs a frame and not a
+// page.
+func (s *shard) cutPage(sub *subscriber, p *page, head, sent int) {
+	kept, end, cursor := 0, head+p.front, p.start
+	for kept < len(p.ends) && end < sent {
+		end, cursor = head+p.ends[kept].offset, p.ends[kept].seq
+		kept++
 	}
+	if kept < len(p.ends) {
+		sub.cursor, sub.last = cursor, false
+	}
+	s.hub.metrics.replayed.Add(p.events - len(p.ends) + kept)
+	sub.rest = append([]byte(nil), s.scratch[sent:end]...)
+	s.stall(sub)
 }
 
 // failPage ends a stream that cannot be caught up. The browser comes back.

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/realtime"
 )
 
@@ -128,5 +129,40 @@ func (n *node) waitFor(t *testing.T, what string, ok func() bool) {
 			t.Fatalf("waited for %s: %+v", what, n.hub.Stats())
 		}
 		time.Sleep(5 * time.Millisecond) //nolint:forbidigo // polls a figure that has no signal
+	}
+}
+
+// SR-1: readers that ask for the whole history and read nothing cost a frame each
+// and not a page, and miss nothing when they read after all.
+func TestStalledCatchUpHoldsAFrame(t *testing.T) {
+	n := newNode(t, realtime.Config{MaxPerAddress: 1000, WriteTimeout: time.Hour})
+	pad := strings.Repeat("x", 20_000)
+	const total, readers = 1200, 40
+	for i := range total {
+		n.publish(t, "t", fmt.Sprintf(`[%d,"%s"]`, i, pad))
+	}
+	before := heap()
+	var streams []*stream
+	for range readers {
+		streams = append(streams, n.subscribe(t, realtime.Subscription{Topics: []string{"t"}, Start: picloud.Start{Mode: picloud.StartAll}}))
+	}
+	last, still := uint64(0), 0
+	n.waitFor(t, "all sockets to be full", func() bool { // there is no signal for that: the frames that were sent stop growing
+		sent := n.hub.Stats().Replayed
+		if still++; sent != last || sent == 0 {
+			last, still = sent, 0
+		}
+		return still > 100
+	})
+	if held := int64(heap()) - int64(before); held > readers*64<<10 {
+		t.Errorf("%d readers that read nothing hold %d bytes each", readers, held/readers)
+	}
+	for _, s := range streams[:4] {
+		s.expect(t, "hello")
+		for i := range total {
+			if f := s.expect(t, ""); !strings.HasPrefix(string(f.envelope(t).Data), fmt.Sprintf("[%d,", i)) {
+				t.Fatalf("event %d is %.60s", i, f.data)
+			}
+		}
 	}
 }

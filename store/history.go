@@ -67,7 +67,7 @@ func (s *Store) Events(ctx context.Context, q picloud.HistoryQuery) (picloud.His
 		}
 	}
 	slices.SortFunc(found, func(a, b journal.Entry) int { return cmp.Compare(a.Seq, b.Seq) })
-	if n := pageLength(found, limit); n < len(found) {
+	if n := pageLength(found, limit, min(or(q.Bytes, maxPageBytes), maxPageBytes)); n < len(found) {
 		found = found[:n]
 		page.Next, page.More = found[n-1].Seq, true
 	}
@@ -82,11 +82,11 @@ func (s *Store) Events(ctx context.Context, q picloud.HistoryQuery) (picloud.His
 const maxPageBytes = 4 << 20
 
 // pageLength returns how many entries make a page: at least one.
-func pageLength(entries []journal.Entry, limit int) int {
+func pageLength(entries []journal.Entry, limit, bytes int) int {
 	size := 0
 	for i, e := range entries {
 		size += int(e.Size)
-		if i == limit || (i > 0 && size > maxPageBytes) {
+		if i == limit || (i > 0 && size > bytes) {
 			return i
 		}
 	}

@@ -27,6 +27,7 @@ func TestCluster(t *testing.T) {
 		n.cli("sync", "wait", "--timeout", "20s")
 	}
 	token := strings.TrimSpace(a.cli("tokens", "mint", "door"))
+	a.cli("sync", "wait", "--timeout", "20s") // a token is good elsewhere when its key has been copied
 	onA := a.subscribe(token, "/v1/apps/default/topics/door/events")
 	onA.want(t, "hello")
 	onB := b.subscribe(token, "/v1/apps/default/topics/door/events") // its key is asked for

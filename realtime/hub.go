@@ -21,6 +21,7 @@ import (
 type History interface {
 	Head(app string) (picloud.Position, error)
 	CheckPosition(app string, topics []string, pos picloud.Position) error
+	Floors(app string, topics []string) ([]uint64, error)
 	Before(ctx context.Context, app string, topics []string, t time.Time) (uint64, error)
 	Events(ctx context.Context, q picloud.HistoryQuery) (picloud.HistoryPage, error)
 	Latest(ctx context.Context, app string, topics []string) ([]picloud.Event, error)

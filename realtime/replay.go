@@ -93,13 +93,17 @@ const (
 // meanwhile.
 func (h *Hub) read(ctx context.Context, s *subscriber) page {
 	p := page{start: s.cursor, next: s.cursor}
-	if s.limit == 0 { // the first page
+	if s.limit == 0 {
 		s.limit = pageLimit / 8
+	}
+	if !s.opened {
 		done := h.begin(ctx, s, &p)
 		p.front = len(p.frames)
 		if done || p.err != nil {
 			return p
 		}
+	} else if h.overtaken(s, &p) {
+		return p
 	}
 	answer, err := h.cfg.History.Events(ctx, picloud.HistoryQuery{App: s.sub.App, Topics: s.events, After: p.next, Limit: s.limit, Bytes: pageBytes})
 	if err != nil {
@@ -114,11 +118,36 @@ func (h *Hub) read(ctx context.Context, s *subscriber) page {
 	return p
 }
 
+// overtaken reports whether retention has taken what a stream that catches up has
+// not read yet. Then the stream is reset, as one that comes back too late is, and
+// goes on live.
+func (h *Hub) overtaken(s *subscriber, p *page) bool {
+	floors, err := h.cfg.History.Floors(s.sub.App, s.events)
+	if err != nil {
+		return false // reading meets it again
+	}
+	taken := false
+	for i, floor := range floors {
+		taken = taken || floor > p.next && (s.floors == nil || floor > s.floors[i])
+	}
+	if !taken {
+		return false
+	}
+	p.next = s.app.last.Load()
+	p.reset, p.last, p.resume = "gone", true, s.position(p.next)
+	p.frames = appendID(p.frames, p.resume)
+	p.front = len(p.frames)
+	return true
+}
+
 // begin finds out where the stream starts, and reads what comes before that: the
 // newest event of the topics that ask for it. It is done when there is nothing
 // more to read.
 func (h *Hub) begin(ctx context.Context, s *subscriber, p *page) (done bool) {
 	start, latest := &s.sub.Start, s.sub.Latest
+	if s.floors, p.err = h.cfg.History.Floors(s.sub.App, s.events); p.err != nil { // first: what goes from here on is missed
+		return false
+	}
 	switch start.Mode {
 	case picloud.StartAfter:
 		p.err = h.resume(s, p)
@@ -205,11 +234,10 @@ func (s *shard) takePage(sub *subscriber, p *page) {
 	if !sub.opened {
 		sub.cursor = p.start
 		s.scratch = sub.appendHello(s.scratch, &p.resume, p.resumed)
-		if p.reset != "" {
-			s.hub.metrics.resets.Inc()
-			s.scratch = appendControl(s.scratch, "reset", reset{Reason: p.reset, Position: p.resume})
-		}
+		s.scratch = s.appendReset(s.scratch, p)
 		s.scratch = s.appendStates(s.scratch, sub)
+	} else {
+		s.scratch = s.appendReset(s.scratch, p)
 	}
 	head := len(s.scratch)
 	s.scratch = append(s.scratch, p.frames...)
@@ -227,6 +255,15 @@ func (s *shard) takePage(sub *subscriber, p *page) {
 	if cap(s.scratch) > 2*pageBytes {
 		s.scratch = nil
 	}
+}
+
+// appendReset tells a stream that its cursor was not taken, if that is so.
+func (s *shard) appendReset(b []byte, p *page) []byte {
+	if p.reset == "" {
+		return b
+	}
+	s.hub.metrics.resets.Inc()
+	return appendControl(b, "reset", reset{Reason: p.reset, Position: p.resume})
 }
 
 // cutPage notes that the socket took a page in part. The frame that was begun is
@@ -279,6 +316,6 @@ func (s *shard) goLive(sub *subscriber) bool {
 		}
 		sub.cursors[i].next = next
 	}
-	sub.state = stateLive
+	sub.state, sub.floors = stateLive, nil
 	return true
 }

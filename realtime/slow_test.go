@@ -166,3 +166,57 @@ func TestStalledCatchUpHoldsAFrame(t *testing.T) {
 		}
 	}
 }
+
+// RT-6, RT-7: when retention takes what a slow reader was still to get, the reader
+// is told with one reset, and goes on live. What had gone before it came is no loss.
+func TestRetentionOvertakesASlowReader(t *testing.T) {
+	t.Parallel()
+	for name, sub := range map[string]realtime.Subscription{
+		"all":      {Start: picloud.Start{Mode: picloud.StartAll}},
+		"lossless": {Lossless: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := newNode(t, realtime.Config{Capacity: 8, WriteTimeout: time.Hour})
+			if _, err := n.store.CreateTopic(t.Context(), picloud.Topic{App: "default", Name: "t", Retention: picloud.Retention{MaxEvents: 600}}); err != nil {
+				t.Fatal(err)
+			}
+			pad := strings.Repeat("x", 20_000)
+			publish := func(from, to int) {
+				for i := from; i < to; i++ {
+					n.publish(t, "t", fmt.Sprintf(`[%d,"%s"]`, i, pad))
+				}
+			}
+			publish(0, 1000) // of which 400 have gone
+			sub.Topics = []string{"quiet", "t"}
+			s := n.subscribe(t, sub)
+			s.expect(t, "hello")
+			publish(1000, 3000)
+			next, resets, first := 0, 0, -1
+			for next < 3000 {
+				f := s.must(t)
+				if f.event == "reset" {
+					resets++
+					n.publish(t, "t", `"after"`)
+					for string(s.must(t).envelope(t).Data) != `"after"` { // live, and no second reset
+					}
+					break
+				}
+				var i int
+				if _, err := fmt.Sscanf(string(f.envelope(t).Data), "[%d,", &i); err != nil {
+					t.Fatal(err)
+				}
+				if first < 0 {
+					first, next = i, i
+				}
+				if i != next {
+					t.Fatalf("event %d follows event %d, and nobody has told", i, next-1)
+				}
+				next++
+			}
+			if resets != 1 {
+				t.Errorf("%d resets after events %d to %d; the test needs one", resets, first, next-1)
+			}
+		})
+	}
+}

@@ -62,6 +62,7 @@ type subscriber struct {
 	expires   int64     // seconds since 1970; 0: never
 	lastSent  int64     // microseconds: when the socket last took bytes
 	stalledAt int64     // microseconds: since when a blocked one takes nothing
+	floors    []uint64  // of topics that have events, when catching up began; nil: events after the cursor were all there
 	limit     int       // events of the next page, by how large the last were
 	slot      int       // in shard.subscribers
 }

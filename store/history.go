@@ -246,16 +246,33 @@ func (s *Store) CheckPosition(app string, topics []string, pos picloud.Position)
 	if pos.Seq == v.head {
 		return nil
 	}
-	for _, topic := range compact(topics) {
-		floor, err := s.floor(v.c, v.row, topic)
-		if err != nil {
-			return err
-		}
-		if pos.Seq < max(floor, s.gone(v.c, app, topic)) {
-			return picloud.ErrPositionGone
-		}
+	floors, err := v.floors(topics)
+	if err == nil && slices.ContainsFunc(floors, func(floor uint64) bool { return pos.Seq < floor }) {
+		err = picloud.ErrPositionGone
 	}
-	return nil
+	return err
+}
+
+// Floors returns for each topic the sequence up to which its events have been
+// removed, or may have been.
+func (s *Store) Floors(app string, topics []string) ([]uint64, error) {
+	v, err := s.view(app)
+	if err != nil {
+		return nil, err
+	}
+	return v.floors(topics)
+}
+
+func (v *view) floors(topics []string) ([]uint64, error) {
+	floors := make([]uint64, len(topics))
+	for i, topic := range topics {
+		floor, err := v.s.floor(v.c, v.row, topic)
+		if err != nil {
+			return nil, err
+		}
+		floors[i] = max(floor, v.s.gone(v.c, v.row.App.Name, topic))
+	}
+	return floors, nil
 }
 
 // Before returns the sequence just before the first event of some topics that

@@ -315,7 +315,7 @@ func TestQuietTopicResumesAfterSegmentsWereDropped(t *testing.T) {
 				t.Errorf("%s: %s at %d: %v, want %v", when, c.topic, c.pos.Seq, err, c.want)
 			}
 		}
-		if n := s.Floors(); n != 2 {
+		if n := s.FloorRows(); n != 2 {
 			t.Errorf("%s: %d floors are kept, want those of door and late", when, n)
 		}
 	}

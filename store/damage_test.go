@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/store"
 )
@@ -171,5 +173,37 @@ func TestRowThatCannotBeReadIsLostAlone(t *testing.T) {
 				s.stop(t)
 			}
 		})
+	}
+}
+
+// DM-4: a file that could not be read is not a damaged one. While another program
+// holds state.db the start is refused, and nothing is changed.
+func TestStateThatIsHeldIsNotDamaged(t *testing.T) {
+	t.Parallel()
+	cfg := store.Config{Dir: t.TempDir()}
+	s := start(t, cfg)
+	if _, err := s.SetEntry(t.Context(), picloud.EntryChange{App: "default", Key: "k", Value: []byte("1")}); err != nil {
+		t.Fatal(err)
+	}
+	s.stop(t)
+	held, err := os.Open(filepath.Join(cfg.Dir, "state.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Flock(int(held.Fd()), unix.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Open(cfg); err == nil || !strings.Contains(err.Error(), "another program holds it") {
+		t.Errorf("opened with %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(cfg.Dir, "damaged")); err == nil {
+		t.Error("something was set aside")
+	}
+	if err := held.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = start(t, cfg)
+	if e, err := s.Entry("default", "k"); err != nil || string(e.Value) != "1" {
+		t.Errorf("%+v, %v", e, err)
 	}
 }

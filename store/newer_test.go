@@ -346,3 +346,20 @@ func addFile(tw *tar.Writer, name string, b []byte) error {
 	}
 	return err
 }
+
+// A newer directory that has no lock file gets none.
+func TestNewerDirectoryGetsNoLock(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "node.json"), []byte(`{"format":99}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var newer *store.NewerError
+	if _, err := store.Open(store.Config{Dir: dir}); !errors.As(err, &newer) {
+		t.Errorf("opened with %v", err)
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 1 {
+		t.Errorf("the directory holds %v, %v", entries, err)
+	}
+}

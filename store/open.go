@@ -7,8 +7,12 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"time"
+
+	bolterrors "go.etcd.io/bbolt/errors"
+	"golang.org/x/sys/unix"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/journal"
@@ -48,6 +52,9 @@ func Open(cfg Config) (*Store, error) {
 			_ = s.journal.Close()
 		}
 		if s.lock != nil {
+			if s.lockMade && isNewer(err) { // nothing is to be left
+				_ = os.Remove(s.path("lock"))
+			}
 			_ = s.lock.Close()
 		}
 		return nil, err
@@ -124,8 +131,10 @@ func (s *Store) openIdentity() (known bool, err error) {
 	case err == nil:
 		return true, nil
 	case errors.Is(err, fs.ErrNotExist):
-	case errors.Is(err, fs.ErrPermission), isNewer(err):
+	case isNewer(err):
 		return false, err
+	case isUnread(err):
+		return false, unread(identityFile, err)
 	default:
 		if s.readOnly {
 			return false, err
@@ -138,6 +147,29 @@ func (s *Store) openIdentity() (known bool, err error) {
 	return false, nil
 }
 
+// isUnread reports whether an error says nothing of what is in a file: it was not
+// read. Such a file is never taken for a damaged one.
+func isUnread(err error) bool {
+	for _, cause := range []error{fs.ErrPermission, bolterrors.ErrTimeout, unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EAGAIN, unix.EINTR} {
+		if errors.Is(err, cause) {
+			return true
+		}
+	}
+	return false
+}
+
+// unread is the error that a file was not read, and what to do.
+func unread(file string, cause error) error {
+	hint := "start again when that has passed"
+	switch {
+	case errors.Is(cause, bolterrors.ErrTimeout):
+		hint = "another program holds it: end that, and start again"
+	case errors.Is(cause, fs.ErrPermission):
+		hint = "give it to the user that runs picloud"
+	}
+	return fmt.Errorf("%s cannot be read (%w); nothing was changed; %s", file, cause, hint)
+}
+
 // openState opens state.db, or a new one when it is damaged or another node's.
 func (s *Store) openState(r *recovery, known bool) error {
 	path := s.path(stateFile)
@@ -147,8 +179,11 @@ func (s *Store) openState(r *recovery, known bool) error {
 		s.tables = newTables(nil)
 		return nil
 	}
-	if isNewer(err) || errors.Is(err, fs.ErrPermission) {
+	if isNewer(err) {
 		return err
+	}
+	if isUnread(err) {
+		return unread(stateFile, err)
 	}
 	if err == nil && meta.Node != "" && known && meta.Node != s.ident.ID {
 		_ = db.Close() // nothing was written

@@ -18,7 +18,9 @@ import (
 func (s *Store) takeDir() error {
 	err := os.MkdirAll(s.cfg.Dir, 0o700)
 	if err == nil {
+		_, missing := os.Lstat(s.path("lock"))
 		s.lock, err = lockDir(s.cfg.Dir)
+		s.lockMade = errors.Is(missing, fs.ErrNotExist)
 	}
 	if err == nil {
 		return nil

@@ -109,10 +109,11 @@ func or[T comparable](v, otherwise T) T {
 // Store is the node's memory. Its methods are safe for concurrent use, but for
 // the order of life: Open, SetBroadcaster, Run, Close.
 type Store struct {
-	cfg   Config
-	log   *slog.Logger
-	lock  *os.File
-	ident identity
+	cfg      Config
+	log      *slog.Logger
+	lock     *os.File
+	lockMade bool // by this process: there was none
+	ident    identity
 
 	journal   *journal.Journal
 	journalID uint64

@@ -15,6 +15,7 @@ import (
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/hw"
 	"github.com/picloud/picloud/pgsync"
+	"github.com/picloud/picloud/sdk"
 )
 
 // Config is what a node is told. DefaultConfig has the defaults; the table in
@@ -184,7 +185,7 @@ var Settings = []Setting{
 	{"scripts.workers", "PICLOUD_SCRIPTS_WORKERS", "", "4", "Scripts that run at the same time, each in a process of its own; one app gets all but one of them at most.", false, number(func(c *Config) *int { return &c.ScriptWorkers }, 2, 64)},
 	{"scripts.sandbox", "PICLOUD_SCRIPTS_SANDBOX", "", "true", "Whether the kernel denies those processes files, sockets and programs; false only where its filters cannot be loaded.", false, yesNo(func(c *Config) *bool { return &c.ScriptSandbox })},
 
-	{"scripts.http_hosts", "PICLOUD_SCRIPTS_HTTP_HOSTS", "", "", "Hosts that scripts may ask over HTTP: a list of host, host:port, *.domain or *, in the variable separated by commas. Empty: none.", false, words(func(c *Config) *[]string { return &c.HTTPHosts })},
+	{"scripts.http_hosts", "PICLOUD_SCRIPTS_HTTP_HOSTS", "", "", "Hosts that scripts may ask over HTTP: a list of host, host:port, *.domain, addresses or *, in the variable separated by commas. Empty: none.", false, httpHosts},
 	{"secrets.key_file", "PICLOUD_SECRETS_KEY_FILE", "", "", "File whose content encrypts the secrets of apps, such as a credential of systemd. Default: the node's own recovery key, which lies in its data directory.", false, text(func(c *Config) *string { return &c.SecretsKey })},
 
 	{"files.max_bytes", "PICLOUD_FILES_MAX_BYTES", "", "268435456", "Largest file of an app in bytes.", false, fileSize},
@@ -222,6 +223,21 @@ func words(at func(*Config) *[]string) field {
 		get: func(c *Config) string { return strings.Join(*at(c), ",") },
 	}
 }
+
+// httpHosts is a list of which each entry has to be understood.
+var httpHosts = func() field {
+	list := words(func(c *Config) *[]string { return &c.HTTPHosts })
+	return field{get: list.get, set: func(c *Config, v string) error {
+		if err := list.set(c, v); err != nil {
+			return err
+		}
+		var faults []error
+		for _, entry := range c.HTTPHosts {
+			faults = append(faults, sdk.CheckHTTPHost(entry))
+		}
+		return errors.Join(faults...)
+	}}
+}()
 
 func oneOf(at func(*Config) *string, values ...string) field {
 	return field{

@@ -3,6 +3,7 @@ package sdk
 import (
 	"context"
 	"encoding/json"
+	"net/netip"
 	"time"
 
 	"github.com/picloud/picloud"
@@ -44,7 +45,13 @@ type Config struct {
 	Publisher picloud.Publisher
 	Mint      Mint
 	Board     Board
-	HTTPHosts []string // that scripts may ask: host, host:port, *.domain, or * for any; none if empty
+	HTTPHosts []string // that scripts may ask: host, host:port, *.domain, an address, or * for any; none if empty
+	Resolver  Resolver // finds their addresses; nil: net.DefaultResolver
+}
+
+// Resolver finds the addresses of a host, as *net.Resolver does.
+type Resolver interface {
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
 }
 
 // Host answers calls. Its methods may be called concurrently.
@@ -59,7 +66,7 @@ type method func(ctx context.Context, c *call) (any, error)
 
 // New returns a Host over the parts in cfg.
 func New(cfg Config) *Host {
-	h := &Host{cfg: cfg, fetcher: newFetcher(cfg.HTTPHosts)}
+	h := &Host{cfg: cfg, fetcher: newFetcher(cfg.HTTPHosts, cfg.Resolver)}
 	h.methods = map[string]method{
 		"kv.get": h.kvGet, "kv.set": h.kvSet, "kv.delete": h.kvDelete, "kv.increment": h.kvIncrement, "kv.list": h.kvList,
 		"docs.get": h.docsGet, "docs.put": h.docsPut, "docs.delete": h.docsDelete, "docs.find": h.docsFind,

@@ -11,6 +11,8 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -34,31 +36,35 @@ var (
 
 // fetcher makes requests to the hosts that it is allowed to.
 type fetcher struct {
-	allowed []string // host, host:port, *.domain, or * for any
-	client  *http.Client
+	rules    []hostRule
+	resolver Resolver
+	client   *http.Client
 }
 
-func newFetcher(allowed []string) *fetcher {
-	f := &fetcher{allowed: allowed}
-	dialer := &net.Dialer{Timeout: 5 * time.Second}
+// newFetcher returns a fetcher for the entries of scripts.http_hosts. Those that
+// CheckHTTPHost refuses allow nothing.
+func newFetcher(allowed []string, resolver Resolver) *fetcher {
+	f := &fetcher{resolver: resolver}
+	if resolver == nil {
+		f.resolver = net.DefaultResolver
+	}
+	for _, entry := range allowed {
+		if r, err := parseHostRule(entry); err == nil {
+			f.rules = append(f.rules, r)
+		}
+	}
 	f.client = &http.Client{
 		Transport: &http.Transport{
-			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-				return f.dial(ctx, dialer, network, addr)
-			},
+			DialContext:         f.dial,
 			MaxIdleConnsPerHost: 2, IdleConnTimeout: 30 * time.Second, TLSHandshakeTimeout: 5 * time.Second, ForceAttemptHTTP2: true,
 		},
-		CheckRedirect: func(req *http.Request, via []*http.Request) error {
-			if len(via) >= maxRedirects {
-				return errFetchFailed.Detailf("there were more than %d redirects", maxRedirects)
-			}
-			return f.check(req.URL)
-		},
+		CheckRedirect: f.redirect,
 	}
 	return f
 }
 
-// check returns nil when a URL may be asked for.
+// check returns nil when a URL may be asked for. Where its host leads is decided
+// when the connection is made.
 func (f *fetcher) check(u *url.URL) error {
 	if u.Scheme != "http" && u.Scheme != "https" {
 		return errFetchRefused.Detailf("%q: use http or https", u.Scheme)
@@ -66,49 +72,138 @@ func (f *fetcher) check(u *url.URL) error {
 	if u.User != nil {
 		return errFetchRefused.Detailf("a URL must not hold credentials; use the header Authorization")
 	}
-	for _, a := range f.allowed {
-		if strings.EqualFold(a, u.Host) || strings.EqualFold(a, u.Hostname()) || a == "*" {
-			return nil
-		}
-		if domain, ok := strings.CutPrefix(strings.ToLower(a), "*."); ok && strings.HasSuffix(strings.ToLower(u.Hostname()), "."+domain) {
-			return nil
-		}
+	if strings.ContainsFunc(u.Host, func(c rune) bool { return c >= utf8.RuneSelf }) { // the HTTP client would ask for another host
+		return errFetchRefused.Detailf("the host %q is not ASCII; write it as DNS has it (xn--…)", u.Host)
 	}
-	return errFetchRefused.Detailf("the host %q is not among those that scripts may ask; the node's operator adds it to scripts.http_hosts", u.Host)
+	if port, err := portOf(u); err != nil || len(f.matching(u.Hostname(), port)) == 0 {
+		return errFetchRefused.Detailf("the host %q is not among those that scripts may ask; the node's operator adds it to scripts.http_hosts", u.Host)
+	}
+	return nil
 }
 
-// dial connects to a host by the address that was checked, so that no name leads to
-// this machine, its neighbours by link, or what clouds keep there, unless just that
-// is allowed by its address or as localhost.
-func (f *fetcher) dial(ctx context.Context, d *net.Dialer, network, addr string) (net.Conn, error) {
-	host, port, err := net.SplitHostPort(addr)
+// portOf returns the port of a URL, or that of its scheme.
+func portOf(u *url.URL) (uint16, error) {
+	text := u.Port()
+	if text == "" {
+		text = u.Scheme
+	}
+	switch text {
+	case "http":
+		return 80, nil
+	case "https":
+		return 443, nil
+	}
+	port, err := strconv.ParseUint(text, 10, 16)
+	return uint16(port), err
+}
+
+// matching returns the rules about a host and a port.
+func (f *fetcher) matching(host string, port uint16) []hostRule {
+	var out []hostRule
+	for i := range f.rules {
+		if f.rules[i].matches(host, port) {
+			out = append(out, f.rules[i])
+		}
+	}
+	return out
+}
+
+// redirect lets a redirect be followed or not. Once a chain has left the origin of
+// the script's request, only headers that hold no credentials go on: the HTTP client
+// copies those of the first request for each redirect.
+func (f *fetcher) redirect(req *http.Request, via []*http.Request) error {
+	if len(via) >= maxRedirects {
+		return errFetchFailed.Detailf("there were more than %d redirects", maxRedirects)
+	}
+	if err := f.check(req.URL); err != nil {
+		return err
+	}
+	away := func(r *http.Request) bool { return !sameOrigin(r.URL, via[0].URL) }
+	if away(req) || slices.ContainsFunc(via, away) {
+		for name := range req.Header {
+			if !slices.Contains(followingHeaders, name) {
+				req.Header.Del(name)
+			}
+		}
+	}
+	return nil
+}
+
+// followingHeaders go along with a redirect to another origin. Any other header may
+// hold a credential, and Referer the query of the URL before.
+var followingHeaders = []string{
+	"Accept", "Accept-Language", "Cache-Control", "Content-Language", "Content-Type",
+	"If-Match", "If-Modified-Since", "If-None-Match", "If-Range", "If-Unmodified-Since", "Range", "User-Agent",
+}
+
+func sameOrigin(a, b *url.URL) bool {
+	portA, errA := portOf(a)
+	portB, errB := portOf(b)
+	return errA == nil && errB == nil && a.Scheme == b.Scheme && portA == portB && canonicalHost(a.Hostname()) == canonicalHost(b.Hostname())
+}
+
+// dial connects to an address that a rule about the host and the port permits. It
+// resolves the host itself, so that what was decided about is what is connected to,
+// and asks the kernel for this machine's addresses each time, since they change.
+func (f *fetcher) dial(ctx context.Context, network, target string) (net.Conn, error) {
+	host, portText, err := net.SplitHostPort(target)
 	if err != nil {
 		return nil, err //nolint:wrapcheck // worded by the caller
 	}
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	port, err := strconv.ParseUint(portText, 10, 16)
 	if err != nil {
 		return nil, err //nolint:wrapcheck // as above
 	}
-	err = errFetchRefused.Detailf("%q is this machine or its link; allow it by its address", host)
+	rules := f.matching(host, uint16(port))
+	ips, err := f.resolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return nil, err //nolint:wrapcheck // as above
+	}
+	own, err := ownAddresses()
+	if err != nil {
+		return nil, err
+	}
+	dialer := &net.Dialer{Timeout: 5 * time.Second}
+	err = errFetchRefused.Detailf("%q leads to this machine, its link or a private network; allow it in scripts.http_hosts by its address and port", host)
 	for _, ip := range ips {
-		if ip = ip.Unmap(); (inward(ip) || isOwn(ctx, d, ip)) && !f.named(host, ip) {
+		ip = ip.Unmap()
+		near := own
+		if answersItself(ctx, dialer, ip) {
+			near = append(near, ip)
+		}
+		if !slices.ContainsFunc(rules, func(r hostRule) bool { return r.permits(ip, near) }) {
 			continue
 		}
 		var conn net.Conn
-		if conn, err = d.DialContext(ctx, network, net.JoinHostPort(ip.String(), port)); err == nil {
+		if conn, err = dialer.DialContext(ctx, network, net.JoinHostPort(ip.String(), portText)); err == nil {
 			return conn, nil
 		}
 	}
 	return nil, err
 }
 
-func inward(ip netip.Addr) bool {
-	return ip.IsLoopback() || ip.IsUnspecified() || ip.IsLinkLocalUnicast() || ip.IsMulticast() || ip.IsInterfaceLocalMulticast()
+// ownAddresses returns the addresses of this machine's interfaces, the secondary ones
+// included.
+func ownAddresses() ([]netip.Addr, error) {
+	list, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, fmt.Errorf("list the addresses of this machine: %w", err)
+	}
+	own := make([]netip.Addr, 0, len(list)+1)
+	for _, a := range list {
+		if p, ok := a.(*net.IPNet); ok {
+			if ip, ok := netip.AddrFromSlice(p.IP); ok {
+				own = append(own, ip.Unmap())
+			}
+		}
+	}
+	return own, nil
 }
 
-// isOwn reports whether an address is one of this machine's: then it is also the one
-// from which that would be spoken to. Nothing is sent to find out.
-func isOwn(ctx context.Context, d *net.Dialer, ip netip.Addr) bool {
+// answersItself reports whether the kernel would send from the address to which it
+// sends: so it is with addresses that a local route gives to this machine without
+// their being an interface's. Nothing is sent to find out.
+func answersItself(ctx context.Context, d *net.Dialer, ip netip.Addr) bool {
 	conn, err := d.DialContext(ctx, "udp", net.JoinHostPort(ip.String(), "9"))
 	if err != nil {
 		return false
@@ -116,19 +211,6 @@ func isOwn(ctx context.Context, d *net.Dialer, ip netip.Addr) bool {
 	defer func() { _ = conn.Close() }() // it was never used
 	from, ok := conn.LocalAddr().(*net.UDPAddr)
 	return ok && from.AddrPort().Addr().Unmap() == ip
-}
-
-// named reports whether an address is allowed by name: as itself, or localhost.
-func (f *fetcher) named(host string, ip netip.Addr) bool {
-	for _, a := range f.allowed {
-		if h, _, err := net.SplitHostPort(a); err == nil {
-			a = h
-		}
-		if a == ip.String() || (strings.EqualFold(a, "localhost") && strings.EqualFold(host, "localhost")) {
-			return true
-		}
-	}
-	return false
 }
 
 func (h *Host) fetch(ctx context.Context, c *call) (any, error) {

@@ -153,11 +153,11 @@ func (s *Server) answer(r *request, e *picloud.Endpoint, path string, params []p
 		App: e.App, Script: e.Script, Export: e.Export, Input: input, Context: also, Cause: "endpoint:" + e.Name, Limits: script.Limits{Total: e.Timeout},
 		Anonymous: r.principal.Kind == picloud.KindAnonymous, Accept: sdk.CheckOutput,
 	})
-	if res.RunID != "" {
+	if err = endpointFault(err); res.RunID != "" && !errors.Is(err, picloud.ErrUnauthenticated) { // one refusal, whether a script or the node refuses
 		r.Response.Header.Set("Picloud-Run", res.RunID)
 	}
 	if err != nil {
-		return endpointFault(err)
+		return err
 	}
 	return r.replyOutput(res.Output, res.Response)
 }
@@ -177,46 +177,49 @@ func (s *Server) admitTo(r *request, e *picloud.Endpoint) error {
 	return s.may(p, picloud.AppInvoke, e.App)
 }
 
-// recognise establishes who asks, where anybody may. The script learns who it is,
-// but by no means a key, whatever that is good for; a credential of another kind may
-// be meant for the script.
+// recognise establishes who asks, where anybody may. The script learns who it is; a
+// credential that is no API key may be meant for the script.
 func (s *Server) recognise(r *request, app string) {
 	if p, err := s.who(r); err == nil && picloud.Can(p, picloud.AppInvoke, app) {
 		r.principal = p
 	}
-	if bearer, given := bearerOf(r.RequestCtx); given && auth.IsAPIKey(bearer) {
-		r.Request.Header.Del("Authorization")
-	}
 }
 
-// asInput is a request as scripts get it.
+// asInput is a request as scripts get it: without API keys, wherever the sender put
+// them, since scripts keep what they get, and so does a request that is answered later.
+// The body is the sender's data and stays as it is.
 func (r *request) asInput(path string, found []pathpattern.Param) (map[string]any, error) {
 	params := make(map[string]string, len(found))
 	for _, p := range found {
-		params[p.Name] = p.Value
+		params[p.Name] = auth.RedactAPIKeys(p.Value)
 	}
 	body := r.PostBody()
 	query := map[string]any{}
 	for k, v := range r.QueryArgs().All() {
-		switch old := query[string(k)].(type) {
+		name, value := auth.RedactAPIKeys(string(k)), auth.RedactAPIKeys(string(v))
+		switch old := query[name].(type) {
 		case nil:
-			query[string(k)] = string(v)
+			query[name] = value
 		case string:
-			query[string(k)] = []string{old, string(v)}
+			query[name] = []string{old, value}
 		case []string:
-			query[string(k)] = append(old, string(v))
+			query[name] = append(old, value)
 		}
 	}
 	headers := map[string]string{}
 	for k, v := range r.Request.Header.All() {
-		name := strings.ToLower(string(k))
-		if old, ok := headers[name]; ok {
-			v = []byte(old + ", " + string(v))
+		name, value := strings.ToLower(auth.RedactAPIKeys(string(k))), string(v)
+		if strings.HasSuffix(name, "authorization") && auth.HoldsAPIKey(value) { // Proxy-Authorization, too
+			continue
 		}
-		headers[name] = strings.ToValidUTF8(string(v), "\uFFFD")
+		value = strings.ToValidUTF8(auth.RedactAPIKeys(value), "\uFFFD")
+		if old, ok := headers[name]; ok {
+			value = old + ", " + value
+		}
+		headers[name] = value
 	}
 	in := map[string]any{
-		"method": string(r.Method()), "path": path, "params": params, "query": query, "headers": headers, "body": nil, "address": r.s.address(r.RequestCtx),
+		"method": string(r.Method()), "path": auth.RedactAPIKeys(path), "params": params, "query": query, "headers": headers, "body": nil, "address": r.s.address(r.RequestCtx),
 	}
 	kind, _, _ := mime.ParseMediaType(string(r.Request.Header.ContentType())) // an unreadable one is none
 	switch {
@@ -240,7 +243,7 @@ func (r *request) asInput(path string, found []pathpattern.Param) (map[string]an
 func endpointFault(err error) error {
 	fault, ok := errors.AsType[*script.Error](err)
 	switch {
-	case !ok:
+	case !ok: // no error, too
 		return err
 	case fault.Unavailable():
 		return picloud.ErrBusy.Detailf("The scripts are busy. Repeat the request after the time in Retry-After.")

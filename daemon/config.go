@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/httpapi"
 	"github.com/picloud/picloud/hw"
 	"github.com/picloud/picloud/pgsync"
 	"github.com/picloud/picloud/sdk"
@@ -67,6 +68,7 @@ type Config struct {
 	Apps           string // empty: DefaultApps for an installed node; "off": none
 	Spool          string // empty: Data/spool; "off": none
 	TrustedProxies []netip.Prefix
+	HTTPLimits     httpapi.Limits
 	LogLevel       slog.Level
 	LogFormat      string
 }
@@ -146,6 +148,12 @@ var Settings = []Setting{
 	{"name", "PICLOUD_NAME", "", "", "Name of the node, for people. Default: the host name.", false, text(func(c *Config) *string { return &c.Name })},
 	{"operator_group", "PICLOUD_OPERATOR_GROUP", "", "picloud", "Members of this group may use the socket, as root may.", false, text(func(c *Config) *string { return &c.OperatorGroup })},
 	{"trusted_proxies", "PICLOUD_TRUSTED_PROXIES", "", "", "Addresses or networks whose X-Forwarded-For is believed: a list, in the variable separated by commas.", false, proxies},
+
+	{"http.max_connections", "PICLOUD_HTTP_MAX_CONNECTIONS", "", "0", "Connections over TCP, without streams. 0: from the board's memory and the descriptor limit, up to 4096.", false, number(func(c *Config) *int { return &c.HTTPLimits.MaxConnections }, 0, 1_000_000)},
+	{"http.max_per_address", "PICLOUD_HTTP_MAX_PER_ADDRESS", "", "0", "Connections of one IPv4 address or IPv6 /64; trusted proxies have no such limit. 0: a quarter of the total, and three quarters for an address of the loopback.", false, number(func(c *Config) *int { return &c.HTTPLimits.MaxPerAddress }, 0, 1_000_000)},
+	{"http.max_uploads", "PICLOUD_HTTP_MAX_UPLOADS", "", "32", "Files that arrive at the same time.", false, number(func(c *Config) *int { return &c.HTTPLimits.MaxUploads }, 1, 10_000)},
+	{"http.max_uploads_per_app", "PICLOUD_HTTP_MAX_UPLOADS_PER_APP", "", "0", "Files of one app that arrive at the same time. 0: a quarter of the total.", false, number(func(c *Config) *int { return &c.HTTPLimits.MaxUploadsPerApp }, 0, 10_000)},
+	{"http.min_upload_rate_bytes", "PICLOUD_HTTP_MIN_UPLOAD_RATE_BYTES", "", "1024", "Bytes per second that a file has to arrive with, on average over 10 seconds.", false, number(func(c *Config) *int { return &c.HTTPLimits.MinUploadRate }, 1, 1<<30)},
 
 	{"publish.max_bytes", "PICLOUD_PUBLISH_MAX_BYTES", "", "262144", "Largest event in bytes, up to 1048576.", false, number(func(c *Config) *int { return &c.PublishMaxBytes }, 1, picloud.LimitMaxData)},
 

@@ -5,18 +5,17 @@ import (
 	"io"
 	"net"
 	"time"
-
-	"github.com/picloud/picloud"
 )
 
 // How bodies of requests arrive. They are read here and not by the HTTP library,
 // since that would either hold files in memory or hide what goes wrong.
 
-// readBody reads the body of a request that is no file, up to a limit.
+// readBody reads the body of a request that is no file, up to a limit. The request
+// is there as a whole then.
 func (r *request) readBody(limit int) error {
 	in := r.RequestBodyStream()
 	if in == nil {
-		return nil
+		return r.begin()
 	}
 	var body []byte
 	var err error
@@ -35,7 +34,7 @@ func (r *request) readBody(limit int) error {
 		return bodyFault(err)
 	}
 	r.Request.SetBodyRaw(body)
-	return nil
+	return r.begin()
 }
 
 // bodyFault words what a body failed at to arrive.
@@ -45,49 +44,6 @@ func bodyFault(err error) error {
 		return errTimeout
 	}
 	return errMalformed.Detailf("the body ends before its end")
-}
-
-// maxUploads bounds the files that arrive at the same time.
-const maxUploads = 32
-
-// upload returns the body of a request that is a file, which may take its time as
-// long as it moves. The caller calls done.
-func (r *request) upload() (in io.Reader, done func(), err error) {
-	select {
-	case r.s.uploads <- struct{}{}:
-	default:
-		return nil, nil, picloud.ErrBusy.Detailf("%d files arrive at this moment. Repeat the request after the time in Retry-After.", maxUploads)
-	}
-	u := &upload{r: r, in: r.RequestBodyStream(), left: int64(r.Request.Header.ContentLength())}
-	return u, func() { <-r.s.uploads }, nil
-}
-
-// upload reads a body. One that ends early is not taken for whole.
-type upload struct {
-	r    *request
-	in   io.Reader // nil: there is no body
-	left int64     // negative: not known
-}
-
-// Read implements io.Reader.
-func (u *upload) Read(p []byte) (int, error) {
-	if u.in == nil || u.left == 0 {
-		return 0, io.EOF
-	}
-	if err := u.r.SetReadDeadline(time.Now().Add(u.r.s.cfg.ReadTimeout)); err != nil {
-		return 0, bodyFault(err)
-	}
-	n, err := u.in.Read(p)
-	if u.left > 0 {
-		u.left -= int64(n)
-		if errors.Is(err, io.EOF) && u.left > 0 {
-			err = io.ErrUnexpectedEOF
-		}
-	}
-	if err != nil && !errors.Is(err, io.EOF) {
-		err = bodyFault(err)
-	}
-	return n, err
 }
 
 // alive gives an answer more time, because it moves.

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/VictoriaMetrics/metrics"
+
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/api"
 	"github.com/picloud/picloud/auth"
@@ -55,7 +57,7 @@ func newNode(tb testing.TB, change ...func(*httpapi.Config)) *node {
 	st.SetBroadcaster(hub)
 	cfg := httpapi.Config{
 		Store: st, Publisher: publish.New(publish.Config{Committer: st}), Hub: hub, Authority: authority,
-		Version: "1.2.3", Commit: "abc", ReadTimeout: 2 * time.Second,
+		Version: "1.2.3", Commit: "abc", ReadTimeout: 2 * time.Second, Metrics: metrics.NewSet(),
 	}
 	mint := func(ctx context.Context, by picloud.Principal, app string, topics []string, ttl time.Duration) (string, time.Time, error) {
 		t, err := authority.Mint(ctx, by, app, topics, ttl)

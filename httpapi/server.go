@@ -44,10 +44,19 @@ type Config struct {
 	ReadTimeout    time.Duration  // for a whole request; default 10 s
 	WriteTimeout   time.Duration  // for a response that does not move; default 60 s
 	IdleTimeout    time.Duration  // between requests; default 60 s
-	MaxRequests    int            // handled at the same time; default 4096
+	Limits                        // of connections and uploads
 	Metrics        *metrics.Set
 	Logger         *slog.Logger // nil: discard
 	Now            func() time.Time
+}
+
+// Limits bound what one peer or one app takes of the server.
+type Limits struct {
+	MaxConnections   int // over TCP at the same time; default from the board's memory and the descriptor limit
+	MaxPerAddress    int // of them from one IPv4 address or IPv6 /64; default a quarter, three quarters for this machine
+	MaxUploads       int // files that arrive at the same time; default 32
+	MaxUploadsPerApp int // of them for one app; default a quarter
+	MinUploadRate    int // bytes per second, on average over ReadTimeout, below which an upload is cut; default 1024
 }
 
 func (c Config) withDefaults() Config {
@@ -63,8 +72,14 @@ func (c Config) withDefaults() Config {
 	if c.IdleTimeout <= 0 {
 		c.IdleTimeout = 60 * time.Second
 	}
-	if c.MaxRequests <= 0 {
-		c.MaxRequests = 4096
+	if c.MaxUploads <= 0 {
+		c.MaxUploads = defaultUploads
+	}
+	if c.MaxUploadsPerApp <= 0 {
+		c.MaxUploadsPerApp = max(1, c.MaxUploads/4)
+	}
+	if c.MinUploadRate <= 0 {
+		c.MinUploadRate = defaultRate
 	}
 	if c.Metrics == nil {
 		c.Metrics = metrics.NewSet()
@@ -91,8 +106,9 @@ type Server struct {
 	openapi []byte
 	metrics requestMetrics
 
-	stopping chan struct{} // closed when no request should wait any longer
-	uploads  chan struct{} // one for each file that arrives
+	stopping    chan struct{} // closed when no request should wait any longer
+	connections *connections
+	uploads     *uploads
 
 	mu        sync.Mutex // guards what follows
 	listeners []net.Listener
@@ -104,8 +120,9 @@ const maxBody = picloud.MaxBatchBytes + 512<<10
 
 // New returns a Server over the parts in cfg.
 func New(cfg Config) (*Server, error) {
-	s := &Server{cfg: cfg.withDefaults(), stopping: make(chan struct{}), uploads: make(chan struct{}, maxUploads)}
+	s := &Server{cfg: cfg.withDefaults(), stopping: make(chan struct{})}
 	s.log = s.cfg.Logger.With(slog.String("component", "httpapi"))
+	s.connections, s.uploads = newConnections(&s.cfg, s.log, s.trusted), newUploads(&s.cfg)
 	s.routes = s.table()
 	s.router = newRouter(s.routes)
 	doc, err := s.document()
@@ -121,7 +138,8 @@ func New(cfg Config) (*Server, error) {
 		ReadTimeout:                   s.cfg.ReadTimeout,
 		WriteTimeout:                  s.cfg.WriteTimeout,
 		IdleTimeout:                   s.cfg.IdleTimeout,
-		Concurrency:                   s.cfg.MaxRequests,
+		Concurrency:                   s.connections.total + leastByDefault, // of each listener; some have just been closed
+		ConnState:                     connectionState,
 		MaxIdleWorkerDuration:         time.Second, // a goroutine that rests is memory
 		StreamRequestBody:             true,        // see arrive.go, where its size is looked at, too
 		MaxRequestBodySize:            math.MaxInt,
@@ -138,7 +156,9 @@ func New(cfg Config) (*Server, error) {
 
 // Serve answers on a TCP listener, where a bearer credential says who asks. It
 // returns nil after Shutdown.
-func (s *Server) Serve(ln net.Listener) error { return s.serve(ln) }
+func (s *Server) Serve(ln net.Listener) error {
+	return s.serve(limitedListener{ln, s.connections})
+}
 
 // ServeLocal answers on a Unix socket, where the kernel says who asks; a bearer
 // credential wins over that. It returns nil after Shutdown.

@@ -13,7 +13,7 @@ import (
 // nodes included, so that a token minted there opens a stream here, even when
 // the database is away.
 func (s *Sync) importKeys(ctx context.Context) error {
-	rows, err := s.conn.Query(ctx, s.q(`SELECT app, key_id, secret, created_at, retires_at FROM @app_secrets
+	rows, err := s.conn.Query(ctx, s.q(`SELECT app, key_id, secret, created_at, retires_at, node_id = $1 FROM @app_secrets
 		WHERE app IN (SELECT name FROM @apps WHERE node_id = $1) ORDER BY app, key_id`), s.cfg.Local.Node().ID)
 	if err != nil {
 		return classify("read the signing keys", err)
@@ -22,16 +22,19 @@ func (s *Sync) importKeys(ctx context.Context) error {
 	var k picloud.SigningKey
 	var secret []byte
 	var retires *time.Time
-	_, err = pgx.ForEachRow(rows, []any{&k.App, &k.ID, &secret, &k.CreatedAt, &retires}, func() error {
+	var mine bool
+	own := map[string]bool{}
+	_, err = pgx.ForEachRow(rows, []any{&k.App, &k.ID, &secret, &k.CreatedAt, &retires, &mine}, func() error {
 		v := picloud.SigningKey{App: k.App, ID: k.ID, CreatedAt: k.CreatedAt.UTC(), RetiresAt: orZero(retires)}
 		copy(v.Secret[:], secret)
+		own[v.ID] = mine
 		keys = append(keys, v)
 		return nil
 	})
 	if err != nil {
 		return classify("read the signing keys", err)
 	}
-	if err := s.cfg.Local.ShareKeys(ctx, keys); err != nil {
+	if err := s.cfg.Local.ShareKeys(ctx, keys, own); err != nil {
 		return err
 	}
 	s.mu.Lock()

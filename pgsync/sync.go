@@ -25,7 +25,7 @@ type Local interface {
 	OpenBlob(name string) (*os.File, error)
 	Note(name string) []byte
 	SetNote(ctx context.Context, name string, value []byte) error
-	ShareKeys(ctx context.Context, keys []picloud.SigningKey) error
+	ShareKeys(ctx context.Context, keys []picloud.SigningKey, own map[string]bool) error
 }
 
 // Config configures a Sync. Zero values mean the defaults.

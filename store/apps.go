@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"log/slog"
 	"slices"
 
 	"github.com/tidwall/btree"
@@ -17,6 +18,9 @@ var appKind = rowKind{
 	committed: func(s *Store, ch change) {
 		if ch.value == nil {
 			s.runs.dropApp(string(ch.key))
+			if err := s.shared.dropApp(string(ch.key)); err != nil {
+				s.log.Warn("keys of a deleted app stay in the cache", slog.String("app", string(ch.key)), slog.Any("err", err))
+			}
 			if s.cfg.AppDeleted != nil {
 				s.cfg.AppDeleted(string(ch.key))
 			}

@@ -112,7 +112,7 @@ func TestCallersMayLeaveAtAnyMoment(t *testing.T) {
 		},
 		"SetSecret": func(ctx context.Context) []any { return results(s.SetSecret(ctx, "default", "s", []byte("v"))) },
 		"MarkDone":  func(ctx context.Context) []any { return results(s.MarkDone(ctx, saved, []uint64{1 << 40})) },
-		"ShareKeys": func(ctx context.Context) []any { return results(s.ShareKeys(ctx, nil)) },
+		"ShareKeys": func(ctx context.Context) []any { return results(s.ShareKeys(ctx, nil, nil)) },
 		"Tick":      func(ctx context.Context) []any { return results(s.Tick(ctx, saved, time.Now(), true)) },
 		"UpdateApp": func(ctx context.Context) []any {
 			text := fresh("d")

@@ -103,7 +103,7 @@ func (n *fixtureNode) declare() {
 	n.must(err)
 	_, err = n.RotateSigningKey(ctx, "shop", time.Hour)
 	n.must(err)
-	n.must(n.ShareKeys(ctx, append(n.SigningKeys("shop"), picloud.SigningKey{ID: "other", App: "shop", Secret: [32]byte{7}, CreatedAt: n.clock.Now()})))
+	n.must(n.ShareKeys(ctx, append(n.SigningKeys("shop"), picloud.SigningKey{ID: "other", App: "shop", Secret: [32]byte{7}, CreatedAt: n.clock.Now()}), nil))
 	n.must(n.Book(map[string]time.Time{"x.tmp.1": n.clock.Now()}))
 	n.must(n.SetNote(ctx, "fixture", []byte("a note")))
 	for _, source := range []string{"// the first\n", "export default () => 1\n"} {

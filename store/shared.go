@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -99,9 +100,14 @@ func (s *Store) readShared() (err error) {
 }
 
 // ShareKeys takes over what the database knows of the signing keys of this
-// node's apps, its own included. Streams whose key is gone, or ends sooner than
-// was known, are told.
-func (s *Store) ShareKeys(ctx context.Context, keys []picloud.SigningKey) error {
+// node's apps, its own included, whose ids are in own: those that are gone here went
+// with an app. Streams whose key is gone, or ends sooner than was known, are told.
+func (s *Store) ShareKeys(ctx context.Context, keys []picloud.SigningKey, own map[string]bool) error {
+	signing := s.catalog.Load().signing()
+	keys = slices.DeleteFunc(slices.Clone(keys), func(k picloud.SigningKey) bool {
+		_, here := signing.Get(pair(k.App, k.ID))
+		return own[k.ID] && !here
+	})
 	fresh := map[string][]picloud.SigningKey{}
 	for _, k := range keys {
 		fresh[k.App] = append(fresh[k.App], k)
@@ -141,6 +147,28 @@ func (s *Store) ShareKeys(ctx context.Context, keys []picloud.SigningKey) error 
 		return fmt.Errorf("write %s: %w", cacheFile, err)
 	}
 	return nil
+}
+
+// dropApp drops the keys of an app that was deleted, so that none is good for the app
+// that gets its name next.
+func (sh *shared) dropApp(app string) error {
+	sh.mu.Lock()
+	_, there := sh.apps[app]
+	delete(sh.apps, app)
+	sh.mu.Unlock()
+	if !there || sh.db == nil {
+		return nil
+	}
+	return sh.db.Update(func(tx *bbolt.Tx) error {
+		prefix := []byte(pair(app, ""))
+		c := tx.Bucket(bucketSigning).Cursor()
+		for k, _ := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, _ = c.Seek(prefix) {
+			if err := c.Delete(); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 func (sh *shared) swap(fresh map[string][]picloud.SigningKey) (before map[string][]picloud.SigningKey) {

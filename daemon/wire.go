@@ -92,7 +92,7 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 	m.api, err = httpapi.New(httpapi.Config{
 		Store: st, Publisher: publisher, Hub: hub, Authority: authority, Sync: m.central.lane(), Scripts: m.scripts, Dispatcher: m.owed, Version: build.Version, Commit: build.Commit, Started: started,
 		MaxData: cfg.PublishMaxBytes, OperatorGroup: cfg.OperatorGroup, Ready: life.ready, Alive: m.alive,
-		TrustedProxies: cfg.TrustedProxies, Limits: cfg.HTTPLimits, Metrics: set, Logger: log,
+		TrustedProxies: cfg.TrustedProxies, Hosts: cfg.hostNames(), Limits: cfg.HTTPLimits, Metrics: set, Logger: log,
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("make the HTTP server: %w", err), st.Close())

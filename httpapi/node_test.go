@@ -57,7 +57,7 @@ func newNode(tb testing.TB, change ...func(*httpapi.Config)) *node {
 	st.SetBroadcaster(hub)
 	cfg := httpapi.Config{
 		Store: st, Publisher: publish.New(publish.Config{Committer: st}), Hub: hub, Authority: authority,
-		Version: "1.2.3", Commit: "abc", ReadTimeout: 2 * time.Second, Metrics: metrics.NewSet(),
+		Version: "1.2.3", Commit: "abc", ReadTimeout: 2 * time.Second, Metrics: metrics.NewSet(), Hosts: []string{"x", "node.example", "*.apps.example"},
 	}
 	mint := func(ctx context.Context, by picloud.Principal, app string, topics []string, ttl time.Duration) (string, time.Time, error) {
 		t, err := authority.Mint(ctx, by, app, topics, ttl)

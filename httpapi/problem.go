@@ -55,11 +55,13 @@ func (s *Server) fail(ctx *fasthttp.RequestCtx, err error) {
 		public = errInternal
 	}
 	status := statusOf[public.Code]
-	if public == errMethod {
+	switch {
+	case errors.Is(public, errMethod):
 		status = fasthttp.StatusMethodNotAllowed
-	}
-	if errors.Is(public, errTimeout) {
+	case errors.Is(public, errTimeout):
 		status = fasthttp.StatusRequestTimeout
+	case errors.Is(public, errHost):
+		status = fasthttp.StatusMisdirectedRequest
 	}
 	s.problem(ctx, status, public)
 }

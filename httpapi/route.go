@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"runtime/debug"
@@ -116,14 +117,12 @@ func pathOf(ctx *fasthttp.RequestCtx) string {
 	if i := strings.IndexAny(uri, "?#"); i >= 0 {
 		uri = uri[:i]
 	}
-	if scheme := strings.Index(uri, "://"); scheme > 0 && !strings.HasPrefix(uri, "/") { // the form that proxies use
-		uri = uri[scheme+3:]
-		if i := strings.IndexByte(uri, '/'); i >= 0 {
-			return uri[i:]
-		}
-		return "/"
+	authority, absolute := authorityOf(uri)
+	if !absolute {
+		return uri
 	}
-	return uri
+	_, path, _ := strings.Cut(uri, "://"+authority)
+	return cmp.Or(path, "/")
 }
 
 // handle answers one request.
@@ -131,6 +130,10 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	defer s.finish(ctx, s.cfg.Now())
 	path := pathOf(ctx)
 	r := &request{RequestCtx: ctx, s: s}
+	if err := s.checkHost(ctx, path); err != nil {
+		s.fail(ctx, err)
+		return
+	}
 	if strings.HasPrefix(path, endpointsPrefix) {
 		if err := s.invoke(r, path); err != nil {
 			s.fail(ctx, err)

@@ -40,7 +40,8 @@ type Config struct {
 	MaxData        int            // bytes of one event, as the publisher has it
 	OperatorGroup  string         // may use the Unix socket; default auth.DefaultGroup
 	Ready, Alive   func() error   // nil: always
-	TrustedProxies []netip.Prefix // whose X-Forwarded-For is believed
+	TrustedProxies []netip.Prefix // whose X-Forwarded-For and X-Forwarded-Host are believed
+	Hosts          []string       // lower-case names of this node beside its IP addresses and localhost; *.domain: those below it
 	ReadTimeout    time.Duration  // for a whole request; default 10 s
 	WriteTimeout   time.Duration  // for a response that does not move; default 60 s
 	IdleTimeout    time.Duration  // between requests; default 60 s

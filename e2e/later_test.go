@@ -15,17 +15,18 @@ func TestAnsweredLater(t *testing.T) {
 import { kv, requireCaller, response, time } from "picloud";
 export const slow = async (req, ctx) => { await time.sleep(700); await kv.increment("ran"); return response.text("late " + req.body.n + " " + (typeof ctx.delivery), { status: 201, headers: { "x-a": "b" } }) };
 export const known = () => requireCaller();
+export const echo = (req) => response.html(JSON.stringify(req.headers));
 export const fails = () => { throw new Error("hush") };
 `
 	if _, errs, code := n.run(source, "scripts", "push", "--name", "s", "-"); code != 0 {
 		t.Fatal(errs)
 	}
-	for _, name := range []string{"slow", "fails", "known"} {
+	for _, name := range []string{"slow", "fails", "known", "echo"} {
 		n.cli("endpoints", "set", name, "--method", "POST", "--path", "/"+name, "--script", "s", "--export", name, "--auth", "public")
 	}
-	accept := func(name string) string {
+	accept := func(name string, headers ...string) string {
 		t.Helper()
-		a := n.do(202, nil, "POST", "/apps/default/"+name, "", `{"n":7}`, "Prefer", "respond-async, wait=10")
+		a := n.do(202, nil, "POST", "/apps/default/"+name, "", `{"n":7}`, append(headers, "Prefer", "respond-async, wait=10")...)
 		if a.header.Get("Preference-Applied") != "respond-async" {
 			t.Errorf("accepted with %v", a.header)
 		}
@@ -42,6 +43,14 @@ export const fails = () => { throw new Error("hush") };
 		if a := n.do(201, nil, "GET", where+"?wait_sec=20", "", ""); string(a.body) != "late 7 string" || a.header.Get("X-A") != "b" {
 			t.Errorf("answered %s %v", a.body, a.header)
 		}
+	}
+	kept := accept("echo", "X-Api-Key", n.key("", "instance:admin"), "Cookie", "a=b", "X-Own", "yes")
+	a := n.do(200, nil, "GET", kept+"?wait_sec=30", "", "")
+	if body := string(a.body); strings.Contains(body, "pck_") || strings.Contains(body, "cookie") || !strings.Contains(body, `"x-own":"yes"`) {
+		t.Errorf("the script got %s", body)
+	}
+	if policy := a.header.Get("Content-Security-Policy"); !strings.HasPrefix(policy, "sandbox allow-scripts ") || strings.Contains(policy, "same-origin") {
+		t.Errorf("a page is answered later with the policy %q", policy)
 	}
 	if a := n.do(500, nil, "GET", accept("fails")+"?wait_sec=30", "", ""); strings.Contains(string(a.body), "hush") {
 		t.Errorf("a script that fails answers %s", a.body)

@@ -42,12 +42,16 @@ func (s *Server) who(r *request) (picloud.Principal, error) {
 }
 
 // bearerOf returns the credential of the Authorization header. One of another
-// scheme is given, and empty.
+// scheme, or one of several, is given, and empty.
 func bearerOf(ctx *fasthttp.RequestCtx) (bearer string, given bool) {
-	h := ctx.Request.Header.Peek("Authorization")
-	if len(h) == 0 {
+	all := ctx.Request.Header.PeekAll("Authorization")
+	if len(all) == 0 || len(all) == 1 && len(all[0]) == 0 {
 		return "", false
 	}
+	if len(all) > 1 {
+		return "", true
+	}
+	h := all[0]
 	const scheme = "bearer "
 	if len(h) < len(scheme) || !bytes.EqualFold(h[:len(scheme)], []byte(scheme)) {
 		return "", true

@@ -24,6 +24,10 @@ import (
 
 const endpointsPrefix = "/apps/"
 
+// appSandbox gives what apps answer an origin of its own in browsers, without storage
+// and cookies: pages of an app cannot act in the name of the node or of another app.
+const appSandbox = "sandbox allow-scripts allow-forms allow-popups allow-downloads allow-modals"
+
 // maxEndpointBody bounds what a script gets of a request.
 const maxEndpointBody = 1 << 20
 
@@ -31,6 +35,7 @@ const maxEndpointBody = 1 << 20
 func (s *Server) invoke(r *request, path string) error {
 	app, rest, _ := strings.Cut(strings.TrimPrefix(path, endpointsPrefix), "/")
 	r.params = []pathpattern.Param{{Name: "app", Value: app}}
+	r.sandboxed = true
 	if s.cors(r); len(r.Response.Header.Peek("Access-Control-Allow-Origin")) > 0 {
 		r.Response.Header.Set("Access-Control-Expose-Headers", "*") // an app has its own
 	}
@@ -127,6 +132,7 @@ func (s *Server) answer(r *request, e *picloud.Endpoint, path string, params []p
 	if err := s.admitTo(r, e); err != nil {
 		return err
 	}
+	r.Request.Header.Del("Cookie") // cookies belong to the whole site
 	if err := r.readBody(maxEndpointBody); err != nil {
 		return err
 	}

@@ -91,6 +91,7 @@ func (s *Server) showResult(r *request) error {
 	case err != nil:
 		return err
 	case res.State == picloud.ResultDone:
+		r.sandboxed = true
 		return r.replyOutput(res.Output, res.Response)
 	case res.State == picloud.ResultRefused:
 		return picloud.ErrUnauthenticated

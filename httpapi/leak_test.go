@@ -43,7 +43,7 @@ func TestAPIKeysReachNoScript(t *testing.T) {
 		"quoted":             {"/echo/x", []string{`Authorization: Token token="` + key + `"`}, ""},
 		"proxy":              {"/echo/x", []string{"Proxy-Authorization: Bearer " + key}, ""},
 		"x-api-key":          {"/echo/x", []string{"X-Api-Key: " + key}, ""},
-		"cookie":             {"/echo/x", []string{"Cookie: a=b; key=" + key + "; c=d"}, "a=b; key=REDACTED; c=d"},
+		"cookie":             {"/echo/x", []string{"Cookie: a=b; key=" + key + "; c=d"}, ""},
 		"referer":            {"/echo/x", []string{"Referer: http://x/?key=" + key + "&z=1"}, "http://x/?key=REDACTED&z=1"},
 		"header name":        {"/echo/x", []string{key + ": x"}, ""},
 		"query":              {"/echo/x?key=" + key + "&other=1", nil, `"other":"1"`},

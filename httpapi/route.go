@@ -34,6 +34,7 @@ type request struct {
 	route     *route
 	params    []pathpattern.Param
 	principal picloud.Principal
+	sandboxed bool // the answer is an app's, which must not act as a page of this site
 }
 
 // param returns a parameter of the path.
@@ -127,9 +128,9 @@ func pathOf(ctx *fasthttp.RequestCtx) string {
 
 // handle answers one request.
 func (s *Server) handle(ctx *fasthttp.RequestCtx) {
-	defer s.finish(ctx, s.cfg.Now())
-	path := pathOf(ctx)
 	r := &request{RequestCtx: ctx, s: s}
+	defer s.finish(r, s.cfg.Now())
+	path := pathOf(ctx)
 	if err := s.checkHost(ctx, path); err != nil {
 		s.fail(ctx, err)
 		return
@@ -188,14 +189,18 @@ func allow(routes []*route) string {
 }
 
 // finish is done after every request.
-func (s *Server) finish(ctx *fasthttp.RequestCtx, began time.Time) {
+func (s *Server) finish(r *request, began time.Time) {
+	ctx := r.RequestCtx
 	if p := recover(); p != nil {
 		s.log.Error("request panicked", slog.String("method", string(ctx.Method())), slog.String("path", pathOf(ctx)), slog.Any("panic", p), slog.String("stack", string(debug.Stack())))
 		ctx.Response.Reset()
 		s.fail(ctx, errInternal)
 	}
-	(&request{RequestCtx: ctx, s: s}).drain()
+	r.drain()
 	s.secure(ctx)
+	if r.sandboxed {
+		ctx.Response.Header.Add("Content-Security-Policy", appSandbox) // beside one of the app's own
+	}
 	s.metrics.count(ctx.Response.StatusCode())
 	s.log.Debug("request", slog.String("method", string(ctx.Method())), slog.String("path", pathOf(ctx)), slog.Int("status", ctx.Response.StatusCode()), slog.Duration("took", s.cfg.Now().Sub(began)))
 }
@@ -204,7 +209,11 @@ func (s *Server) finish(ctx *fasthttp.RequestCtx, began time.Time) {
 func (s *Server) secure(ctx *fasthttp.RequestCtx) {
 	h := &ctx.Response.Header
 	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Vary", "Accept, Origin")
+	vary := "Accept, Origin"
+	if own := h.Peek("Vary"); len(own) > 0 {
+		vary = string(own) + ", " + vary
+	}
+	h.Set("Vary", vary)
 	if len(h.Peek("Cache-Control")) == 0 {
 		h.Set("Cache-Control", "no-store")
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -34,6 +35,9 @@ func ReadResponse(out json.RawMessage) (Response, error) {
 	for name, value := range raw.Headers {
 		if !HeaderAllowed(name, value) {
 			return Response{}, fmt.Errorf("the response has the header %q: it is the node's to set, or its name or value have characters that it must not have", name)
+		}
+		if !responseHeader(name) {
+			return Response{}, fmt.Errorf("the response has the header %q, which no app may set: leave it out, or give a header of your own a name that begins with x-", name)
 		}
 	}
 	body, kind, err := decodeBody(raw.Encoding, raw.Body)
@@ -66,6 +70,32 @@ func CheckOutput(out json.RawMessage, response bool) error {
 	}
 	_, err := ReadResponse(out)
 	return err
+}
+
+// responseHeaders are the headers of responses that describe the response itself. What
+// speaks for the whole site, such as Set-Cookie, Clear-Site-Data, Alt-Svc or
+// Strict-Transport-Security, is not among them: all apps share it with the node.
+var responseHeaders = map[string]bool{
+	"accept-patch": true, "accept-post": true, "accept-ranges": true, "age": true, "allow": true, "cache-control": true, "content-digest": true,
+	"content-disposition": true, "content-encoding": true, "content-language": true, "content-location": true, "content-range": true,
+	"content-security-policy": true, "content-type": true, "deprecation": true, "etag": true, "expires": true, "last-modified": true, "link": true,
+	"location": true, "permissions-policy": true, "preference-applied": true, "referrer-policy": true, "repr-digest": true, "retry-after": true,
+	"server-timing": true, "sunset": true, "timing-allow-origin": true, "vary": true,
+	"access-control-allow-headers": true, "access-control-allow-methods": true, "access-control-allow-origin": true,
+	"access-control-expose-headers": true, "access-control-max-age": true,
+}
+
+// proxyHeaders begin the names of headers that make a proxy in front of the node do
+// something, such as send a file of its own.
+var proxyHeaders = []string{"x-accel-", "x-archive-", "x-forwarded-", "x-lighttpd-", "x-original-", "x-real-ip", "x-reproxy-", "x-rewrite-", "x-sendfile"}
+
+// responseHeader reports whether an app may set a header of its responses.
+func responseHeader(name string) bool {
+	name = strings.ToLower(name)
+	if !strings.HasPrefix(name, "x-") {
+		return responseHeaders[name]
+	}
+	return !slices.ContainsFunc(proxyHeaders, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
 }
 
 // HeaderAllowed reports whether a script may set a header: not what frames the message,

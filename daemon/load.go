@@ -11,6 +11,8 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
+
+	"github.com/picloud/picloud/check"
 )
 
 // dropIns is the directory beside the main file whose files are read after it.
@@ -219,36 +221,14 @@ func loadEnv(c *Config, env []string) []error {
 
 // suggest finds the name that was probably meant.
 func suggest(name string, of func(*Setting) string) string {
-	best, distance := "", 4
+	known := make([]string, len(Settings))
 	for i := range Settings {
-		if d := editDistance(name, of(&Settings[i])); d < distance {
-			best, distance = of(&Settings[i]), d
-		}
+		known[i] = of(&Settings[i])
 	}
-	if best == "" {
-		return ""
+	if best := check.Nearest(name, known); best != "" {
+		return fmt.Sprintf("; did you mean %s?", best)
 	}
-	return fmt.Sprintf("; did you mean %s?", best)
-}
-
-// editDistance is Levenshtein's.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diagonal, row[j+1] = row[j+1], min(diagonal+cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
+	return ""
 }
 
 // Changed lists the settings in which two configurations differ, told apart by

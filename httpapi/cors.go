@@ -6,9 +6,11 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// cors lets scripts of the app's allowed origins read the answer. Credentials
-// of the browser are never involved: keys and tokens are sent explicitly.
+// cors lets scripts of the app's allowed origins read the answer, once it is decided that
+// the caller gets one. Credentials of the browser are never involved: keys and tokens are
+// sent explicitly.
 func (s *Server) cors(r *request) {
+	r.admitted = true
 	app := r.param("app")
 	if app == "" {
 		return
@@ -16,6 +18,15 @@ func (s *Server) cors(r *request) {
 	if origin := s.allowedOrigin(r.RequestCtx, app); origin != "" {
 		r.Response.Header.Set("Access-Control-Allow-Origin", origin)
 		r.Response.Header.Set("Access-Control-Expose-Headers", "Accept-Ranges, Content-Range, ETag, Expires, Location, Picloud-Run, Preference-Applied, Repr-Digest, Retry-After")
+	}
+}
+
+// problemCORS lets scripts read why a caller was not admitted: a page has to know that its
+// token has expired. Every origin may, since the origins of the app would tell that there
+// is one.
+func (*Server) problemCORS(r *request) {
+	if !r.admitted && r.param("app") != "" && len(r.Request.Header.Peek("Origin")) > 0 {
+		r.Response.Header.Set("Access-Control-Allow-Origin", "*")
 	}
 }
 
@@ -39,7 +50,10 @@ func (s *Server) allowedOrigin(ctx *fasthttp.RequestCtx, app string) string {
 }
 
 // preflight answers OPTIONS.
-func (s *Server) preflight(r *request, routes []*route) { s.allowMethods(r, allow(routes), ownHeaders) }
+func (s *Server) preflight(r *request, routes []*route) {
+	s.cors(r)
+	s.allowMethods(r, allow(routes), ownHeaders)
+}
 
 // ownHeaders are what this API has a use for.
 const ownHeaders = "Authorization, Content-Digest, Content-Type, Idempotency-Key, If-Match, If-None-Match, If-Range, Last-Event-ID, Prefer, Range, Repr-Digest"

@@ -82,6 +82,7 @@ func (s *Server) history(r *request, topics []string) error {
 	if _, err := s.decide(app, topics, &cred); err != nil {
 		return err
 	}
+	s.cors(r)
 	events, next, err := s.page(r, q, start)
 	if err != nil {
 		return err

@@ -36,9 +36,6 @@ func (s *Server) invoke(r *request, path string) error {
 	app, rest, _ := strings.Cut(strings.TrimPrefix(path, endpointsPrefix), "/")
 	r.params = []pathpattern.Param{{Name: "app", Value: app}}
 	r.sandboxed = true
-	if s.cors(r); len(r.Response.Header.Peek("Access-Control-Allow-Origin")) > 0 {
-		r.Response.Header.Set("Access-Control-Expose-Headers", "*") // an app has its own
-	}
 	all, err := s.cfg.Store.Endpoints(app)
 	if err != nil {
 		return errRoute // which apps there are is nobody's business
@@ -65,6 +62,7 @@ func (s *Server) invoke(r *request, path string) error {
 	slices.Sort(methods)
 	allowed := strings.Join(slices.Compact(methods), ", ")
 	if method == fasthttp.MethodOptions {
+		s.cors(r)
 		s.allowMethods(r, allowed, headersAsked(r))
 		return nil
 	}
@@ -131,6 +129,9 @@ func headersAsked(r *request) string {
 func (s *Server) answer(r *request, e *picloud.Endpoint, path string, params []pathpattern.Param) error {
 	if err := s.admitTo(r, e); err != nil {
 		return err
+	}
+	if s.cors(r); len(r.Response.Header.Peek("Access-Control-Allow-Origin")) > 0 {
+		r.Response.Header.Set("Access-Control-Expose-Headers", "*") // an app has its own
 	}
 	r.Request.Header.Del("Cookie") // cookies belong to the whole site
 	if err := r.readBody(maxEndpointBody); err != nil {

@@ -87,15 +87,17 @@ func (s *Server) showResult(r *request) error {
 		cancel()
 		res, err = s.cfg.Store.Result(app, id)
 	}
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
-	case res.State == picloud.ResultDone:
+	}
+	s.cors(r)
+	switch res.State {
+	case picloud.ResultDone:
 		r.sandboxed = true
 		return r.replyOutput(res.Output, res.Response)
-	case res.State == picloud.ResultRefused:
+	case picloud.ResultRefused:
 		return picloud.ErrUnauthenticated
-	case res.State == picloud.ResultFailed:
+	case picloud.ResultFailed:
 		return errScript
 	}
 	return r.replyLater(app, id)

@@ -12,7 +12,7 @@ import (
 )
 
 // docs is what the OpenAPI document says of a route beside what the route itself
-// says.
+// says. Parameters of the query that are not in it are refused.
 type docs struct {
 	summary string
 	query   []queryParam

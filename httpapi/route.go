@@ -34,6 +34,7 @@ type request struct {
 	route     *route
 	params    []pathpattern.Param
 	principal picloud.Principal
+	admitted  bool // it is decided that the caller gets an answer
 	sandboxed bool // the answer is an app's, which must not act as a page of this site
 }
 
@@ -135,44 +136,52 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 		s.fail(ctx, err)
 		return
 	}
+	serve := s.serveRoute
 	if strings.HasPrefix(path, endpointsPrefix) {
-		if err := s.invoke(r, path); err != nil {
-			s.fail(ctx, err)
-		}
-		return
+		serve = s.invoke
 	}
+	if err := serve(r, path); err != nil {
+		s.problemCORS(r)
+		s.fail(ctx, err)
+	}
+}
+
+// serveRoute answers a request to a route of the table.
+func (s *Server) serveRoute(r *request, path string) error {
 	routes, params, err := s.router.find(path)
 	if err != nil {
-		s.fail(ctx, err)
-		return
+		return err
 	}
 	r.params = params
-	s.cors(r)
-	method := string(ctx.Method())
+	method := string(r.Method())
 	switch method {
 	case fasthttp.MethodOptions:
 		s.preflight(r, routes)
-		return
+		return nil
 	case fasthttp.MethodHead:
 		method = fasthttp.MethodGet
 	}
 	i := slices.IndexFunc(routes, func(o *route) bool { return o.method == method })
 	if i < 0 {
-		ctx.Response.Header.Set("Allow", allow(routes))
-		s.fail(ctx, errMethod)
-		return
+		r.Response.Header.Set("Allow", allow(routes))
+		return errMethod
 	}
 	r.route = routes[i]
-	err = s.admit(r)
-	if err == nil && !r.route.upload {
-		err = r.readBody(maxBody)
+	if err := r.checkQuery(); err != nil {
+		return err
 	}
-	if err == nil {
-		err = r.route.handler(r)
+	if err := s.admit(r); err != nil {
+		return err
 	}
-	if err != nil {
-		s.fail(ctx, err)
+	if r.route.needs != "" {
+		s.cors(r)
 	}
+	if !r.route.upload {
+		if err := r.readBody(maxBody); err != nil {
+			return err
+		}
+	}
+	return r.route.handler(r)
 }
 
 // allow lists the methods of a path.

@@ -120,6 +120,7 @@ func (s *Server) subscribe(r *request, topics []string) error {
 	if err != nil {
 		return err
 	}
+	s.cors(r)
 	if r.IsHead() {
 		r.SetContentType("text/event-stream; charset=utf-8")
 		return nil

@@ -11,7 +11,7 @@ import (
 type Spec struct {
 	Name           string                    `json:"name" toml:"name"`
 	Description    string                    `json:"description,omitempty" toml:"description"`
-	AllowedOrigins []string                  `json:"allowed_origins,omitempty" toml:"allowed_origins"`
+	AllowedOrigins []string                  `json:"allowed_origins,omitzero" toml:"allowed_origins"` // nil: unchanged
 	Prune          bool                      `json:"prune,omitempty" toml:"prune"`
 	Topics         map[string]TopicSpec      `json:"topics,omitempty" toml:"topics"`
 	Collections    map[string]CollectionSpec `json:"collections,omitempty" toml:"collections"`
@@ -20,13 +20,14 @@ type Spec struct {
 	Endpoints      map[string]EndpointSpec   `json:"endpoints,omitempty" toml:"endpoints"`
 }
 
-// TopicSpec is the desired state of a topic; the name is its key.
+// TopicSpec is the desired state of a topic; the name is its key. What is nil or empty
+// stays as it is, and is the default for a new topic.
 type TopicSpec struct {
-	Description string        `json:"description,omitempty" toml:"description"`
-	External    bool          `json:"external,omitempty" toml:"external"`
-	AuthMode    string        `json:"auth_mode,omitempty" toml:"auth_mode"`
-	Durability  string        `json:"durability,omitempty" toml:"durability"`
-	Retention   RetentionSpec `json:"retention,omitzero" toml:"retention"`
+	Description *string        `json:"description,omitempty" toml:"description"`
+	External    *bool          `json:"external,omitempty" toml:"external"`
+	AuthMode    string         `json:"auth_mode,omitempty" toml:"auth_mode"`
+	Durability  string         `json:"durability,omitempty" toml:"durability"`
+	Retention   *RetentionSpec `json:"retention,omitempty" toml:"retention"` // as a whole
 }
 
 // RetentionSpec bounds the history of a topic; 0 is the node's default.
@@ -105,18 +106,29 @@ const (
 	ActionDelete Action = "delete"
 )
 
-// Topic returns the topic that s describes, or a public error when the retention
-// cannot be converted. Package check says whether the topic is valid; that holds for
-// Trigger and Endpoint too.
-func (s *TopicSpec) Topic(app, name string) (picloud.Topic, error) {
-	retention, err := Retention(s.Retention).Limits()
-	if err != nil {
-		return picloud.Topic{}, err
+// Apply returns t as s wants it, or a public error when the retention cannot be
+// converted. Package check says whether the topic is valid; that holds for Trigger and
+// Endpoint too.
+func (s *TopicSpec) Apply(t picloud.Topic) (picloud.Topic, error) {
+	if s.Description != nil {
+		t.Description = *s.Description
 	}
-	return picloud.Topic{
-		App: app, Name: name, Description: s.Description, External: s.External,
-		AuthMode: picloud.AuthMode(s.AuthMode), Durability: picloud.Durability(s.Durability), Retention: retention,
-	}.WithDefaults(), nil
+	if s.External != nil {
+		t.External = *s.External
+	}
+	if s.AuthMode != "" {
+		t.AuthMode = picloud.AuthMode(s.AuthMode)
+	}
+	if s.Durability != "" {
+		t.Durability = picloud.Durability(s.Durability)
+	}
+	if s.Retention != nil {
+		var err error
+		if t.Retention, err = Retention(*s.Retention).Limits(); err != nil {
+			return picloud.Topic{}, err
+		}
+	}
+	return t.WithDefaults(), nil
 }
 
 // Trigger returns the trigger that s describes, or a public error when a number of

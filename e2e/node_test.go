@@ -268,6 +268,8 @@ func (n *node) key(app string, scopes ...string) string {
 	args := []string{"keys", "create", "--json"}
 	if app != "" {
 		args = append(args, "--app", app)
+	} else {
+		args = append(args, "--instance")
 	}
 	for _, s := range scopes {
 		args = append(args, "--scope", s)

@@ -130,6 +130,9 @@ func (p *planner) app() error {
 	if err != nil {
 		return err
 	}
+	if want.AllowedOrigins == nil {
+		want.AllowedOrigins = is.AllowedOrigins
+	}
 	is.AllowedOrigins, want.AllowedOrigins = notNil(is.AllowedOrigins), notNil(want.AllowedOrigins)
 	want.CreatedAt, want.UpdatedAt = is.CreatedAt, is.UpdatedAt
 	if detail := difference(is, want); detail != "" {
@@ -182,10 +185,11 @@ func things[T any, S any](p *planner, kind string, specs map[string]S, list func
 func (p *planner) topics() error {
 	return things(p, "topic", p.spec.Topics, p.st.Topics, func(t *picloud.Topic) string { return t.Name },
 		func(name string, s api.TopicSpec, is *picloud.Topic) (picloud.Topic, error) {
-			t, err := s.Topic(p.spec.Name, name)
+			t := picloud.Topic{App: p.spec.Name, Name: name}
 			if is != nil {
-				t.CreatedAt, t.UpdatedAt = is.CreatedAt, is.UpdatedAt
+				t = *is
 			}
+			t, err := s.Apply(t)
 			if err == nil {
 				err = check.Topic(t)
 			}

@@ -10,6 +10,9 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/api"
@@ -71,6 +74,52 @@ func plan(t *testing.T, st *store.Store, dir string, apply bool) []string {
 		out = append(out, strings.TrimSpace(fmt.Sprintln(s.Action, s.Kind, s.Name, s.Detail)))
 	}
 	return out
+}
+
+// What the table of a topic does not mention stays as it is: applying a folder again must
+// not cut the streams of a topic that was opened by hand. What it mentions is set, false
+// and nothing included.
+func TestUnmentionedSettingsStay(t *testing.T) {
+	t.Parallel()
+	st := open(t)
+	origins := []string{"https://x.example"}
+	if _, err := st.CreateApp(t.Context(), picloud.App{Name: "shop", AllowedOrigins: origins}); err != nil {
+		t.Fatal(err)
+	}
+	want := picloud.Topic{
+		App: "shop", Name: "till", Description: "d", External: true, AuthMode: picloud.AuthPublic, Durability: picloud.DurabilityTelemetry,
+		Retention: picloud.Retention{MaxEvents: 7, MaxBytes: 8},
+	}
+	if _, err := st.CreateTopic(t.Context(), want); err != nil {
+		t.Fatal(err)
+	}
+	apply := func(toml string) picloud.Topic {
+		t.Helper()
+		plan(t, st, folder(t, map[string]string{"app.toml": toml}), true)
+		got, err := st.Topic("shop", "till")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got.CreatedAt, got.UpdatedAt = time.Time{}, time.Time{}
+		return got
+	}
+	if diff := cmp.Diff(want, apply("[topics.till]\n")); diff != "" {
+		t.Errorf("an empty table changes it: %s", diff)
+	}
+	if app, err := st.App("shop"); err != nil || !slices.Equal(app.AllowedOrigins, origins) {
+		t.Errorf("the origins are %v, %v", app.AllowedOrigins, err)
+	}
+	want.AuthMode = picloud.AuthToken
+	if diff := cmp.Diff(want, apply("[topics.till]\nauth_mode = \"token\"\n")); diff != "" {
+		t.Errorf("one setting: %s", diff)
+	}
+	want.External, want.Description, want.Retention = false, "", picloud.Retention{MaxEvents: 9}
+	if diff := cmp.Diff(want, apply("allowed_origins = []\n[topics.till]\nexternal = false\ndescription = \"\"\nretention.max_events = 9\n")); diff != "" {
+		t.Errorf("said to be nothing: %s", diff)
+	}
+	if app, err := st.App("shop"); err != nil || len(app.AllowedOrigins) != 0 {
+		t.Errorf("the origins are %v, %v", app.AllowedOrigins, err)
+	}
 }
 
 const whole = `

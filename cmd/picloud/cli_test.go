@@ -179,6 +179,36 @@ func TestTablesArePlain(t *testing.T) {
 	}
 }
 
+// A key is for the app that every other command is about, unless it is said or its scope
+// says that it is for all apps.
+func TestKeysAreOfTheApp(t *testing.T) {
+	t.Parallel()
+	cfg := startNode(t)
+	ok(t, cfg, "apps", "create", "shop")
+	for args, want := range map[string]string{
+		"--scope app:publish":                                "default",
+		"--scope app:publish --app shop":                     "shop",
+		"--scope app:publish --instance":                     "",
+		"--scope instance:read":                              "",
+		"--scope instance:read --scope app:write --instance": "",
+	} {
+		var k api.CreatedKey
+		if err := json.Unmarshal([]byte(ok(t, cfg, append(strings.Fields("keys create --json"), strings.Fields(args)...)...)), &k); err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		if k.App != nil {
+			got = *k.App
+		}
+		if got != want {
+			t.Errorf("keys create %s: a key of %q, want %q", args, got, want)
+		}
+	}
+	if _, says, code := do(t, cfg, "", "keys", "create", "--scope", "app:read", "--instance", "--app", "shop"); code != exitUsage || !strings.Contains(says, "not both") {
+		t.Errorf("both: %d %s", code, says)
+	}
+}
+
 // AU-2: the key is there to be used by a script.
 func TestKeysInJSON(t *testing.T) {
 	t.Parallel()

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,12 +36,18 @@ func (c *cli) keysCommand() *cobra.Command {
 	}}
 	var b api.NewKey
 	var ttl time.Duration
-	create := &cobra.Command{Use: "create", Short: "Create an API key and show it, this once", Args: exactly(0), RunE: func(cmd *cobra.Command, _ []string) error {
+	var instance bool
+	create := &cobra.Command{Use: "create", Short: "Create an API key and show it, this once", Long: "Creates an API key of the app (--app, else PICLOUD_APP, else default) and shows it, this once. With\n--instance or a scope of the instance it is good for all apps.", Args: exactly(0), RunE: func(cmd *cobra.Command, _ []string) error {
 		var err error
 		if b.TTLSec, err = wholeSeconds("ttl", ttl); err != nil {
 			return err
 		}
-		b.App = c.app
+		switch onInstance := slices.ContainsFunc(b.Scopes, func(s string) bool { return strings.HasPrefix(s, "instance:") }); {
+		case instance && c.app != "":
+			return fmt.Errorf("%w: use --instance or --app, not both", errUsage)
+		case !instance && (!onInstance || c.app != ""):
+			b.App = c.appName()
+		}
 		var k api.CreatedKey
 		if err := c.call(cmd.Context(), http.MethodPost, "/v1/keys", b, &k); err != nil {
 			return err
@@ -52,6 +60,7 @@ func (c *cli) keysCommand() *cobra.Command {
 		return nil
 	}}
 	create.Flags().StringSliceVar(&b.Scopes, "scope", nil, "scope, such as app:publish or instance:admin; repeat it for more")
+	create.Flags().BoolVar(&instance, "instance", false, "make the key good for all apps, not for one")
 	create.Flags().StringVar(&b.Label, "label", "", "what the key is for")
 	create.Flags().DurationVar(&ttl, "ttl", 0, "life of the key, such as 720h; 0: it does not expire")
 	revoke := &cobra.Command{Use: "revoke ID", Short: "Revoke an API key, at once", Args: exactly(1), RunE: func(cmd *cobra.Command, args []string) error {

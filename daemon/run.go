@@ -66,6 +66,7 @@ func (l *life) ready() error {
 // down: no new requests, streams told and closed, the spool, the committer
 // emptied, the journal closed last.
 func Run(ctx context.Context, cfg Config, opt Options) error {
+	defer outlivePipes()()
 	l := new(life)
 	l.apply(cfg)
 	if opt.Log == nil {
@@ -138,6 +139,16 @@ func Run(ctx context.Context, cfg Config, opt Options) error {
 		log.Info("stopped")
 	}
 	return err
+}
+
+// outlivePipes keeps the process alive when the reader of its log has gone: a write to
+// stdout or stderr fails then, which loses the line, instead of raising a signal that
+// ends the node. It returns the function that undoes that. Processes that the node starts
+// are not concerned, as they would be by an ignored signal.
+func outlivePipes() func() {
+	signals := make(chan os.Signal, 1) // never read: the signal has been taken, which is enough
+	signal.Notify(signals, syscall.SIGPIPE)
+	return func() { signal.Stop(signals) }
 }
 
 // part is a running part of the machine.

@@ -226,11 +226,11 @@ func TestHostileClients(t *testing.T) {
 		defer conn.Close()
 		switch i % 3 {
 		case 0: // a head that never ends
-			fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: x\r\nX-A: ")
+			fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: localhost\r\nX-A: ")
 		case 1: // a body that never comes
-			fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n[", path)
+			fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n[", path)
 		case 2: // a subscriber that never reads
-			fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\nAuthorization: Bearer %s\r\n\r\n", path, key)
+			fmt.Fprintf(conn, "GET %s HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\nAuthorization: Bearer %s\r\n\r\n", path, key)
 			silent = append(silent, conn)
 		}
 	}

@@ -34,6 +34,7 @@ type node struct {
 	uid    uint32   // not 0: run the daemon as this user
 	wrap   []string // a command that runs the daemon; empty: none
 	plain  bool     // run the binary without the race detector
+	output *os.File // where the daemon writes; nil: its log is kept
 
 	mu   sync.Mutex
 	proc *process
@@ -139,6 +140,9 @@ func (n *node) launch() *process {
 	p := &process{cmd: exec.Command(line[0], line[1:]...), log: new(buffer), exited: make(chan struct{})}
 	p.cmd.Env = n.environ()
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
+	if n.output != nil {
+		p.cmd.Stdout, p.cmd.Stderr = n.output, n.output
+	}
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if n.uid != 0 {
 		p.cmd.SysProcAttr.Credential = &syscall.Credential{Uid: n.uid, Gid: n.uid}

@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -147,5 +149,28 @@ func TestSpool(t *testing.T) {
 	until(t, "the bad file to be rejected", func() bool { return there("rejected/bad.json.reason") })
 	if got := n.history(key, "default", "dropped"); len(got) != 2 || got[0].Source != "spool" {
 		t.Errorf("history %+v", got)
+	}
+}
+
+// A node whose log nobody reads any more, since the program behind its pipe has ended,
+// goes on, and stops in order.
+func TestLogPipeThatCloses(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, "PICLOUD_LOG_LEVEL=debug") // a line for each request
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.output = w
+	n.start()
+	key := n.key("", "instance:admin")
+	if err := errors.Join(r.Close(), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 5 {
+		n.do(201, nil, "POST", "/v1/apps/default/topics/t/events", key, fmt.Sprint(i))
+	}
+	if code := n.stop(); code != 0 {
+		t.Errorf("it ended with code %d", code)
 	}
 }

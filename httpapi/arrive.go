@@ -1,14 +1,73 @@
 package httpapi
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net"
+	"slices"
+	"strings"
 	"time"
+
+	"github.com/valyala/fasthttp"
 )
 
 // How bodies of requests arrive. They are read here and not by the HTTP library,
 // since that would either hold files in memory or hide what goes wrong.
+
+// checkHead refuses heads that a proxy in front of the node may frame in another way than
+// the HTTP library, which is lenient. The connection ends then, as what follows may be
+// part of the body.
+func checkHead(ctx *fasthttp.RequestCtx) error {
+	length, coding := false, false
+	for line := range bytes.Lines(ctx.Request.Header.RawHeaders()) {
+		field, ok := bytes.CutSuffix(line, []byte("\r\n"))
+		name, _, _ := bytes.Cut(field, []byte(":"))
+		if !ok || bytes.ContainsAny(name, " \t") || bytes.IndexByte(field, '\n') >= 0 {
+			ctx.SetConnectionClose()
+			return errMalformed.Detailf("a line of the head has a space in the name of its field, is folded, or does not end in CR LF")
+		}
+		length = length || bytes.EqualFold(name, []byte("Content-Length"))
+		coding = coding || bytes.EqualFold(name, []byte("Transfer-Encoding"))
+	}
+	if length && coding {
+		ctx.SetConnectionClose()
+		return errMalformed.Detailf("it has both Content-Length and Transfer-Encoding: send one of them")
+	}
+	return nil
+}
+
+// expect decides about a request that waits for 100 Continue before it sends its body, and
+// answers those that would be refused anyway. The connection ends after a refusal.
+func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
+	r := &request{RequestCtx: ctx, s: s}
+	path := pathOf(ctx)
+	err := checkHead(ctx)
+	if err == nil {
+		err = s.checkHost(ctx, path)
+	}
+	if limit := s.bodyLimit(string(ctx.Method()), path); err == nil && int64(ctx.Request.Header.ContentLength()) > limit {
+		err = errTooLarge.Detailf("send at most %d bytes", limit)
+	}
+	if err == nil {
+		return fasthttp.StatusContinue
+	}
+	defer s.finish(r, s.cfg.Now())
+	s.fail(ctx, err)
+	return ctx.Response.StatusCode()
+}
+
+// bodyLimit returns how many bytes the body of a request may have.
+func (s *Server) bodyLimit(method, path string) int64 {
+	if strings.HasPrefix(path, endpointsPrefix) {
+		return maxEndpointBody
+	}
+	routes, _, err := s.router.find(path)
+	if err == nil && slices.ContainsFunc(routes, func(o *route) bool { return o.method == method && o.upload }) {
+		return s.cfg.Store.MaxFile()
+	}
+	return maxBody
+}
 
 // readBody reads the body of a request that is no file, up to a limit. The request
 // is there as a whole then.

@@ -132,7 +132,7 @@ func (s *Server) handle(ctx *fasthttp.RequestCtx) {
 	r := &request{RequestCtx: ctx, s: s}
 	defer s.finish(r, s.cfg.Now())
 	path := pathOf(ctx)
-	if err := s.checkHost(ctx, path); err != nil {
+	if err := cmp.Or(checkHead(ctx), s.checkHost(ctx, path)); err != nil {
 		s.fail(ctx, err)
 		return
 	}

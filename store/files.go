@@ -90,6 +90,9 @@ func (s *Store) Files(app, prefix, after string, limit int) (page []picloud.File
 	return page, next, err
 }
 
+// MaxFile returns the largest content of a file in bytes.
+func (s *Store) MaxFile() int64 { return s.cfg.MaxFile }
+
 // PutFile writes a file with what content holds until its end, and returns it as it
 // is then. Readers see the old file or the new one. When it fails nothing has
 // changed, but after an error of the disk, when that is not known.

@@ -49,7 +49,7 @@ func (s *Store) Bury(ctx context.Context, t picloud.Trigger, d picloud.Delivery,
 			return tx.noteDeadLetter(t, d.What.Name, reason)
 		}
 		l := picloud.DeadLetter{
-			ID: fmt.Sprintf("%013x-%010x", tx.at, d.LSN), App: t.App, Trigger: t.Name, TriggerID: t.ID, Delivery: d.ID, LSN: d.LSN, What: d.What,
+			ID: tx.letterID(t.App, d.LSN), App: t.App, Trigger: t.Name, TriggerID: t.ID, Delivery: d.ID, LSN: d.LSN, What: d.What,
 			Attempts: d.Attempts, Reason: clip(reason, maxReason), Errors: clipAll(d.Errors), CreatedAt: fromMicros(tx.at),
 		}
 		for w := range each(tx.catalog.triggers(), pair(t.App, "")) {
@@ -60,6 +60,17 @@ func (s *Store) Bury(ctx context.Context, t picloud.Trigger, d picloud.Delivery,
 		tx.put(tableDeadLetter, pair(l.App, l.ID), deadLetterRow{Letter: l, Version: 1})
 		return nil
 	})
+}
+
+// letterID is an id that sorts by time. Several triggers may give the same change up within
+// one group of commits, which has one time.
+func (t *tx) letterID(app string, lsn uint64) string {
+	for at := t.at; ; at++ {
+		id := fmt.Sprintf("%013x-%010x", at, lsn)
+		if t.get(tableDeadLetter, []byte(pair(app, id))) == nil {
+			return id
+		}
+	}
 }
 
 // deadLetterNotes bounds the notes on a dead letter.

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -204,6 +205,34 @@ func TestBuryIsOneCommit(t *testing.T) {
 	}
 	if letters, _, err = s.DeadLetters("default", picloud.LetterFilter{}); err != nil || len(letters) != 1 {
 		t.Errorf("burying it again makes %d dead letters, %v", len(letters), err)
+	}
+}
+
+// Many triggers give up the same event at the same time: each has its dead letter.
+func TestBuryingTogetherLosesNothing(t *testing.T) {
+	t.Parallel()
+	s := start(t, store.Config{Dir: t.TempDir()})
+	triggers := make([]picloud.Trigger, 50)
+	for i := range triggers {
+		triggers[i] = s.trigger(t, picloud.Trigger{Name: fmt.Sprint("t", i), Kind: picloud.TriggerPubSub, Enabled: true})
+	}
+	publish(t, s, "default", "x", "1")
+	var group sync.WaitGroup
+	for _, tr := range triggers {
+		list, err := s.Deliveries(tr, 0, 10)
+		if err != nil || len(list) != 1 {
+			t.Fatal(list, err)
+		}
+		group.Go(func() {
+			if err := s.Bury(t.Context(), tr, list[0], "broken"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	letters, _, err := s.DeadLetters("default", picloud.LetterFilter{})
+	if err != nil || len(letters) != len(triggers) {
+		t.Errorf("%d dead letters of %d deliveries that were given up, %v", len(letters), len(triggers), err)
 	}
 }
 

@@ -59,6 +59,8 @@ var thirdParty = map[string][]string{
 	"github.com/spf13/pflag":             {"cmd/picloud"},
 	"golang.org/x/term":                  {"cmd/picloud"},
 	"modernc.org/quickjs":                {"script"},
+	"modernc.org/libquickjs":             {"script"},
+	"modernc.org/libc":                   {"script"},
 	"github.com/elastic/go-seccomp-bpf":  {"script"},
 	"github.com/netresearch/go-cron":     {"dispatch"},
 	"github.com/VictoriaMetrics/metrics": {"store", "realtime", "spool", "httpapi", "daemon"},

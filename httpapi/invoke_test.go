@@ -23,6 +23,8 @@ export const go = () => response.redirect("/apps/default/echo");
 export const nothing = () => {};
 export const split = () => response.text("x", { headers: { "x-a": "b\r\nset-cookie: c=1" } });
 export const boom = () => { throw new Error("the secret is 7"); };
+const later = async () => { await null; throw new Error("the secret is 8"); };
+export const lost = () => { later(); return 1; };
 export const forever = async () => { await new Promise(() => {}); };
 export const slow = () => { for (;;); };
 export const who = () => requireCaller();
@@ -38,7 +40,7 @@ export const body = ({ body }) => body;
 		"echo": `"method":"*","path":"/echo/{rest...}","export":"echo","auth":"public"`, "echo2": `"method":"POST","path":"/echo","export":"echo","auth":"public"`,
 		"text": `"path":"/hello/{name}","export":"text","auth":"public"`, "exact": `"path":"/hello/world","export":"nothing","auth":"public"`,
 		"bytes": `"path":"/bytes","export":"bytes","auth":"public"`, "go": `"path":"/go","export":"go","auth":"public"`, "split": `"path":"/split","export":"split","auth":"public"`,
-		"boom": `"path":"/boom","export":"boom","auth":"public"`, "slow": `"path":"/slow","export":"slow","auth":"public","timeout_sec":0.3`,
+		"boom": `"path":"/boom","export":"boom","auth":"public"`, "lost": `"path":"/lost","export":"lost","auth":"public"`, "slow": `"path":"/slow","export":"slow","auth":"public","timeout_sec":0.3`,
 		"token": `"path":"/token","export":"token","auth":"public"`, "length": `"path":"/length","method":"POST","export":"length","auth":"public"`,
 		"page": `"path":"/page","export":"page","auth":"public"`, "body": `"path":"/body","method":"POST","export":"body","auth":"public"`,
 		"who": `"path":"/who","export":"who","auth":"public"`, "closed": `"path":"/closed","export":"who"`,
@@ -83,6 +85,7 @@ export const body = ({ body }) => body;
 		{"GET", "/bytes", "", "", nil, 200, "\x00\xff"},
 		{"GET", "/split", "", "", nil, 500, "script-failed"},
 		{"GET", "/boom", "", "", nil, 500, "script-failed"},
+		{"GET", "/lost", "", "", nil, 500, "script-failed"},
 		{"GET", "/slow", "", "", nil, 500, "script-failed"},
 		{"GET", "/none", "", "", nil, 404, "no-such-route"},
 		{"GET", "/who", "", "", nil, 401, "unauthenticated"},
@@ -121,5 +124,10 @@ export const body = ({ body }) => body;
 	}
 	if !slices.ContainsFunc(list, func(r picloud.Run) bool { return r.Outcome == "output" && strings.Contains(r.Error, `header "x-a"`) }) {
 		t.Error("no run says why its response could not be sent")
+	}
+	if !slices.ContainsFunc(list, func(r picloud.Run) bool {
+		return r.Outcome == "error" && strings.Contains(r.Error, "the secret is 8") && strings.Contains(r.Stack, "app:s:")
+	}) {
+		t.Error("no run has the failure that its handler did not await")
 	}
 }

@@ -57,13 +57,14 @@ var ours = sync.OnceValues(func() (c struct{ run, sdk []byte }, err error) {
 // daemonSide is what an engine asks of the daemon while it has the floor.
 type daemonSide interface {
 	need(script string) (string, error) // the source of a script
-	line(level, text string)
+	line(l lineBody)
 }
 
 // engine runs one job in a QuickJS of its own. It can be made before there is a
 // job. It is used by one goroutine.
 type engine struct {
 	vm     *quickjs.VM
+	watch  *watch
 	daemon daemonSide
 	job    *jobBody       // nil: none yet
 	inside *quickjs.Value // how to get in
@@ -73,6 +74,8 @@ type engine struct {
 	calls  []callBody     // made since the floor was given up last
 	size   int            // bytes of their arguments
 	open   int            // calls without a reply
+	result *doneBody      // what the handler ended with; nil: it has not
+	shown  int            // rejections that nothing handled and that were told
 	done   *doneBody      // not nil: the run has ended
 }
 
@@ -93,6 +96,9 @@ func newEngine(d daemonSide, sdk bool) (*engine, error) {
 		return nil, fmt.Errorf("make an engine: %w", err)
 	}
 	e := &engine{vm: vm, daemon: d}
+	if e.watch, err = newWatch(vm); err != nil {
+		return nil, errors.Join(err, vm.Close())
+	}
 	vm.SetModuleLoader(e.load, e.normalize)
 	if err = vm.RegisterHostFunc("__host", e.host); err == nil {
 		var inside quickjs.Value
@@ -113,6 +119,7 @@ func (e *engine) close() error {
 	if e.inside != nil {
 		e.inside.Free()
 	}
+	e.watch.close()
 	if err := e.vm.Close(); err != nil {
 		return fmt.Errorf("close the engine: %w", err)
 	}
@@ -160,7 +167,7 @@ func (e *engine) check() {
 		e.done = &doneBody{}
 		return
 	}
-	fault := classify(err, e.job.Limits)
+	fault := e.classify(err)
 	if fault.Reason == ReasonThrown {
 		fault.Reason = ReasonSyntax
 	}
@@ -199,7 +206,7 @@ func (e *engine) segment(fn func() error) {
 	stop := whenOver(began+e.left, ownTime, e.vm.Interrupt)
 	err := fn()
 	if err == nil {
-		_, err = e.vm.ExecutePendingJobs()
+		err = e.settle()
 	}
 	stop()
 	e.left -= ownTime() - began
@@ -208,13 +215,64 @@ func (e *engine) segment(fn func() error) {
 		e.end(failf(ReasonTime, "it ran for longer than %v: end the loop, or do less in one run", e.job.Limits.Time))
 	case e.done != nil:
 	case err != nil:
-		e.end(classify(err, e.job.Limits))
-	case e.open+len(e.calls) == 0:
-		e.end(failf(ReasonStalled, "the handler waits for a promise that nothing will ever settle"))
+		e.end(e.classify(err))
 	}
 }
 
+// maxShown is how many rejections that nothing handled a run tells of.
+const maxShown = 10
+
+// settle runs what is due. When that leaves nothing to wait for, the run has ended: with
+// what the handler ended with, unless nothing has handled a rejection until now.
+func (e *engine) settle() error {
+	for {
+		if _, err := e.vm.ExecutePendingJobs(); err != nil {
+			return err //nolint:wrapcheck // as in enter
+		}
+		switch {
+		case e.done != nil || e.open+len(e.calls) > 0:
+			return nil
+		case len(e.watch.unhandled) > 0 && e.shown < maxShown:
+			e.shown++
+			if err := e.watch.first(*e.inside, func(reason quickjs.Value) error { return e.enter("unhandled", reason) }); err != nil {
+				return err
+			}
+		case e.result == nil:
+			e.end(failf(ReasonStalled, "the handler waits for a promise that nothing will ever settle"))
+			return nil
+		default:
+			if n := len(e.watch.unhandled); n > 0 {
+				e.line("error", fmt.Sprintf("%d more rejections have no handler", n))
+			}
+			e.done = e.result
+			return nil
+		}
+	}
+}
+
+// unhandled takes in a rejection that nothing handles: a fault of the run, unless it
+// has one.
+func (e *engine) unhandled(fault *Error, call string) {
+	hint := "; nothing handles this rejection: an await or a catch is missing"
+	if call != "" {
+		hint = "; nothing handles this failure of " + call + ": an await or a catch is missing"
+	}
+	fault.Message = clip(fault.Message, maxMessage-len(hint)) + hint
+	if e.result == nil || e.result.Error == nil {
+		e.result = &doneBody{Error: fault}
+		return
+	}
+	e.line("error", strings.TrimSpace(fault.Error()+"\n"+fault.Stack))
+}
+
+// end ends the run at once.
 func (e *engine) end(fault *Error) { e.done = &doneBody{Error: fault} }
+
+// line hands a line of the console over.
+func (e *engine) line(level, text string) {
+	kept := clip(text, maxLine)
+	e.daemon.line(lineBody{Level: level, Text: kept, Cut: len(kept) != len(text)})
+}
 
 // give returns the calls that were made, for the daemon.
 func (e *engine) give() []callBody {
@@ -253,22 +311,39 @@ func (e *engine) host(args []any) (any, error) {
 		e.calls = append(e.calls, callBody{ID: id, Module: word(2), Method: word(3), Args: list})
 		return true, nil
 	case "line":
-		e.daemon.line(word(1), word(2))
+		e.line(word(1), word(2))
 	case "done":
-		out := word(1)
-		if limit := e.job.Limits.Output; len(out) > limit {
-			e.end(failf(ReasonOutput, "the result has %d bytes, the limit is %d: keep it in a file or a key, and return where", len(out), limit))
-			return nil, nil
-		}
-		e.done = &doneBody{Output: json.RawMessage(out), Response: word(2) != ""}
-	case "output":
-		e.end(failf(ReasonOutput, "the result is not JSON: %s", word(1)))
+		e.result = e.output(word(1), word(2) != "")
 	case "missing":
-		e.end(failf(ReasonMissing, "%s", word(1)))
-	case "fail":
-		e.end(classify(&quickjs.Error{Name: word(1), Message: word(2), Stack: word(3)}, e.job.Limits))
+		e.result = &doneBody{Error: failf(ReasonMissing, "%s", word(1))}
+	default:
+		e.fault(word(0), &quickjs.Error{Name: word(1), Message: word(2), Stack: word(3)}, word(4))
 	}
 	return nil, nil
+}
+
+// output is the end of a run whose handler returned something.
+func (e *engine) output(text string, response bool) *doneBody {
+	if limit := min(e.job.Limits.Output, maxFrame/2); len(text) > limit {
+		return &doneBody{Error: failf(ReasonOutput, "the result has %d bytes, the limit is %d: keep it in a file or a key, and return where", len(text), limit)}
+	}
+	return &doneBody{Output: json.RawMessage(text), Response: response}
+}
+
+// fault takes in what was thrown: by the handler, by its result while that was made
+// JSON, or in a promise that nothing waits for.
+func (e *engine) fault(what string, thrown *quickjs.Error, call string) {
+	fault := e.classify(thrown)
+	switch what {
+	case "unhandled":
+		e.unhandled(fault, call)
+		return
+	case "output":
+		if fault.Reason == ReasonThrown {
+			fault = &Error{Reason: ReasonOutput, Message: "the result is not JSON: " + fault.Error(), Stack: fault.Stack}
+		}
+	}
+	e.result = &doneBody{Error: fault}
 }
 
 // normalize turns what an import says into the name of a module.
@@ -277,7 +352,7 @@ func (e *engine) normalize(_ *quickjs.VM, _, name string) (string, error) {
 		e.wants = true
 		if !e.sdk && !e.job.Check {
 			if err := e.loadSDK(); err != nil {
-				e.end(classify(err, e.job.Limits))
+				e.end(e.classify(err))
 				return "", err
 			}
 		}
@@ -318,9 +393,8 @@ const (
 	wordInterrupt = "interrupted"
 )
 
-// classify words an exception of the engine. After one for want of memory the
-// value that was thrown can be empty.
-func classify(err error, l Limits) *Error {
+// classify words an exception of the engine.
+func (e *engine) classify(err error) *Error {
 	var js *quickjs.Error
 	if !errors.As(err, &js) {
 		return failf(ReasonThrown, "%v", err)
@@ -330,12 +404,10 @@ func classify(err error, l Limits) *Error {
 		message = js.Error()
 	}
 	switch {
-	case name == "" && message == "thrown: null":
-		return failf(ReasonMemory, "it threw null: what is left of an error when it needs more than %d MiB of memory, if no line says 'throw null'", l.Memory>>20)
-	case strings.Contains(message, wordMemory), name == "" && (message == "" || message == "null"):
-		return failf(ReasonMemory, "it needed more than %d MiB of memory: keep less at a time", l.Memory>>20)
+	case name == "InternalError" && message == wordMemory, e.watch.starved && emptied(name, message):
+		return failf(ReasonMemory, "it needed more than %d MiB of memory: keep less at a time", e.job.Limits.Memory>>20)
 	case name == "InternalError" && message == wordInterrupt:
-		return failf(ReasonTime, "it ran for longer than %v: end the loop, or do less in one run", l.Time)
+		return failf(ReasonTime, "it ran for longer than %v: end the loop, or do less in one run", e.job.Limits.Time)
 	case name == "SyntaxError":
 		// Its place is a frame of its own, without a function; what JSON.parse or
 		// eval throws comes from within one.
@@ -345,4 +417,14 @@ func classify(err error, l Limits) *Error {
 		}
 	}
 	return &Error{Reason: ReasonThrown, Name: name, Message: message, Stack: stack}
+}
+
+// emptied reports whether an exception can be what is left of one that there was no
+// memory for: the engine then throws null. A script throws that, too.
+func emptied(name, message string) bool {
+	switch message {
+	case "", "null", "thrown: null":
+		return name == ""
+	}
+	return strings.Contains(message, wordMemory)
 }

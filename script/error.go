@@ -1,6 +1,9 @@
 package script
 
-import "fmt"
+import (
+	"fmt"
+	"unicode/utf8"
+)
 
 // Reason says why a run did not end well.
 type Reason string
@@ -49,4 +52,36 @@ func (e *Error) Unavailable() bool { return e.Reason == ReasonUnavailable }
 
 func failf(r Reason, format string, args ...any) *Error {
 	return &Error{Reason: r, Message: fmt.Sprintf(format, args...)}
+}
+
+// Bytes that are kept of an error and of a line of the console, so that neither fills
+// a frame or the record of a run.
+const (
+	maxName    = 256
+	maxMessage = 8 << 10
+	maxStack   = 16 << 10
+	maxLine    = 8 << 10
+)
+
+// clip cuts what is too long. e may be nil.
+func (e *Error) clip() {
+	if e != nil {
+		e.Name, e.Message, e.Stack = clip(e.Name, maxName), clip(e.Message, maxMessage), clip(e.Stack, maxStack)
+	}
+}
+
+// cutMark ends a text that was cut.
+const cutMark = "… (cut)"
+
+// clip returns text, cut between two characters and marked when it has more than limit
+// bytes.
+func clip(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	end := limit - len(cutMark)
+	for end > 0 && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end] + cutMark
 }

@@ -50,6 +50,7 @@ type moduleBody struct {
 type lineBody struct {
 	Level string `json:"level"`
 	Text  string `json:"text"`
+	Cut   bool   `json:"cut,omitempty"` // there was more of it
 }
 
 type callBody struct {

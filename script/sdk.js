@@ -2,7 +2,7 @@
 // It keeps its own references to what it needs of the language, so that a script
 // that changes Array.prototype or Promise harms itself alone.
 
-const { host, run, line, log: lines } = globalThis.__run;
+const { host, run, log: lines } = globalThis.__run;
 delete globalThis.__run;
 
 const { parse, stringify } = JSON;
@@ -49,6 +49,7 @@ const waiting = new M();
 let last = 0;
 
 function call(module, method, args) {
+  const { stack } = new E(); // where the call was made
   return new P((resolve, reject) => {
     const name = module + "." + method;
     if (run.budget-- <= 0) throw new LimitError({ code: "limit", type: "too-many-calls", title: "The run may not call the SDK any more often" }, name);
@@ -60,8 +61,7 @@ function call(module, method, args) {
     if (!host("call", id, module, method, text)) {
       throw new TooLargeError({ code: "too-large", type: "arguments-too-large", title: "Too much is handed to the SDK at once", detail: "Use at most 2 MiB in calls that are not awaited." }, name);
     }
-    run.open++;
-    mapSet(waiting, id, { resolve, reject, name });
+    mapSet(waiting, id, { resolve, reject, name, stack });
   });
 }
 
@@ -69,15 +69,11 @@ run.settle = (id, value, error) => {
   const w = mapGet(waiting, id);
   if (!w) return;
   mapDelete(waiting, id);
-  run.open--;
-  if (error === undefined) { w.resolve(value === "" ? undefined : parse(value)); }
-  else {
-    const e = parse(error);
-    const err = new (classes[e.code] || PiCloudError)(e, w.name);
-    if (run.finished) line("error", ["a call that nobody waited for failed: " + err.name + ": " + err.message]);
-    w.reject(err);
-  }
-  if (run.finished && run.open === 0) run.finished();
+  if (error === undefined) { w.resolve(value === "" ? undefined : parse(value)); return; }
+  const e = parse(error);
+  const err = new (classes[e.code] || PiCloudError)(e, w.name);
+  err.stack = w.stack;
+  w.reject(err);
 };
 
 // ---- bytes ----

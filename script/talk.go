@@ -136,6 +136,7 @@ func (t *talk) line(body []byte) error {
 	default:
 		return fmt.Errorf("%w: a line of no known level", errFrame)
 	}
+	t.res.Truncated = t.res.Truncated || b.Cut
 	if t.kept += len(b.Text) + 32; t.kept > t.job.Limits.Lines {
 		t.res.Truncated = true
 		return nil

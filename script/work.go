@@ -83,6 +83,7 @@ func (w *worker) do(e *engine, job *jobBody) error {
 		}
 		e.reply(replies)
 	}
+	e.done.Error.clip()
 	if err := w.send(frameDone, e.done); err != nil {
 		return err
 	}
@@ -115,8 +116,8 @@ func (w *worker) need(script string) (string, error) {
 	return m.Source, nil
 }
 
-func (w *worker) line(level, text string) {
-	if err := w.send(frameLine, lineBody{Level: level, Text: text}); err != nil {
+func (w *worker) line(l lineBody) {
+	if err := w.send(frameLine, l); err != nil {
 		os.Exit(1) // the daemon has gone, and there is nobody to tell
 	}
 }

@@ -252,6 +252,8 @@ func endpointFault(err error) error {
 	switch {
 	case !ok: // no error, too
 		return err
+	case fault.Reason == script.ReasonNoWorker:
+		return picloud.ErrScriptWorker
 	case fault.Unavailable():
 		return picloud.ErrBusy.Detailf("The scripts are busy. Repeat the request after the time in Retry-After.")
 	case fault.Unauthenticated():

@@ -7,6 +7,9 @@ import (
 	"testing"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/httpapi"
+	"github.com/picloud/picloud/script"
+	"github.com/picloud/picloud/sdk"
 )
 
 // SC-5, SC-3: scripts answer requests, by method and path, to whom they are meant
@@ -129,5 +132,26 @@ export const body = ({ body }) => body;
 		return r.Outcome == "error" && strings.Contains(r.Error, "the secret is 8") && strings.Contains(r.Stack, "app:s:")
 	}) {
 		t.Error("no run has the failure that its handler did not await")
+	}
+}
+
+// A node that cannot start a worker is not to be asked again at once, and neither the
+// script nor the request is to blame.
+func TestEndpointWithoutAWorker(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, func(cfg *httpapi.Config) {
+		cfg.Scripts = script.New(script.Config{Host: sdk.New(sdk.Config{Store: cfg.Store}), Executable: "/bin/false"})
+	})
+	if _, err := n.store.SaveScript(t.Context(), picloud.Script{App: "default", Name: "s", Source: "export default () => 1"}, picloud.Precondition{}); err != nil {
+		t.Fatal(err)
+	}
+	if a := n.ask(t, "PUT", "/v1/apps/default/endpoints/e", n.admin, `{"script":"s","path":"/e","auth":"public"}`); a.status != 200 {
+		t.Fatalf("%d %s", a.status, a.body)
+	}
+	for _, c := range []struct{ method, path, body string }{{"GET", "/apps/default/e", ""}, {"POST", "/v1/apps/default/scripts/s/run", "{}"}} {
+		a := n.ask(t, c.method, c.path, n.admin, c.body)
+		if a.status != 503 || a.header.Get("Retry-After") != "10" || !strings.Contains(string(a.body), "script-worker-unavailable") {
+			t.Errorf("%s: %d %s %v", c.path, a.status, a.body, a.header)
+		}
 	}
 }

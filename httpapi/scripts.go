@@ -98,6 +98,8 @@ func scriptFault(err error) error {
 	switch {
 	case !ok:
 		return err
+	case fault.Reason == script.ReasonNoWorker:
+		return picloud.ErrScriptWorker
 	case fault.Unavailable():
 		return picloud.ErrBusy.Detailf("%s", fault.Message)
 	case fault.Reason == script.ReasonSyntax:

@@ -8,8 +8,8 @@
 // Scripts run in worker processes only: this binary, executed again. Three
 // layers hold one back: the engine (memory, time, depth of calls), whose limits
 // the script sees as exceptions; the process, which is killed when the engine
-// cannot be stopped; and the kernel, which denies it files, sockets and other
-// programs. Each run gets a fresh engine, so nothing is left of one in the next,
+// cannot be stopped; and the kernel, which denies it files, sockets, other programs
+// and capabilities. Each run gets a fresh engine, so nothing is left of one in the next,
 // and a worker that has run a script of one app never runs one of another.
 // Whatever a worker says is taken for hostile.
 //

@@ -21,6 +21,7 @@ const (
 	ReasonStalled     Reason = "stalled"     // it waits for something that nothing will ever settle
 	ReasonCrash       Reason = "crash"       // its worker died or said nonsense
 	ReasonUnavailable Reason = "unavailable" // the node could not run it now
+	ReasonNoWorker    Reason = "no-worker"   // no worker could be started for it
 )
 
 // Error says why a run failed.
@@ -47,8 +48,10 @@ func (e *Error) Permanent() bool {
 // Unauthenticated reports whether the script wanted to know who asks.
 func (e *Error) Unauthenticated() bool { return e.Name == "UnauthenticatedError" }
 
-// Unavailable reports whether the script is not to blame: it did not run.
-func (e *Error) Unavailable() bool { return e.Reason == ReasonUnavailable }
+// Unavailable reports whether the script is not to blame: it did not run, or was cut off.
+func (e *Error) Unavailable() bool {
+	return e.Reason == ReasonUnavailable || e.Reason == ReasonNoWorker
+}
 
 func failf(r Reason, format string, args ...any) *Error {
 	return &Error{Reason: r, Message: fmt.Sprintf(format, args...)}

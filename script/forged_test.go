@@ -38,7 +38,7 @@ func TestForgedFrames(t *testing.T) {
 			for range 2 {
 				_, err := r.Do(t.Context(), script.Job{App: "a", Script: "main", Limits: script.Limits{Output: 4}})
 				var e *script.Error
-				if !errors.As(err, &e) || (e.Reason != script.ReasonCrash && e.Reason != script.ReasonUnavailable) {
+				if !errors.As(err, &e) || (e.Reason != script.ReasonCrash && e.Reason != script.ReasonNoWorker) {
 					t.Errorf("the run ended with %v", err)
 				}
 			}

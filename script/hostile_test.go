@@ -218,9 +218,22 @@ func TestWorkerIsLockedIn(t *testing.T) {
 		if err != nil {
 			continue // of another test, and gone
 		}
-		for _, want := range []string{"Seccomp:\t2", "NoNewPrivs:\t1"} {
+		wanted := []string{"Seccomp:\t2", "NoNewPrivs:\t1", "CapEff:\t" + noCapability, "CapPrm:\t" + noCapability, "CapInh:\t" + noCapability, "CapAmb:\t" + noCapability}
+		if os.Geteuid() == 0 {
+			wanted = append(wanted, "CapBnd:\t"+noCapability)
+		}
+		for _, want := range wanted {
 			if !strings.Contains(string(status), want) {
-				t.Errorf("worker %s is not locked in: no %q", pid, want)
+				t.Errorf("worker %s is not locked in: no %q in\n%s", pid, want, status)
+			}
+		}
+		threads, err := filepath.Glob(filepath.Join("/proc", pid, "task/*/status"))
+		if err != nil || len(threads) == 0 {
+			t.Errorf("worker %s has no threads: %v", pid, err)
+		}
+		for _, thread := range threads {
+			if status, err := os.ReadFile(thread); err == nil && !strings.Contains(string(status), "CapEff:\t"+noCapability) {
+				t.Errorf("%s: a thread has capabilities:\n%s", thread, status)
 			}
 		}
 		limits, err := os.ReadFile(filepath.Join("/proc", pid, "limits"))
@@ -232,6 +245,9 @@ func TestWorkerIsLockedIn(t *testing.T) {
 		t.Error("no worker was found")
 	}
 }
+
+// noCapability is an empty set of capabilities in the kernel's words.
+const noCapability = "0000000000000000"
 
 // children lists the workers of this process.
 func children(t *testing.T) []string {
@@ -260,7 +276,9 @@ func TestLockedInProcessCanDoNothing(t *testing.T) {
 		t.Fatalf("the probe ended with %v: %s", err, out)
 	}
 	want := "read a file: operation not permitted\nwrite a file: operation not permitted\nopen a socket: operation not permitted\n" +
-		"start a program: operation not permitted\nfork: operation not permitted\nsignal the parent: operation not permitted\n"
+		"start a program: operation not permitted\nfork: operation not permitted\nsignal the parent: operation not permitted\n" +
+		"signal a thread of the parent: operation not permitted\nsignal a thread of its own: errno 0\n" +
+		"become another user: operation not permitted\n"
 	if string(out) != want {
 		t.Errorf("a process that is locked in could do this:\n%swant:\n%s", out, want)
 	}
@@ -298,5 +316,11 @@ func probe() int {
 	try("fork", no)
 	_, _, no = syscall.RawSyscall(syscall.SYS_KILL, uintptr(os.Getppid()), 0, 0)
 	try("signal the parent", no)
+	_, _, no = syscall.RawSyscall(syscall.SYS_TGKILL, uintptr(os.Getppid()), uintptr(os.Getppid()), 0)
+	try("signal a thread of the parent", no)
+	_, _, no = syscall.RawSyscall(syscall.SYS_TGKILL, uintptr(os.Getpid()), uintptr(syscall.Gettid()), 0)
+	try("signal a thread of its own", no)
+	_, _, no = syscall.RawSyscall(syscall.SYS_SETUID, 1, 0, 0)
+	try("become another user", no)
 	return 0
 }

@@ -19,7 +19,8 @@ const (
 const niceness = 5
 
 // lockIn gives up, for good, what a worker does not need: its share of memory
-// and of the processor when others want it, files, sockets and other programs.
+// and of the processor when others want it, capabilities, files, sockets and other
+// programs.
 func lockIn(filter bool) error {
 	// A machine that is out of memory shall end a script rather than the node.
 	// Without the right to say so it decides by itself.
@@ -33,6 +34,9 @@ func lockIn(filter bool) error {
 			return fmt.Errorf("set a limit: %w", err)
 		}
 	}
+	if err := dropCapabilities(); err != nil {
+		return err
+	}
 	if !filter {
 		return nil
 	}
@@ -43,7 +47,7 @@ func lockIn(filter bool) error {
 			DefaultAction: seccomp.ActionErrno,
 			Syscalls: []seccomp.SyscallGroup{
 				{Action: seccomp.ActionAllow, Names: allowed[runtime.GOARCH]},
-				{Action: seccomp.ActionAllow, NamesWithCondtions: threadsOnly},
+				{Action: seccomp.ActionAllow, NamesWithCondtions: append(ownThreads(), threadsOnly...)},
 				{Action: seccomp.ActionErrno | seccomp.Action(unix.ENOSYS), Names: []string{"clone3"}}, // whose flags no filter can see: libc then takes clone
 			},
 		},
@@ -60,11 +64,19 @@ var threadsOnly = []seccomp.NameWithConditions{{
 	Conditions: []seccomp.Condition{{Argument: 0, Operation: seccomp.BitsSet, Value: unix.CLONE_THREAD}},
 }}
 
+// ownThreads lets the runtime interrupt its own threads, and signal no other process.
+func ownThreads() []seccomp.NameWithConditions {
+	return []seccomp.NameWithConditions{{
+		Name:       "tgkill",
+		Conditions: []seccomp.Condition{{Argument: 0, Operation: seccomp.Equal, Value: uint64(os.Getpid())}}, // #nosec G115 -- positive
+	}}
+}
+
 // everywhere is what Go's runtime asks of the kernel on all architectures.
 var everywhere = []string{
 	"read", "write", "close", "munmap", "mprotect", "madvise", "mincore", "futex",
 	"clock_gettime", "nanosleep", "clock_nanosleep", "sched_yield", "sched_getaffinity", "getrandom",
-	"rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "gettid", "getpid", "tgkill",
+	"rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "gettid", "getpid",
 	"restart_syscall", "exit", "exit_group", "gettimeofday", "membarrier", "rseq",
 	"epoll_create1", "epoll_ctl", "epoll_pwait", "eventfd2", // of the runtime's poller; there is nothing to poll
 }

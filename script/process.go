@@ -27,13 +27,9 @@ type process struct {
 	ended  chan struct{} // closed when the process has gone and was waited for
 }
 
-// startTimeout bounds how long a worker may take to be ready, on a board that is
-// busy with something else.
-const startTimeout = 10 * time.Second
-
-// spawn starts a worker and waits until it is locked in, or ctx ends. It outlives
-// ctx.
-func spawn(ctx context.Context, executable, sandbox string) (*process, error) {
+// spawn starts a worker and waits until it is locked in, for the time within, or until
+// ctx ends. It outlives ctx.
+func spawn(ctx context.Context, executable, sandbox string, within time.Duration) (*process, error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("make a socket pair: %w", err)
@@ -60,7 +56,7 @@ func spawn(ctx context.Context, executable, sandbox string) (*process, error) {
 		close(p.ended)
 	}()
 	defer context.AfterFunc(ctx, func() { _ = p.cmd.Process.Kill() })() // it may be gone
-	_ = p.file.SetReadDeadline(time.Now().Add(startTimeout))            // sockets can
+	_ = p.file.SetReadDeadline(time.Now().Add(within))                  // sockets can
 	kind, _, err := p.receive()
 	if err != nil || kind != frameReady {
 		p.kill()

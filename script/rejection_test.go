@@ -45,7 +45,8 @@ func TestNoFailureVanishes(t *testing.T) {
 			script.ReasonThrown, []string{"Error: got 2"}, "app:main:1:", "",
 		},
 		"a long chain": {
-			"export default () => { let p = Promise.resolve(0); for (let i = 0; i < 1000; i++) p = p.then((n) => n + 1); p.then((n) => { throw new Error('after ' + n) }) };",
+			"export default () => { let p = Promise.resolve(0); for (let i = 0; i < 1000; i++) p = p.then((n) => n + 1);" +
+				" p.then((n) => { throw new Error('after ' + n) }) };",
 			script.ReasonThrown, []string{"Error: after 1000"}, "app:main:1:", "",
 		},
 		"a call of the SDK": {
@@ -219,13 +220,18 @@ func answering(_ context.Context, c picloud.ScriptCall) (json.RawMessage, error)
 func TestHandledRejectionsAreNoFailure(t *testing.T) {
 	t.Parallel()
 	for name, source := range map[string]string{
-		"at once":                "export default async () => { try { await Promise.reject(new Error('x')) } catch { return 1 } };",
-		"after a pause":          "import { time } from 'picloud'; export default async () => { const p = Promise.reject(new Error('x')); await time.sleep(5); try { await p } catch { return 1 } };",
-		"after microtasks":       "export default async () => { const p = (async () => { throw 1 })(); for (let i = 0; i < 100; i++) await null; return p.catch(() => 1) };",
-		"all settled":            "const f = async () => { throw 1 }; export default async () => { const p = Array(5000).fill(0).map(f); await null; await Promise.allSettled(p); return 1 };",
-		"the others of a race":   "import { kv } from 'picloud'; export default async () => { try { await Promise.all([kv.set('refused', 1), kv.set('refused', 2), kv.set('x', 3)]) } catch { return 1 } };",
-		"a refused call":         "import { kv } from 'picloud'; export default async () => { kv.set('refused', 1).catch(() => {}); return 1 };",
-		"after the handler":      "import { time } from 'picloud'; export default () => { const p = Promise.reject(1); time.sleep(1).then(() => p.catch(() => {})); return 1 };",
+		"at once": "export default async () => { try { await Promise.reject(new Error('x')) } catch { return 1 } };",
+		"after a pause": "import { time } from 'picloud';\n" +
+			"export default async () => { const p = Promise.reject(new Error('x')); await time.sleep(5); try { await p } catch { return 1 } };",
+		"after microtasks": "export default async () => { const p = (async () => { throw 1 })();\n" +
+			"for (let i = 0; i < 100; i++) await null; return p.catch(() => 1) };",
+		"all settled": "const f = async () => { throw 1 };\n" +
+			"export default async () => { const p = Array(5000).fill(0).map(f); await null; await Promise.allSettled(p); return 1 };",
+		"the others of a race": "import { kv } from 'picloud';\n" +
+			"export default async () => { try { await Promise.all([kv.set('refused', 1), kv.set('refused', 2), kv.set('x', 3)]) } catch { return 1 } };",
+		"a refused call": "import { kv } from 'picloud'; export default async () => { kv.set('refused', 1).catch(() => {}); return 1 };",
+		"after the handler": "import { time } from 'picloud';\n" +
+			"export default () => { const p = Promise.reject(1); time.sleep(1).then(() => p.catch(() => {})); return 1 };",
 		"the handler's own":      "export default () => Promise.resolve(1).finally(async () => { await null });",
 		"an import that failed":  "export default async () => { try { await import('app:nowhere') } catch { return 1 } };",
 		"an async generator":     "async function* g() { yield 1; throw 1 } export default async () => { try { for await (const x of g()); } catch { return 1 } };",
@@ -257,7 +263,8 @@ export default () => { for (let i = 0; i < 50; i++) kv.set("many" + i, i); later
 // TestLongLinesAreCut cuts a line of the console between two characters, and says so.
 func TestLongLinesAreCut(t *testing.T) {
 	t.Parallel()
-	res, err := once(t, &shelf{}, `export default () => { console.log("é".repeat(5e6)); console.log("after"); console.log(new Error("outer", { cause: new TypeError("inner") })) };`, "")
+	res, err := once(t, &shelf{}, `export default () => {
+	console.log("é".repeat(5e6)); console.log("after"); console.log(new Error("outer", { cause: new TypeError("inner") })) };`, "")
 	if err != nil || len(res.Lines) != 3 || !res.Truncated {
 		t.Fatalf("%d lines, truncated: %t, %v", len(res.Lines), res.Truncated, err)
 	}

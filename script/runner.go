@@ -27,6 +27,9 @@ type Config struct {
 	Workers int
 	// Idle is how long a worker stays when it has nothing to do; default 1 min.
 	Idle time.Duration
+	// StartTimeout is how long a worker may take to be ready, on a board that is slow or busy
+	// with something else; default 1 min. It is no part of the limits of a run.
+	StartTimeout time.Duration
 	// NoSandbox leaves the kernel's filter off, for machines that cannot load one.
 	NoSandbox bool
 	// Executable is the binary that calls Work when its first argument is
@@ -68,6 +71,9 @@ func New(cfg Config) *Runner {
 	}
 	if cfg.Idle == 0 {
 		cfg.Idle = time.Minute
+	}
+	if cfg.StartTimeout == 0 {
+		cfg.StartTimeout = time.Minute
 	}
 	if cfg.Executable == "" {
 		cfg.Executable = "/proc/self/exe"
@@ -188,7 +194,7 @@ func (r *Runner) prepare(ctx context.Context) {
 	if there {
 		return
 	}
-	p, err := spawn(ctx, r.cfg.Executable, r.sandbox)
+	p, err := spawn(ctx, r.cfg.Executable, r.sandbox, r.cfg.StartTimeout)
 	if err != nil {
 		r.log.Debug("no spare worker could be started", slog.Any("err", err)) // who needs one hears of it
 		return
@@ -239,7 +245,7 @@ func (r *Runner) worker(ctx context.Context, app string) (*process, error) {
 	}
 	if p == nil {
 		var err error
-		if p, err = spawn(ctx, r.cfg.Executable, r.sandbox); err != nil {
+		if p, err = spawn(ctx, r.cfg.Executable, r.sandbox, r.cfg.StartTimeout); err != nil {
 			return nil, err
 		}
 	}
@@ -314,7 +320,7 @@ func (r *Runner) do(ctx context.Context, job *Job) (Result, *Error) {
 		var public *Error
 		if !errors.As(err, &public) {
 			r.log.Error("a worker for scripts could not be started", slog.Any("err", err))
-			public = failf(ReasonUnavailable, "no worker could be started; the node's log says why")
+			public = failf(ReasonNoWorker, "no worker for scripts could be started; the node's log says why")
 		}
 		return Result{Version: main.Version, Started: time.Now()}, public
 	}

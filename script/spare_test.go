@@ -1,6 +1,7 @@
 package script_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/script"
 )
 
@@ -78,5 +80,33 @@ func TestOneWorkerIsReady(t *testing.T) {
 	}
 	for _, app := range []string{"a", "b", "c"} {
 		run(app)
+	}
+}
+
+// TestSlowStartIsNoFault has workers that take longer to start than their run may take,
+// and some that never get ready.
+func TestSlowStartIsNoFault(t *testing.T) {
+	t.Parallel()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	exe := filepath.Join(t.TempDir(), "worker")
+	if err := os.WriteFile(exe, fmt.Appendf(nil, "#!/bin/sh\nsleep 2\nexec %s \"$@\"\n", self), 0o700); err != nil { // #nosec G306 -- it is executed
+		t.Fatal(err)
+	}
+	job := script.Job{App: "a", Script: "main", Limits: script.Limits{Total: 1500 * time.Millisecond}}
+	h := &shelf{scripts: map[string]string{"a/main": `export default () => 1`}}
+	slow := newRunner(t, script.Config{Host: h, Executable: exe})
+	if res, err := slow.Do(t.Context(), job); err != nil || string(res.Output) != "1" {
+		t.Errorf("behind a worker that is slow to start: %s, %v", res.Output, err)
+	}
+	never := newRunner(t, script.Config{Host: h, Executable: exe, StartTimeout: 10 * time.Millisecond, Record: func(picloud.Run) string {
+		t.Error("a run that had no worker has a record")
+		return ""
+	}})
+	var e *script.Error
+	if _, err := never.Do(t.Context(), job); !errors.As(err, &e) || e.Reason != script.ReasonNoWorker || !e.Unavailable() || e.Permanent() {
+		t.Errorf("without a worker: %v", err)
 	}
 }

@@ -1,6 +1,7 @@
 package picloud
 
 import (
+	"context"
 	"encoding/json"
 	"time"
 )
@@ -50,6 +51,10 @@ type ScriptCall struct {
 	Args           []json.RawMessage
 	Cause          Cause // of the changes it makes
 	Anonymous      bool  // it runs for somebody who did not say who they are
+
+	// Reserve, if not nil, waits until the run may hold an answer of so many bytes. What
+	// answers with much calls it once, before it makes the answer.
+	Reserve func(ctx context.Context, bytes int) error
 }
 
 // RunOK is the outcome of a run that ended well.

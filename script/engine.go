@@ -71,9 +71,10 @@ type engine struct {
 	sdk    bool           // the SDK is loaded
 	wants  bool           // the job has asked for it
 	left   time.Duration  // of the processor's time, for the script itself
-	calls  []callBody     // made since the floor was given up last
-	size   int            // bytes of their arguments
-	open   int            // calls without a reply
+	calls  []callBody     // that the daemon does not have yet
+	queued int            // bytes of their arguments
+	open   map[int]int    // bytes of the arguments of calls without a reply, by their id
+	size   int            // of all of those
 	result *doneBody      // what the handler ended with; nil: it has not
 	shown  int            // rejections that nothing handled and that were told
 	done   *doneBody      // not nil: the run has ended
@@ -95,7 +96,7 @@ func newEngine(d daemonSide, sdk bool) (*engine, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make an engine: %w", err)
 	}
-	e := &engine{vm: vm, daemon: d}
+	e := &engine{vm: vm, daemon: d, open: make(map[int]int)}
 	if e.watch, err = newWatch(vm); err != nil {
 		return nil, errors.Join(err, vm.Close())
 	}
@@ -182,7 +183,8 @@ func (e *engine) check() {
 // reply goes on with the answers to calls.
 func (e *engine) reply(replies []replyBody) {
 	for _, r := range replies {
-		e.open--
+		e.size -= e.open[r.ID]
+		delete(e.open, r.ID)
 		e.segment(func() error {
 			if r.Error == nil {
 				return e.enter("settle", r.ID, string(r.Value))
@@ -230,7 +232,7 @@ func (e *engine) settle() error {
 			return err //nolint:wrapcheck // as in enter
 		}
 		switch {
-		case e.done != nil || e.open+len(e.calls) > 0:
+		case e.done != nil || len(e.open)+len(e.calls) > 0:
 			return nil
 		case len(e.watch.unhandled) > 0 && e.shown < maxShown:
 			e.shown++
@@ -274,16 +276,24 @@ func (e *engine) line(level, text string) {
 	e.daemon.line(lineBody{Level: level, Text: kept, Cut: len(kept) != len(text)})
 }
 
-// give returns the calls that were made, for the daemon.
+// give returns the calls that were made, for the daemon: as many as it takes at once.
 func (e *engine) give() []callBody {
-	list := e.calls
-	e.open += len(list)
-	e.calls, e.size = nil, 0
+	n := 0
+	for ; n < len(e.calls) && len(e.open) < maxOpen; n++ {
+		size := argumentBytes(e.calls[n])
+		if e.size+size > maxCalls {
+			break
+		}
+		e.open[e.calls[n].ID] = size
+		e.size, e.queued = e.size+size, e.queued-size
+	}
+	list := e.calls[:n:n]
+	e.calls = e.calls[n:]
 	return list
 }
 
-// maxCalls bounds the arguments of calls that are made at once.
-const maxCalls = 2 << 20
+// maxQueued bounds the arguments of calls that wait until the daemon takes them.
+const maxQueued = 4 * maxCalls
 
 // host is what the SDK calls.
 func (e *engine) host(args []any) (any, error) {
@@ -299,16 +309,16 @@ func (e *engine) host(args []any) (any, error) {
 	}
 	switch word(0) {
 	case "call":
-		if e.size+len(word(4)) > maxCalls {
+		if len(word(4)) > maxCalls || e.queued+len(word(4)) > maxQueued {
 			return false, nil
 		}
-		e.size += len(word(4))
 		id, _ := args[1].(int)
 		var list []json.RawMessage
 		if err := json.Unmarshal([]byte(word(4)), &list); err != nil {
 			return nil, err //nolint:wrapcheck // a text that JSON.stringify has just made
 		}
-		e.calls = append(e.calls, callBody{ID: id, Module: word(2), Method: word(3), Args: list})
+		c := callBody{ID: id, Module: word(2), Method: word(3), Args: list}
+		e.calls, e.queued = append(e.calls, c), e.queued+argumentBytes(c)
 		return true, nil
 	case "line":
 		e.line(word(1), word(2))

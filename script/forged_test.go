@@ -1,9 +1,12 @@
 package script_test
 
 import (
+	"encoding/binary"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/picloud/picloud/script"
@@ -22,6 +25,8 @@ func TestForgedFrames(t *testing.T) {
 		"kind unknown":       ready + `printf '\002\000\000\000\143{}' >&3; exec cat <&3`,
 		"kind of the daemon": ready + `printf '\002\000\000\000\001{}' >&3; exec cat <&3`,
 		"not JSON":           ready + `printf '\002\000\000\000\007}{' >&3; exec cat <&3`,
+		"too many calls":     ready + frameOf(5, "["+strings.Repeat(`{"id":1,"module":"kv","method":"get"},`, 16)+`{"id":1}]`) + `; exec cat <&3`,
+		"too much in a call": ready + frameOf(5, `[{"id":1,"module":"kv","method":"get","args":["`+strings.Repeat("x", 3<<20)+`"]}]`) + `; exec cat <&3`,
 		"waits for nothing":  ready + `printf '\002\000\000\000\005[]' >&3; exec cat <&3`,
 		"a line of no level": ready + `printf '\002\000\000\000\004{}' >&3; exec cat <&3`,
 		"another type":       ready + `printf '\002\000\000\000\002{}' >&3; exec cat <&3`,
@@ -47,6 +52,15 @@ func TestForgedFrames(t *testing.T) {
 			}
 		})
 	}
+}
+
+// frameOf is a command of the shell that sends a frame.
+func frameOf(kind byte, body string) string {
+	var head strings.Builder
+	for _, b := range append(binary.LittleEndian.AppendUint32(nil, uint32(len(body))), kind) { // #nosec G115 -- short
+		fmt.Fprintf(&head, `\%03o`, b)
+	}
+	return "printf '" + head.String() + "' >&3; cat <<'END' | tr -d '\\n' >&3\n" + body + "\nEND\n:"
 }
 
 // TestNoWayToTheHost looks for what a script might use to speak to the daemon

@@ -104,9 +104,15 @@ func (c *conn) send(k frameKind, body any) error {
 	}
 	c.out = binary.LittleEndian.AppendUint32(c.out[:0], uint32(len(b))) // #nosec G115 -- at most maxFrame
 	c.out = append(c.out, byte(k))
-	c.out = append(c.out, b...)
+	rest := b
+	if len(b) <= maxKept { // one call of the kernel is quicker than two
+		c.out, rest = append(c.out, b...), nil
+	}
 	_, err := c.rw.Write(c.out)
 	c.out = shrink(c.out)
+	if err == nil && len(rest) > 0 {
+		_, err = c.rw.Write(rest)
+	}
 	if err != nil {
 		return fmt.Errorf("send frame: %w", err)
 	}
@@ -136,9 +142,12 @@ func (c *conn) receive() (frameKind, []byte, error) {
 	return frameKind(head[4]), c.in, nil
 }
 
+// maxKept is how large a buffer may be that stays for the next frame.
+const maxKept = 64 << 10
+
 // shrink lets go of a buffer that one large frame has left behind.
 func shrink(b []byte) []byte {
-	if cap(b) > 64<<10 {
+	if cap(b) > maxKept {
 		return nil
 	}
 	return b

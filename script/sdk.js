@@ -59,7 +59,7 @@ function call(module, method, args) {
     }
     const id = ++last;
     if (!host("call", id, module, method, text)) {
-      throw new TooLargeError({ code: "too-large", type: "arguments-too-large", title: "Too much is handed to the SDK at once", detail: "Use at most 2 MiB in calls that are not awaited." }, name);
+      throw new TooLargeError({ code: "too-large", type: "arguments-too-large", title: "Too much is handed to the SDK at once", detail: "Use at most 2 MiB in one call, and 8 MiB in calls that are not awaited." }, name);
     }
     mapSet(waiting, id, { resolve, reject, name, stack });
   });

@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"runtime/debug"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,10 +15,6 @@ import (
 // grace is what a worker gets beyond its time before it is killed: the engine
 // ends nearly every script by itself, and says how.
 const grace = 250 * time.Millisecond
-
-// maxOpen bounds the calls of one run that are under way at once; the others
-// wait.
-const maxOpen = 16
 
 // talk is the daemon's side of one run.
 type talk struct {
@@ -46,7 +40,7 @@ func (t *talk) run(ctx context.Context, main picloud.Script) (healthy bool, faul
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = t.p.cmd.Process.Kill() }) // it may be gone
 	defer stop()
-	calls := &calls{host: t.r.cfg.Host, job: &t.job, log: t.r.log, answers: make(chan replyBody, maxOpen), slots: make(chan struct{}, maxOpen)}
+	calls := newCalls(t.r.cfg.Host, &t.job, t.r.log)
 	defer calls.wait()
 	defer cancel() // what the run has left under way ends with it
 	t.left = t.job.Limits.Time + grace
@@ -176,16 +170,26 @@ func (t *talk) serve(ctx context.Context, c *calls, body []byte) error {
 		return fmt.Errorf("%w: more calls than the run may make", errFrame)
 	}
 	for _, b := range list {
-		c.begin(ctx, b)
+		if err := c.begin(ctx, b); err != nil {
+			return err
+		}
 	}
 	if c.open == 0 {
 		return fmt.Errorf("%w: it waits for nothing", errFrame)
 	}
-	replies, err := c.some(ctx)
+	answers, err := c.some(ctx)
 	if err != nil {
 		return err
 	}
-	return t.floor(frameReplies, replies)
+	replies := make([]replyBody, len(answers))
+	for i := range answers {
+		replies[i] = answers[i].reply
+	}
+	err = t.floor(frameReplies, replies)
+	for i := range answers { // the worker has them
+		c.replies.give(answers[i].held)
+	}
+	return err
 }
 
 // done takes the end of the job in.
@@ -205,79 +209,6 @@ func (t *talk) done(body []byte) (healthy bool, fault *Error) {
 	t.res.Output, t.res.Response = b.Output, b.Response
 	return true, nil
 }
-
-// calls are the calls of one run that are under way.
-type calls struct {
-	host    Host
-	job     *Job
-	log     *slog.Logger
-	open    int
-	answers chan replyBody
-	slots   chan struct{}
-	group   sync.WaitGroup
-}
-
-func (c *calls) begin(ctx context.Context, b callBody) {
-	c.open++
-	c.group.Go(func() {
-		r := replyBody{ID: b.ID}
-		select {
-		case c.slots <- struct{}{}:
-			v, err := c.ask(ctx, picloud.ScriptCall{App: c.job.App, Script: c.job.Script, Module: b.Module, Method: b.Method, Args: b.Args, Cause: picloud.Cause{Hops: c.job.Hops, Incarnation: c.job.incarnation}, Anonymous: c.job.Anonymous})
-			<-c.slots
-			switch {
-			case err != nil:
-				r.Error = public(c.log, err)
-			case len(v) > maxFrame/2:
-				r.Error = &callError{Code: string(picloud.CodeTooLarge), Type: "answer-too-large", Title: "The answer is too large for a script", Detail: "Ask for less at a time."}
-			default:
-				r.Value = v
-			}
-		case <-ctx.Done():
-			r.Error = public(c.log, context.Cause(ctx))
-		}
-		select {
-		case c.answers <- r:
-		case <-ctx.Done(): // nobody listens any more
-		}
-	})
-}
-
-// ask calls the host. One that panics has failed: a script ends no node.
-func (c *calls) ask(ctx context.Context, call picloud.ScriptCall) (v json.RawMessage, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%s.%s panicked: %v\n%s", call.Module, call.Method, p, debug.Stack())
-		}
-	}()
-	return c.host.Call(ctx, call)
-}
-
-// some waits for an answer and returns it with the others that are there, as
-// many as fit into a frame. It fails when the run is cut off.
-func (c *calls) some(ctx context.Context) ([]replyBody, error) {
-	var r replyBody
-	select {
-	case r = <-c.answers:
-	case <-ctx.Done():
-		return nil, context.Cause(ctx) //nolint:wrapcheck // worded by the verdict
-	}
-	list, size := []replyBody{r}, len(r.Value)
-	for c.open--; c.open > 0 && size < maxFrame/4; {
-		select {
-		case r := <-c.answers:
-			list, size = append(list, r), size+len(r.Value)
-			c.open--
-			continue
-		default:
-		}
-		break
-	}
-	return list, nil
-}
-
-// wait returns when no call is under way.
-func (c *calls) wait() { c.group.Wait() }
 
 func (r *Runner) public(err error) *callError { return public(r.log, err) }
 

@@ -33,7 +33,7 @@ func documentOf(d *picloud.Document) document {
 	}
 }
 
-func (h *Host) docsGet(_ context.Context, c *call) (any, error) {
+func (h *Host) docsGet(ctx context.Context, c *call) (any, error) {
 	var collection, id string
 	if err := c.read(&collection, &id); err != nil {
 		return nil, err
@@ -41,6 +41,9 @@ func (h *Host) docsGet(_ context.Context, c *call) (any, error) {
 	d, err := h.cfg.Store.Document(c.app, collection, id)
 	if errors.Is(err, picloud.ErrDocumentNotFound) {
 		return nil, nil //nolint:nilnil // null is the answer
+	}
+	if err == nil {
+		err = c.answers(ctx, len(d.Body))
 	}
 	return documentOf(&d), err
 }
@@ -80,7 +83,7 @@ func (h *Host) docsDelete(ctx context.Context, c *call) (any, error) {
 	return true, err
 }
 
-func (h *Host) docsFind(_ context.Context, c *call) (any, error) {
+func (h *Host) docsFind(ctx context.Context, c *call) (any, error) {
 	var o struct {
 		Where      json.RawMessage `json:"where"`
 		Sort       string          `json:"sort"`
@@ -101,6 +104,13 @@ func (h *Host) docsFind(_ context.Context, c *call) (any, error) {
 	q.Sort, q.Descending, q.After, q.Limit = o.Sort, o.Descending, o.After, o.Limit
 	found, err := h.cfg.Store.FindDocuments(q)
 	if err != nil {
+		return nil, err
+	}
+	size := 0
+	for i := range found.Documents {
+		size += len(found.Documents[i].Body)
+	}
+	if err := c.answers(ctx, size); err != nil {
 		return nil, err
 	}
 	list := make([]document, len(found.Documents))

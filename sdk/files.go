@@ -54,7 +54,7 @@ func (h *Host) filesStat(_ context.Context, c *call) (any, error) {
 	return fileOf(&f), err
 }
 
-func (h *Host) filesRead(_ context.Context, c *call) (any, error) {
+func (h *Host) filesRead(ctx context.Context, c *call) (any, error) {
 	var path string
 	var o struct {
 		Offset int64  `json:"offset"`
@@ -81,6 +81,9 @@ func (h *Host) filesRead(_ context.Context, c *call) (any, error) {
 	}
 	if length > maxRead {
 		return nil, picloud.ErrFileTooLarge.Detailf("it has %d bytes, and a script reads at most %d at once: use offset and length", f.Size, maxRead)
+	}
+	if err := c.answersBytes(ctx, int(length)); err != nil {
+		return nil, err
 	}
 	b := make([]byte, length)
 	if _, err := io.ReadFull(io.NewSectionReader(content, o.Offset, length), b); err != nil {

@@ -2,6 +2,7 @@ package sdk
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"net/netip"
 	"time"
@@ -102,7 +103,7 @@ func (h *Host) Call(ctx context.Context, c picloud.ScriptCall) (json.RawMessage,
 	if m == nil {
 		return nil, errArgument.Detailf("there is no %s.%s", c.Module, c.Method)
 	}
-	v, err := m(ctx, &call{app: c.App, by: principal(c.App, c.Script), args: c.Args, anonymous: c.Anonymous, cause: c.Cause})
+	v, err := m(ctx, &call{app: c.App, by: principal(c.App, c.Script), args: c.Args, anonymous: c.Anonymous, cause: c.Cause, reserve: c.Reserve})
 	if err != nil {
 		return nil, err
 	}
@@ -128,6 +129,21 @@ type call struct {
 
 	cause     picloud.Cause // of the changes it makes
 	anonymous bool          // for somebody who did not say who they are
+
+	reserve func(ctx context.Context, bytes int) error // see picloud.ScriptCall; nil: no bound
+}
+
+// answers waits until the run may hold an answer of so many bytes.
+func (c *call) answers(ctx context.Context, bytes int) error {
+	if c.reserve == nil {
+		return nil
+	}
+	return c.reserve(ctx, bytes)
+}
+
+// answersBytes is answers for bytes that are sent as base64.
+func (c *call) answersBytes(ctx context.Context, bytes int) error {
+	return c.answers(ctx, base64.StdEncoding.EncodedLen(bytes))
 }
 
 var errArgument = &picloud.Error{Code: picloud.CodeInvalid, Type: "argument-invalid", Title: "An argument does not fit"}

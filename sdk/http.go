@@ -250,7 +250,7 @@ func (h *Host) fetch(ctx context.Context, c *call) (any, error) {
 	for name, value := range o.Headers {
 		req.Header.Set(name, value)
 	}
-	return h.fetcher.do(req)
+	return h.fetcher.do(req, c)
 }
 
 // requestBody is the body of a request: text, or bytes as base64.
@@ -268,7 +268,24 @@ func requestBody(raw json.RawMessage, binary bool) ([]byte, error) {
 	return []byte(text), nil
 }
 
-func (f *fetcher) do(req *http.Request) (any, error) {
+// maxUnreserved is how much of an answer is read before the run has room for it.
+const maxUnreserved = 64 << 10
+
+// readAnswer reads an answer up to one byte more than it may have. A large one waits until
+// the run may hold the largest: how large it is turns out at its end.
+func readAnswer(ctx context.Context, r io.Reader, c *call) ([]byte, error) {
+	body, err := io.ReadAll(io.LimitReader(r, maxUnreserved))
+	if err != nil || len(body) < maxUnreserved {
+		return body, err //nolint:wrapcheck // worded by the caller
+	}
+	if err := c.answersBytes(ctx, maxFetched); err != nil {
+		return nil, err
+	}
+	rest, err := io.ReadAll(io.LimitReader(r, maxFetched+1-maxUnreserved))
+	return append(body, rest...), err //nolint:wrapcheck // as above
+}
+
+func (f *fetcher) do(req *http.Request, c *call) (any, error) {
 	res, err := f.client.Do(req)
 	if err != nil {
 		if e := picloud.AsError(err); e != nil {
@@ -280,7 +297,7 @@ func (f *fetcher) do(req *http.Request) (any, error) {
 		return nil, errFetchFailed.Detailf("%v", err)
 	}
 	defer func() { _ = res.Body.Close() }() // only read
-	body, err := io.ReadAll(io.LimitReader(res.Body, maxFetched+1))
+	body, err := readAnswer(req.Context(), res.Body, c)
 	switch {
 	case err != nil:
 		return nil, errFetchFailed.Detailf("%v", err)

@@ -32,7 +32,7 @@ func entryOf(e *picloud.Entry) (entry, error) {
 	return out, err //nolint:wrapcheck // bytes always fit
 }
 
-func (h *Host) kvGet(_ context.Context, c *call) (any, error) {
+func (h *Host) kvGet(ctx context.Context, c *call) (any, error) {
 	var key string
 	if err := c.read(&key); err != nil {
 		return nil, err
@@ -42,6 +42,9 @@ func (h *Host) kvGet(_ context.Context, c *call) (any, error) {
 		return nil, nil //nolint:nilnil // null is the answer
 	}
 	if err != nil {
+		return nil, err
+	}
+	if err := c.answersBytes(ctx, len(e.Value)); err != nil {
 		return nil, err
 	}
 	return entryOf(&e)
@@ -107,7 +110,7 @@ func (h *Host) kvIncrement(ctx context.Context, c *call) (any, error) {
 	return json.RawMessage(e.Value), err
 }
 
-func (h *Host) kvList(_ context.Context, c *call) (any, error) {
+func (h *Host) kvList(ctx context.Context, c *call) (any, error) {
 	var o page
 	if err := c.read(&o); err != nil {
 		return nil, err
@@ -117,6 +120,13 @@ func (h *Host) kvList(_ context.Context, c *call) (any, error) {
 	}
 	found, err := h.cfg.Store.Entries(picloud.EntryList{App: c.app, Prefix: o.Prefix, After: o.After, Limit: o.Limit})
 	if err != nil {
+		return nil, err
+	}
+	size := 0
+	for i := range found.Entries {
+		size += len(found.Entries[i].Value)
+	}
+	if err := c.answersBytes(ctx, size); err != nil {
 		return nil, err
 	}
 	list := make([]entry, len(found.Entries))

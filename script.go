@@ -73,7 +73,10 @@ var (
 	ErrScriptNotFound = &Error{Code: CodeNotFound, Type: "script-not-found", Title: "There is no such script"}
 	ErrScriptInvalid  = &Error{Code: CodeUnprocessable, Type: "script-invalid", Title: "The script is not valid"}
 	ErrScriptInUse    = &Error{Code: CodeConflict, Type: "script-in-use", Title: "The script is in use"}
-	ErrScriptWorker   = &Error{Code: CodeUnavailable, Type: "script-worker-unavailable", Title: "No worker for scripts could be started", Detail: "The node's log says why. Repeat the request after the time in Retry-After.", RetryAfter: 10 * time.Second}
-	ErrScriptFailed   = &Error{Code: CodeUnprocessable, Type: "script-failed", Title: "The script failed"}
-	ErrRunNotFound    = &Error{Code: CodeNotFound, Type: "run-not-found", Title: "There is no such run", Detail: "It never was, or newer ones have taken its place."}
+	ErrScriptWorker   = &Error{
+		Code: CodeUnavailable, Type: "script-worker-unavailable", Title: "No worker for scripts could be started",
+		Detail: "The node's log says why. Repeat the request after the time in Retry-After.", RetryAfter: 10 * time.Second,
+	}
+	ErrScriptFailed = &Error{Code: CodeUnprocessable, Type: "script-failed", Title: "The script failed"}
+	ErrRunNotFound  = &Error{Code: CodeNotFound, Type: "run-not-found", Title: "There is no such run", Detail: "It never was, or newer ones have taken its place."}
 )

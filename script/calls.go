@@ -58,7 +58,9 @@ func (c *calls) begin(ctx context.Context, b callBody) error {
 		case err != nil:
 			a.reply.Error = public(c.log, err)
 		case len(v) > maxFrame/2:
-			a.reply.Error = &callError{Code: string(picloud.CodeTooLarge), Type: "answer-too-large", Title: "The answer is too large for a script", Detail: "Ask for less at a time."}
+			a.reply.Error = &callError{
+				Code: string(picloud.CodeTooLarge), Type: "answer-too-large", Title: "The answer is too large for a script", Detail: "Ask for less at a time.",
+			}
 		default:
 			a.reply.Value = v
 		}

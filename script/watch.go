@@ -56,8 +56,8 @@ func newWatch(vm *quickjs.VM) (*watch, error) {
 		return nil, errForeignEngine
 	}
 	w := &watch{rt: uintptr(address.Uint()), tls: (*libc.TLS)(tls.UnsafePointer()), ctx: uintptr(ctx.Uint()), unhandled: make(map[lib.TJSValue]rejectedReason)}
-	rt := *(**lib.TJSRuntime)(unsafe.Pointer(&w.rt))
-	w.state = uintptr(unsafe.Pointer(&rt.Fmalloc_ctx.Fmalloc_state))
+	rt := *(**lib.TJSRuntime)(unsafe.Pointer(&w.rt))                 // #nosec G103 -- memory of the engine, by its own types
+	w.state = uintptr(unsafe.Pointer(&rt.Fmalloc_ctx.Fmalloc_state)) // #nosec G103 -- memory of the engine, by its own types
 	watches.Lock()
 	watches.byAddress[w.rt], watches.byAddress[w.state] = w, w
 	watches.Unlock()
@@ -102,7 +102,7 @@ func (w *watch) first(like quickjs.Value, fn func(reason quickjs.Value) error) e
 		}
 	}
 	v := like.Dup()
-	slot := (*lib.TJSValue)(unsafe.Pointer(reflect.ValueOf(&v).Elem().FieldByName("v").UnsafeAddr()))
+	slot := (*lib.TJSValue)(unsafe.Pointer(reflect.ValueOf(&v).Elem().FieldByName("v").UnsafeAddr())) // #nosec G103 -- memory of the engine, by its own types
 	lib.XFreeValue(w.tls, w.ctx, *slot)
 	*slot = first.value
 	delete(w.unhandled, promise)
@@ -139,15 +139,17 @@ var (
 )
 
 func mallocFunc(address uintptr) malloc {
-	return *(*malloc)(unsafe.Pointer(&struct{ uintptr }{address}))
+	return *(*malloc)(unsafe.Pointer(&struct{ uintptr }{address})) // #nosec G103 -- memory of the engine, by its own types
 }
 
 func reallocFunc(address uintptr) realloc {
-	return *(*realloc)(unsafe.Pointer(&struct{ uintptr }{address}))
+	return *(*realloc)(unsafe.Pointer(&struct{ uintptr }{address})) // #nosec G103 -- memory of the engine, by its own types
 }
 
 // addressOf is how the engine calls a function that is no closure.
-func addressOf(fn any) uintptr { return (*[2]uintptr)(unsafe.Pointer(&fn))[1] }
+func addressOf(fn any) uintptr {
+	return (*[2]uintptr)(unsafe.Pointer(&fn))[1] // #nosec G103 -- as above
+}
 
 func watchedMalloc(tls *libc.TLS, state uintptr, size lib.Tsize_t) uintptr {
 	block := theirMalloc(tls, state, size)

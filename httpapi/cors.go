@@ -21,6 +21,14 @@ func (s *Server) cors(r *request) {
 	}
 }
 
+// refused takes the headers of an admitted caller back: a script has refused it, as the
+// node does.
+func (*Server) refused(r *request) {
+	r.admitted = false
+	r.Response.Header.Del("Access-Control-Allow-Origin")
+	r.Response.Header.Del("Access-Control-Expose-Headers")
+}
+
 // problemCORS lets scripts read why a caller was not admitted: a page has to know that its
 // token has expired. Every origin may, since the origins of the app would tell that there
 // is one.

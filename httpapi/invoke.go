@@ -160,7 +160,11 @@ func (s *Server) answer(r *request, e *picloud.Endpoint, path string, params []p
 		App: e.App, Script: e.Script, Export: e.Export, Input: input, Context: also, Cause: "endpoint:" + e.Name, Limits: script.Limits{Total: e.Timeout},
 		Anonymous: r.principal.Kind == picloud.KindAnonymous, Accept: sdk.CheckOutput,
 	})
-	if err = endpointFault(err); res.RunID != "" && !errors.Is(err, picloud.ErrUnauthenticated) { // one refusal, whether a script or the node refuses
+	err = endpointFault(err)
+	switch {
+	case errors.Is(err, picloud.ErrUnauthenticated):
+		s.refused(r)
+	case res.RunID != "":
 		r.Response.Header.Set("Picloud-Run", res.RunID)
 	}
 	if err != nil {

@@ -61,21 +61,26 @@ func Peek(cfg Config, id uint64, fn func(file string, r *Record) error) error {
 		if c.header.id == id && i+1 < len(found) && found[i+1].segment.base <= j.cfg.ScanFrom {
 			continue
 		}
-		if err := c.peek(id, j.cfg.ScanFrom, fn); err != nil {
+		own := c.header.id
+		if own == 0 { // damaged: Open reads it as one of the others
+			own = majority(found)
+		}
+		if err := c.peek(own, own != id, j.cfg.ScanFrom, fn); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// peek calls fn with the valid records of a segment.
-func (c *candidate) peek(id uint64, from LSN, fn func(file string, r *Record) error) error {
+// peek calls fn with the valid records of a segment of a journal: those from an LSN on,
+// or all.
+func (c *candidate) peek(id uint64, all bool, from LSN, fn func(file string, r *Record) error) error {
 	s := c.segment
 	b := readAll(s.file, s.size)
-	for _, r := range scan(c.header.id, b, s.base) {
+	for _, r := range scan(id, b, s.base) {
 		for at := r.start; at < r.end; {
 			h, _ := parseHead(b[at:]) // valid: walked before
-			if rec := h.record(b[at:]); c.header.id != id || rec.LSN >= from {
+			if rec := h.record(b[at:]); all || rec.LSN >= from {
 				if err := fn(s.name, &rec); err != nil {
 					return err
 				}

@@ -168,16 +168,10 @@ func (j *Journal) noteSpare(name string) {
 // of equals the newest. Segments of others are set aside.
 func (j *Journal) identify(found []*candidate, rec *Recovery) error {
 	j.segments = nil
-	votes := map[uint64]int{}
 	for _, c := range found {
 		j.segments = append(j.segments, c.segment)
-		if c.header.id != 0 {
-			votes[c.header.id]++
-			if votes[c.header.id] >= votes[j.id] {
-				j.id = c.header.id
-			}
-		}
 	}
+	j.id = majority(found)
 	if j.id == 0 {
 		var b [8]byte
 		if _, err := rand.Read(b[:]); err != nil {
@@ -197,6 +191,21 @@ func (j *Journal) identify(found []*candidate, rec *Recovery) error {
 		j.segments = append(j.segments, c.segment) // so that an error closes them
 	}
 	return nil
+}
+
+// majority returns the journal that most files say they are of; 0: none says.
+func majority(found []*candidate) (id uint64) {
+	votes := map[uint64]int{}
+	for _, c := range found {
+		if c.header.id == 0 {
+			continue
+		}
+		votes[c.header.id]++
+		if votes[c.header.id] >= votes[id] {
+			id = c.header.id
+		}
+	}
+	return id
 }
 
 // take brings one segment into order. want is the LSN it should begin with, and

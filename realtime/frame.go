@@ -116,6 +116,7 @@ type (
 		Missed uint64 `json:"missed"`
 		After  string `json:"after"`
 		Next   string `json:"next"`
+		Until  string `json:"until"`
 	}
 	reset struct {
 		Reason   string `json:"reason"`

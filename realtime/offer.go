@@ -203,7 +203,7 @@ func (s *shard) behind(sub *subscriber) {
 	capacity := uint64(s.hub.cfg.Capacity) // #nosec G115 -- positive
 	bound := sub.app.last.Load()
 	after := sub.cursor
-	var missed, next uint64
+	var missed, next, until uint64
 	for i := range sub.cursors {
 		c := &sub.cursors[i]
 		v := c.ring.view()
@@ -214,6 +214,7 @@ func (s *shard) behind(sub *subscriber) {
 		if from > c.next {
 			missed += from - c.next
 			c.next = from
+			until = max(until, v.before(from))
 		}
 		if c.next < v.end() && (next == 0 || v.at(c.next).seq < next) {
 			next = v.at(c.next).seq
@@ -225,7 +226,7 @@ func (s *shard) behind(sub *subscriber) {
 	}
 	s.hub.metrics.gaps.Inc()
 	s.hub.metrics.dropped.Add(int(missed)) // #nosec G115 -- a count
-	g := gap{Missed: missed, After: sub.position(after), Next: sub.position(next)}
+	g := gap{Missed: missed, After: sub.position(after), Next: sub.position(next), Until: sub.position(until)}
 	s.scratch = appendControl(s.scratch[:0], "gap", g)
 	if s.write(sub, s.scratch) {
 		s.offerTo(sub)

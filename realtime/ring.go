@@ -106,6 +106,17 @@ func (v *view) end() uint64 { return v.first + uint64(len(v.entries)) }
 
 func (v *view) at(index uint64) *entry { return &v.entries[index-v.first] }
 
+// before returns a sequence that no event before an index is above; 0: there is none.
+func (v *view) before(index uint64) uint64 {
+	switch {
+	case index > v.first:
+		return v.at(index - 1).seq
+	case index < v.end():
+		return v.at(index).seq - 1
+	}
+	return 0
+}
+
 func (r *ring) view() view {
 	r.mu.Lock()
 	defer r.mu.Unlock()

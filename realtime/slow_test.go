@@ -56,6 +56,64 @@ func TestSlowReaderIsToldItsGap(t *testing.T) {
 	}
 }
 
+// RT-7: of a stream of several topics a gap says how far what was missed reaches, also
+// where a quiet topic goes on before that.
+func TestGapOfSeveralTopics(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, realtime.Config{Capacity: 8})
+	s := n.subscribe(t, realtime.Subscription{Topics: []string{"busy", "quiet"}})
+	s.expect(t, "hello")
+	pad := strings.Repeat("x", 20_000)
+	const total = 1200
+	for i := range total {
+		topic := "busy"
+		if i%300 == 299 {
+			topic = "quiet"
+		}
+		n.publish(t, topic, fmt.Sprintf(`[%d,"%s"]`, i, pad))
+	}
+	got := map[uint64]bool{}
+	type gap struct {
+		Missed             int
+		After, Until, Next string
+	}
+	var gaps []gap
+	for sum := 0; sum < total; {
+		f := s.must(t)
+		if f.event == "gap" {
+			var g gap
+			if err := json.Unmarshal([]byte(f.data), &g); err != nil {
+				t.Fatal(err)
+			}
+			gaps, sum = append(gaps, g), sum+g.Missed
+			continue
+		}
+		got[seqOf(t, f.id)] = true
+		sum++
+	}
+	missing := 0
+	for _, g := range gaps {
+		for seq := seqOf(t, g.After) + 1; seq <= seqOf(t, g.Until); seq++ {
+			if !got[seq] {
+				missing++
+				got[seq] = true
+			}
+		}
+	}
+	if len(gaps) == 0 || len(got) != total {
+		t.Errorf("%d gaps, %d of the events are neither there nor named; %d were named: %+v", len(gaps), total-len(got), missing, gaps)
+	}
+}
+
+func seqOf(t *testing.T, id string) uint64 {
+	t.Helper()
+	pos, err := picloud.ParsePosition(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pos.Seq
+}
+
 // RT-7: large events are not kept for a slow reader without bound, whatever the
 // capacity says.
 func TestLargeEventsAreKeptInBounds(t *testing.T) {

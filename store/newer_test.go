@@ -83,6 +83,11 @@ func TestNewerFormatIsRefusedUntouched(t *testing.T) {
 			appends(journal.Record{Kind: 200})(t, dir)
 			edit(t, filepath.Join(dir, "state.db"), ruin)
 		}},
+		"record behind a ruined header": {"journal/00000000000000000109.log", func(t *testing.T, dir string) {
+			all := segments(t, dir)
+			appends(journal.Record{Kind: 200})(t, dir)
+			edit(t, all[len(all)-1], func(b []byte) []byte { clear(b[:4096]); return b })
+		}},
 		"record among damaged ones": {"journal/00000000000000000109.log", func(t *testing.T, dir string) {
 			all := segments(t, dir)
 			appends(journal.Record{Kind: 200})(t, dir)

@@ -49,6 +49,7 @@ func newNode(t *testing.T) node {
 	runner := script.New(script.Config{
 		Host:   sdk.New(sdk.Config{Store: st, Publisher: publish.New(publish.Config{Committer: st})}),
 		Record: func(r picloud.Run) string { return st.RecordRun(r).ID },
+		Limits: script.Limits{Time: time.Minute, Total: 2 * time.Minute}, // a busy machine takes its time
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 2)

@@ -54,7 +54,7 @@ func TestLargeBodiesAreNotAskedFor(t *testing.T) {
 	n.serve(t, `export const size = ({ body }) => body.length;`, "size")
 	for _, test := range []struct {
 		request string
-		length  int
+		length  int64
 		want    string
 	}{
 		{"POST /v1/apps/default/topics/t/events", 1, "100 Continue"},

@@ -29,7 +29,7 @@ var floors = [][]string{
 	{"journal"},
 	{"migrations"},
 	{"api", "check"},
-	{"pathpattern", "backoff"},
+	{"pathpattern", "backoff", "budget"},
 	{"."},
 }
 
@@ -63,8 +63,8 @@ var thirdParty = map[string][]string{
 	"modernc.org/libc":                   {"script"},
 	"github.com/elastic/go-seccomp-bpf":  {"script"},
 	"github.com/netresearch/go-cron":     {"dispatch"},
-	"github.com/VictoriaMetrics/metrics": {"store", "realtime", "spool", "httpapi", "daemon"},
-	"golang.org/x/sys":                   {"journal", "store", "realtime", "spool", "auth", "httpapi", "pgsync", "script", "hw", "daemon", "cmd/picloud"},
+	"github.com/VictoriaMetrics/metrics": {"store", "realtime", "spool", "httpapi", "daemon", "budget"},
+	"golang.org/x/sys":                   {"journal", "store", "realtime", "spool", "auth", "httpapi", "pgsync", "script", "hw", "daemon", "budget", "cmd/picloud"},
 }
 
 // Limits on size: what does not fit in a head does not fit in a file.

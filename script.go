@@ -77,6 +77,10 @@ var (
 		Code: CodeUnavailable, Type: "script-worker-unavailable", Title: "No worker for scripts could be started",
 		Detail: "The node's log says why. Repeat the request after the time in Retry-After.", RetryAfter: 10 * time.Second,
 	}
+	ErrScriptsBusy = &Error{
+		Code: CodeUnavailable, Type: "scripts-busy", Title: "The scripts are busy",
+		Detail: "Repeat the request after the time in Retry-After.", RetryAfter: 2 * time.Second,
+	}
 	ErrScriptFailed = &Error{Code: CodeUnprocessable, Type: "script-failed", Title: "The script failed"}
 	ErrRunNotFound  = &Error{Code: CodeNotFound, Type: "run-not-found", Title: "There is no such run", Detail: "It never was, or newer ones have taken its place."}
 )

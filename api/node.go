@@ -15,6 +15,23 @@ type Node struct {
 	Storage     Storage  `json:"storage"`
 	Subscribers int      `json:"subscribers"`
 	Apps        Activity `json:"apps"`
+	Memory      Memory   `json:"memory"`
+}
+
+// Memory is what requests make a node hold, of the bytes that they may.
+type Memory struct {
+	BudgetBytes int            `json:"budget_bytes"`
+	HeldBytes   int            `json:"held_bytes"`
+	Refused     uint64         `json:"refused_since_start"`
+	Holders     []MemoryHolder `json:"holders"`
+}
+
+// MemoryHolder is the part that one kind of holder has.
+type MemoryHolder struct {
+	Holder     string `json:"holder"` // bodies, runs, deliveries, answers, streams, replies, uploads, operator
+	HeldBytes  int    `json:"held_bytes"`
+	ShareBytes int    `json:"share_bytes"`
+	Refused    uint64 `json:"refused_since_start"`
 }
 
 // Storage is the state of a node's disk.

@@ -29,6 +29,8 @@ type Config struct {
 	Name          string
 	OperatorGroup string
 
+	MemoryBudget int // bytes; 0: from the board
+
 	PublishMaxBytes int
 	Heartbeat       time.Duration
 	Capacity        int
@@ -158,6 +160,8 @@ var Settings = []Setting{
 	{"http.max_uploads", "PICLOUD_HTTP_MAX_UPLOADS", "", "32", "Files that arrive at the same time.", false, number(func(c *Config) *int { return &c.HTTPLimits.MaxUploads }, 1, 10_000)},
 	{"http.max_uploads_per_app", "PICLOUD_HTTP_MAX_UPLOADS_PER_APP", "", "0", "Files of one app that arrive at the same time. 0: a quarter of the total.", false, number(func(c *Config) *int { return &c.HTTPLimits.MaxUploadsPerApp }, 0, 10_000)},
 	{"http.min_upload_rate_bytes", "PICLOUD_HTTP_MIN_UPLOAD_RATE_BYTES", "", "1024", "Bytes per second that a file has to arrive with, on average over 10 seconds.", false, number(func(c *Config) *int { return &c.HTTPLimits.MinUploadRate }, 1, 1<<30)},
+
+	{"memory.budget_bytes", "PICLOUD_MEMORY_BUDGET_BYTES", "", "0", "Memory that requesters may make the node hold, in bytes: bodies, answers, scripts that wait, what slow subscribers have not taken. More is refused with 429 or 503. At least 16 MiB. 0: an eighth of the board's memory, up to 256 MiB.", false, number(func(c *Config) *int { return &c.MemoryBudget }, 0, 1<<30)},
 
 	{"publish.max_bytes", "PICLOUD_PUBLISH_MAX_BYTES", "", "262144", "Largest event in bytes, up to 1048576.", false, number(func(c *Config) *int { return &c.PublishMaxBytes }, 1, picloud.LimitMaxData)},
 

@@ -6,12 +6,15 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"os/signal"
 	"runtime/debug"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/picloud/picloud/budget"
 )
 
 // Build says what binary this is.
@@ -67,6 +70,7 @@ func (l *life) ready() error {
 // emptied, the journal closed last.
 func Run(ctx context.Context, cfg Config, opt Options) error {
 	defer outlivePipes()()
+	boundHeap()
 	l := new(life)
 	l.apply(cfg)
 	if opt.Log == nil {
@@ -139,6 +143,15 @@ func Run(ctx context.Context, cfg Config, opt Options) error {
 		log.Info("stopped")
 	}
 	return err
+}
+
+// boundHeap lets the garbage collector work harder when the heap comes near to half of the
+// memory, unless the variable GOMEMLIMIT says otherwise: garbage is what the budget of
+// memory does not count.
+func boundHeap() {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(int64(min(budget.Memory()/2, math.MaxInt64))) // #nosec G115 -- bounded
+	}
 }
 
 // outlivePipes keeps the process alive when the reader of its log has gone: a write to

@@ -12,6 +12,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/auth"
+	"github.com/picloud/picloud/budget"
 	"github.com/picloud/picloud/dispatch"
 	"github.com/picloud/picloud/httpapi"
 	"github.com/picloud/picloud/hw"
@@ -28,6 +29,7 @@ import (
 
 // machine is all parts of a node, joined.
 type machine struct {
+	memory  *budget.Budget
 	store   *store.Store
 	hub     *realtime.Hub
 	spool   *spool.Spool // nil: none
@@ -56,7 +58,7 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 	if err != nil {
 		return nil, fmt.Errorf("open the data directory: %w", err)
 	}
-	m := &machine{store: st}
+	m := &machine{store: st, memory: budget.New(cfg.MemoryBudget, set)}
 	authority := auth.New(auth.Config{Keys: st, Refresh: func() { m.central.refreshKeys() }, TTLMin: cfg.TokenTTLMin, TTLMax: cfg.TokenTTLMax, TTLDefault: cfg.TokenTTLDefault})
 	publisher := publish.New(publish.Config{Committer: st, MaxData: cfg.PublishMaxBytes})
 	hub, err := realtime.New(realtime.Config{
@@ -75,7 +77,7 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 		m.central = newCentral(cfg, build, st, publisher, hub, life, set, log)
 	}
 	m.board = hw.New(hw.Config{Driver: cfg.Driver, Pins: cfg.Pins, Data: cfg.Data, Logger: log})
-	m.scripts = newScripts(cfg, st, publisher, authority, m.board, log)
+	m.scripts = newScripts(cfg, st, publisher, authority, m.board, m.memory, log)
 	m.owed = dispatch.NewDispatcher(dispatch.DispatcherConfig{Outbox: st, Handler: trigger.New(m.scripts, st), Tick: cfg.CronTick, Logger: log})
 	st.SetDeliverer(m.owed)
 	st.SetAppDeleted(m.scripts.EndApp)
@@ -92,7 +94,7 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 	m.api, err = httpapi.New(httpapi.Config{
 		Store: st, Publisher: publisher, Hub: hub, Authority: authority, Sync: m.central.lane(), Scripts: m.scripts, Dispatcher: m.owed, Version: build.Version, Commit: build.Commit, Started: started,
 		MaxData: cfg.PublishMaxBytes, OperatorGroup: cfg.OperatorGroup, Ready: life.ready, Alive: m.alive,
-		TrustedProxies: cfg.TrustedProxies, Hosts: cfg.hostNames(), Limits: cfg.HTTPLimits, Metrics: set, Logger: log,
+		TrustedProxies: cfg.TrustedProxies, Hosts: cfg.hostNames(), Limits: cfg.HTTPLimits, Budget: m.memory, Metrics: set, Logger: log,
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("make the HTTP server: %w", err), st.Close())

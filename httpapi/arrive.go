@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/valyala/fasthttp"
+
+	"github.com/picloud/picloud/budget"
 )
 
 // How bodies of requests arrive. They are read here and not by the HTTP library,
@@ -76,24 +78,59 @@ func (r *request) readBody(limit int) error {
 	if in == nil {
 		return r.begin()
 	}
-	var body []byte
-	var err error
-	switch n := r.Request.Header.ContentLength(); {
-	case n > limit:
+	n := r.Request.Header.ContentLength()
+	if n > limit {
 		return errTooLarge.Detailf("send at most %d bytes", limit)
-	case n >= 0:
-		body = make([]byte, n)
-		_, err = io.ReadFull(in, body)
-	default:
-		if body, err = io.ReadAll(io.LimitReader(in, int64(limit)+1)); len(body) > limit {
-			return errTooLarge.Detailf("send at most %d bytes", limit)
+	}
+	if n > unmetered {
+		var err error
+		if r.body, err = r.await(budget.Bodies, bodyMemory(n)); err != nil {
+			return err
 		}
 	}
+	body, err := r.readWhole(in, n, limit)
 	if err != nil {
-		return bodyFault(err)
+		return err
 	}
 	r.Request.SetBodyRaw(body)
 	return r.begin()
+}
+
+// bodyMemory is what a body of n bytes takes: itself, and what is made of it.
+func bodyMemory(n int) int { return 2 * n }
+
+// readWhole reads a body of n bytes, or, if n is negative, one in chunks, for which memory
+// is drawn as it grows.
+func (r *request) readWhole(in io.Reader, n, limit int) ([]byte, error) {
+	if n >= 0 {
+		body := make([]byte, n)
+		if _, err := io.ReadFull(in, body); err != nil {
+			return nil, bodyFault(err)
+		}
+		return body, nil
+	}
+	body := make([]byte, 0, unmetered)
+	r.body = r.lease(budget.Bodies)
+	for {
+		if len(body) > limit {
+			return nil, errTooLarge.Detailf("send at most %d bytes", limit)
+		}
+		if len(body) == cap(body) {
+			grown := min(2*cap(body), limit+1)
+			if err := r.body.Resize(bodyMemory(grown)); err != nil {
+				return nil, err
+			}
+			body = append(make([]byte, 0, grown), body...)
+		}
+		n, err := in.Read(body[len(body):cap(body)])
+		body = body[:len(body)+n]
+		if errors.Is(err, io.EOF) {
+			return body, nil
+		}
+		if err != nil {
+			return nil, bodyFault(err)
+		}
+	}
 }
 
 // bodyFault words what a body failed at to arrive.

@@ -17,6 +17,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/api"
+	"github.com/picloud/picloud/budget"
 )
 
 const (
@@ -95,11 +96,7 @@ func newConnections(cfg *Config, log *slog.Logger, trusted func(netip.Addr) bool
 // defaultConnections returns how many connections fit: an eighth of the board's
 // memory, and half of the descriptors this process may have.
 func defaultConnections() int {
-	n := uint64(mostByDefault)
-	var info unix.Sysinfo_t
-	if unix.Sysinfo(&info) == nil {
-		n = min(n, uint64(info.Totalram)*uint64(info.Unit)/8/perConnection) //nolint:unconvert // 32 bits on some boards
-	}
+	n := min(mostByDefault, budget.Memory()/8/perConnection)
 	return max(min(int(n), (descriptors()-keepFiles)/2), leastByDefault) // #nosec G115 -- bounded
 }
 
@@ -133,20 +130,6 @@ func (l limitedListener) Accept() (net.Conn, error) {
 	}
 }
 
-// peerOf returns for whom a connection counts: an IPv4 address, or the /64 that one
-// holder of IPv6 addresses has at least.
-func peerOf(addr netip.Addr) netip.Prefix {
-	bits := 64
-	if addr = addr.Unmap().WithZone(""); addr.Is4() {
-		bits = 32
-	}
-	p, err := addr.Prefix(bits)
-	if err != nil {
-		return netip.Prefix{} // invalid
-	}
-	return p
-}
-
 // admit returns a connection that counts, or nil after having refused it.
 func (c *connections) admit(tcp *net.TCPConn) *connection {
 	n := &connection{TCPConn: tcp, all: c}
@@ -154,7 +137,7 @@ func (c *connections) admit(tcp *net.TCPConn) *connection {
 	limit := c.perAddress
 	if remote, ok := tcp.RemoteAddr().(*net.TCPAddr); ok {
 		if addr := remote.AddrPort().Addr().Unmap(); !c.trusted(addr) {
-			n.peer = peerOf(addr)
+			n.peer = budget.PeerOf(addr)
 		}
 		if remote.IP.IsLoopback() {
 			limit = c.perLoopback

@@ -10,25 +10,6 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 )
 
-// IPv6 addresses count by the /64 that their holder has at least.
-func TestPeers(t *testing.T) {
-	t.Parallel()
-	for a, b := range map[string]string{
-		"2001:db8:1:2::1": "2001:db8:1:2:ffff::9",
-		"fe80::1%eth0":    "fe80::2",
-		"192.0.2.1":       "::ffff:192.0.2.1",
-	} {
-		if peerOf(netip.MustParseAddr(a)) != peerOf(netip.MustParseAddr(b)) {
-			t.Errorf("%s and %s are two", a, b)
-		}
-	}
-	for a, b := range map[string]string{"2001:db8:1:2::1": "2001:db8:1:3::1", "192.0.2.1": "192.0.2.2"} {
-		if peerOf(netip.MustParseAddr(a)) == peerOf(netip.MustParseAddr(b)) {
-			t.Errorf("%s and %s are one", a, b)
-		}
-	}
-}
-
 // SR-6: whatever connections come, go and get busy, they are counted exactly, those
 // with a request stay, and nothing is left of them in the end.
 func TestConnectionsAreCounted(t *testing.T) {

@@ -89,7 +89,7 @@ func (r *request) reply(status int, v any) error {
 	}
 	r.SetStatusCode(status)
 	r.SetContentType("application/json")
-	r.SetBody(append(b, '\n'))
+	r.Response.SetBodyRaw(append(b, '\n'))
 	return nil
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/auth"
+	"github.com/picloud/picloud/budget"
 	"github.com/picloud/picloud/check"
 	"github.com/picloud/picloud/pathpattern"
 	"github.com/picloud/picloud/script"
@@ -134,14 +135,7 @@ func (s *Server) answer(r *request, e *picloud.Endpoint, path string, params []p
 		r.Response.Header.Set("Access-Control-Expose-Headers", "*") // an app has its own
 	}
 	r.Request.Header.Del("Cookie") // cookies belong to the whole site
-	if err := r.readBody(maxEndpointBody); err != nil {
-		return err
-	}
-	in, err := r.asInput(path, params)
-	if err != nil {
-		return err
-	}
-	input, err := picloud.EncodeJSON(in)
+	input, err := r.readInput(path, params)
 	if err != nil {
 		return err
 	}
@@ -159,6 +153,7 @@ func (s *Server) answer(r *request, e *picloud.Endpoint, path string, params []p
 	res, err := s.cfg.Scripts.Do(r.patience(), script.Job{
 		App: e.App, Script: e.Script, Export: e.Export, Input: input, Context: also, Cause: "endpoint:" + e.Name, Limits: script.Limits{Total: e.Timeout},
 		Anonymous: r.principal.Kind == picloud.KindAnonymous, Accept: sdk.CheckOutput,
+		Sender: r.waits, Begin: r.reserveOutput,
 	})
 	err = endpointFault(err)
 	switch {
@@ -194,6 +189,29 @@ func (s *Server) recognise(r *request, app string) {
 	if p, err := s.who(r); err == nil && picloud.Can(p, picloud.AppInvoke, app) {
 		r.principal = p
 	}
+}
+
+// readInput reads the body of a request and returns what its script gets, which is all
+// that is held while the run waits.
+func (r *request) readInput(path string, params []pathpattern.Param) (json.RawMessage, error) {
+	if err := r.readBody(maxEndpointBody); err != nil {
+		return nil, err
+	}
+	in, err := r.asInput(path, params)
+	if err != nil {
+		return nil, err
+	}
+	input, err := picloud.EncodeJSON(in)
+	if err != nil {
+		return nil, err
+	}
+	r.input = r.lease(budget.Runs)
+	if err := r.input.Resize(len(input)); err != nil {
+		return nil, err
+	}
+	r.Request.SetBodyRaw(nil)
+	r.body.Release()
+	return input, nil
 }
 
 // asInput is a request as scripts get it: without API keys, wherever the sender put
@@ -259,7 +277,7 @@ func endpointFault(err error) error {
 	case fault.Reason == script.ReasonNoWorker:
 		return picloud.ErrScriptWorker
 	case fault.Unavailable():
-		return picloud.ErrBusy.Detailf("The scripts are busy. Repeat the request after the time in Retry-After.")
+		return picloud.ErrScriptsBusy
 	case fault.Unauthenticated():
 		return picloud.ErrUnauthenticated
 	}

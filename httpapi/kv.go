@@ -68,7 +68,7 @@ func (s *Server) showEntry(r *request) error {
 	if e.Binary {
 		r.SetContentType(binaryType)
 	}
-	r.SetBody(e.Value)
+	r.Response.SetBodyRaw(e.Value)
 	return nil
 }
 

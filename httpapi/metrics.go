@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -25,7 +26,9 @@ func (m *requestMetrics) count(status int) {
 
 func (s *Server) showMetrics(r *request) error {
 	r.SetContentType("text/plain; version=0.0.4; charset=utf-8")
-	s.cfg.Metrics.WritePrometheus(r)
-	metrics.WriteProcessMetrics(r)
+	var text bytes.Buffer
+	s.cfg.Metrics.WritePrometheus(&text)
+	metrics.WriteProcessMetrics(&text)
+	r.Response.SetBodyRaw(text.Bytes())
 	return nil
 }

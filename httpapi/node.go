@@ -28,6 +28,7 @@ func (s *Server) showNode(r *request) error {
 		Triggers: t.Triggers, Running: t.Running, Waiting: t.Waiting, Paused: t.Paused, Error: t.Error,
 		Done: t.Done, Failed: t.Failed, Buried: t.Buried, DeadLetters: s.cfg.Store.CountDeadLetters(),
 	}
+	b.Memory = s.memory()
 	if h.Degraded {
 		b.Status = "degraded"
 	}
@@ -35,6 +36,16 @@ func (s *Server) showNode(r *request) error {
 		b.Notes = []string{}
 	}
 	return r.reply(fasthttp.StatusOK, b)
+}
+
+func (s *Server) memory() api.Memory {
+	m := api.Memory{BudgetBytes: s.cfg.Budget.Bytes()}
+	for _, u := range s.cfg.Budget.Usage() {
+		m.HeldBytes += u.Held
+		m.Refused += u.Refused
+		m.Holders = append(m.Holders, api.MemoryHolder{Holder: u.Holder, HeldBytes: u.Held, ShareBytes: u.Share, Refused: u.Refused})
+	}
+	return m
 }
 
 // backup streams the archive. An error in the middle cuts the connection, so

@@ -19,6 +19,7 @@ import (
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/api"
 	"github.com/picloud/picloud/auth"
+	"github.com/picloud/picloud/budget"
 	"github.com/picloud/picloud/dispatch"
 	"github.com/picloud/picloud/httpapi"
 	"github.com/picloud/picloud/publish"
@@ -63,8 +64,9 @@ func newNode(tb testing.TB, change ...func(*httpapi.Config)) *node {
 		t, err := authority.Mint(ctx, by, app, topics, ttl)
 		return t.Text, t.ExpiresAt, err
 	}
+	cfg.Budget = budget.New(16<<20, cfg.Metrics)
 	cfg.Scripts = script.New(script.Config{
-		Host: sdk.New(sdk.Config{Store: st, Publisher: cfg.Publisher, Mint: mint}), Record: func(r picloud.Run) string { return st.RecordRun(r).ID },
+		Budget: cfg.Budget, Host: sdk.New(sdk.Config{Store: st, Publisher: cfg.Publisher, Mint: mint}), Record: func(r picloud.Run) string { return st.RecordRun(r).ID },
 	})
 	cfg.Dispatcher = dispatch.NewDispatcher(dispatch.DispatcherConfig{Outbox: st})
 	for _, c := range change {
@@ -107,6 +109,11 @@ func newNode(tb testing.TB, change ...func(*httpapi.Config)) *node {
 			tb.Errorf("shutdown: %v", err)
 		}
 		wg.Wait()
+		for _, u := range cfg.Budget.Usage() {
+			if u.Held != 0 {
+				tb.Errorf("at rest %s hold %d bytes (SR-1)", u.Holder, u.Held)
+			}
+		}
 		stopStore()
 		if err := errors.Join(<-stored, st.Close()); err != nil {
 			tb.Error(err)

@@ -182,6 +182,6 @@ func structSchema(t reflect.Type, schemas object) object {
 
 func (s *Server) showOpenAPI(r *request) error {
 	r.SetContentType("application/json")
-	r.SetBody(s.openapi)
+	r.shared(s.openapi)
 	return nil
 }

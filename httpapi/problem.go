@@ -81,7 +81,7 @@ func (s *Server) problem(ctx *fasthttp.RequestCtx, status int, e *picloud.Error)
 	}
 	ctx.SetStatusCode(status)
 	ctx.SetContentType("application/problem+json")
-	ctx.SetBody(body)
+	ctx.Response.SetBodyRaw(body)
 }
 
 // refuse answers what is not a request.

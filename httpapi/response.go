@@ -14,7 +14,7 @@ func (r *request) replyOutput(out json.RawMessage, response bool) error {
 		return r.done()
 	case !response:
 		r.SetContentType("application/json")
-		r.SetBody(append(out, '\n'))
+		r.Response.SetBodyRaw(append(out, '\n'))
 		return nil
 	}
 	res, err := sdk.ReadResponse(out)
@@ -26,6 +26,6 @@ func (r *request) replyOutput(out json.RawMessage, response bool) error {
 	for name, value := range res.Headers {
 		r.Response.Header.Set(name, value)
 	}
-	r.SetBody(res.Body)
+	r.Response.SetBodyRaw(res.Body)
 	return nil
 }

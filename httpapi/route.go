@@ -12,6 +12,7 @@ import (
 	"github.com/valyala/fasthttp"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/budget"
 	"github.com/picloud/picloud/pathpattern"
 )
 
@@ -22,6 +23,7 @@ type route struct {
 	needs   picloud.Capability // of the caller, in {app} where the pattern has it; empty: the handler decides
 	open    bool               // anybody may ask
 	upload  bool               // the handler reads the body as it arrives
+	page    bool               // the answer may be large: memory for it is reserved
 	handler func(*request) error
 	docs
 }
@@ -36,6 +38,8 @@ type request struct {
 	principal picloud.Principal
 	admitted  bool // it is decided that the caller gets an answer
 	sandboxed bool // the answer is an app's, which must not act as a page of this site
+
+	body, input, answer budget.Lease // their memory
 }
 
 // param returns a parameter of the path.
@@ -181,6 +185,11 @@ func (s *Server) serveRoute(r *request, path string) error {
 			return err
 		}
 	}
+	if r.route.page && !wantsStream(r.RequestCtx) {
+		if err := r.reserve(); err != nil {
+			return err
+		}
+	}
 	return r.route.handler(r)
 }
 
@@ -206,6 +215,7 @@ func (s *Server) finish(r *request, began time.Time) {
 		s.fail(ctx, errInternal)
 	}
 	r.drain()
+	r.settle()
 	s.secure(ctx)
 	if r.sandboxed {
 		ctx.Response.Header.Add("Content-Security-Policy", appSandbox) // beside one of the app's own

@@ -64,7 +64,7 @@ func (r *request) replySource(sc *picloud.Script, err error) error {
 		return err
 	}
 	r.SetContentType(scriptType + "; charset=utf-8")
-	r.SetBodyString(sc.Source)
+	r.Response.SetBodyRaw([]byte(sc.Source))
 	return nil
 }
 
@@ -101,7 +101,7 @@ func scriptFault(err error) error {
 	case fault.Reason == script.ReasonNoWorker:
 		return picloud.ErrScriptWorker
 	case fault.Unavailable():
-		return picloud.ErrBusy.Detailf("%s", fault.Message)
+		return picloud.ErrScriptsBusy.Detailf("%s. Repeat the request after the time in Retry-After.", fault.Message)
 	case fault.Reason == script.ReasonSyntax:
 		return picloud.ErrScriptInvalid.Detailf("%s", fault.Error())
 	}
@@ -129,7 +129,7 @@ func (s *Server) runScript(r *request) error {
 	if _, err := s.cfg.Store.Script(app, name); err != nil {
 		return err
 	}
-	job := script.Job{App: app, Script: name, Export: b.Export, Input: b.Input, Cause: r.principal.Source()}
+	job := script.Job{App: app, Script: name, Export: b.Export, Input: b.Input, Cause: r.principal.Source(), Sender: r.waits, Begin: r.reserveOutput}
 	res, err := s.cfg.Scripts.Do(r.patience(), job)
 	fault, _ := errors.AsType[*script.Error](err)
 	if fault != nil && fault.Unavailable() {

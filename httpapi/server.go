@@ -17,6 +17,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/auth"
+	"github.com/picloud/picloud/budget"
 	"github.com/picloud/picloud/dispatch"
 	"github.com/picloud/picloud/realtime"
 	"github.com/picloud/picloud/script"
@@ -46,6 +47,7 @@ type Config struct {
 	WriteTimeout   time.Duration  // for a response that does not move; default 60 s
 	IdleTimeout    time.Duration  // between requests; default 60 s
 	Limits                        // of connections and uploads
+	Budget         *budget.Budget // nil: of the default size
 	Metrics        *metrics.Set
 	Logger         *slog.Logger // nil: discard
 	Now            func() time.Time
@@ -84,6 +86,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Metrics == nil {
 		c.Metrics = metrics.NewSet()
+	}
+	if c.Budget == nil {
+		c.Budget = budget.New(0, c.Metrics)
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -9,11 +9,13 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/budget"
 )
 
 const (
 	defaultUploads = 32
-	defaultRate    = 1 << 10 // bytes per second
+	defaultRate    = 1 << 10  // bytes per second
+	uploadMemory   = 32 << 10 // buffers of an upload
 )
 
 // uploads bounds the files that arrive at the same time, in total and of one app. Its
@@ -76,8 +78,16 @@ func (r *request) upload() (in io.Reader, done func(), err error) {
 	if err := r.s.uploads.take(app); err != nil {
 		return nil, nil, err
 	}
+	memory := r.lease(budget.Uploads)
+	if err := memory.Resize(uploadMemory); err != nil {
+		r.s.uploads.give(app)
+		return nil, nil, err
+	}
 	u := &upload{r: r, in: r.RequestBodyStream(), left: int64(r.Request.Header.ContentLength())}
-	return u, func() { r.s.uploads.give(app) }, nil
+	return u, func() {
+		memory.Release()
+		r.s.uploads.give(app)
+	}, nil
 }
 
 // upload reads a body. One that ends early is not taken for whole, and one that

@@ -2,6 +2,8 @@ package realtime
 
 import (
 	"golang.org/x/sys/unix"
+
+	"github.com/picloud/picloud/budget"
 )
 
 const (
@@ -12,11 +14,7 @@ const (
 // defaultSubscribers returns how many streams fit: an eighth of the board's
 // memory, and the descriptors this process may have.
 func defaultSubscribers() int {
-	n := uint64(1000)
-	var info unix.Sysinfo_t
-	if unix.Sysinfo(&info) == nil {
-		n = uint64(info.Totalram) * uint64(info.Unit) / 8 / perSubscriber //nolint:unconvert // 32 bits on some boards
-	}
+	n := budget.Memory() / 8 / perSubscriber
 	var files unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &files) == nil && files.Cur > keepFiles {
 		n = min(n, files.Cur-keepFiles)

@@ -14,6 +14,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/budget"
 )
 
 // History is what catching up reads from. Events are visible there before they
@@ -41,8 +42,9 @@ type Config struct {
 	Shards         int           // default: GOMAXPROCS
 	Replayers      int           // goroutines that catch up; default 4
 	Now            func() time.Time
-	Logger         *slog.Logger // nil: discard
-	Metrics        *metrics.Set // nil: not exported
+	Budget         *budget.Budget // of what is kept for subscribers; nil: of the default size
+	Logger         *slog.Logger   // nil: discard
+	Metrics        *metrics.Set   // nil: not exported
 }
 
 func (c Config) withDefaults() Config {
@@ -82,6 +84,9 @@ func (c Config) withDefaults() Config {
 	if c.Metrics == nil {
 		c.Metrics = metrics.NewSet()
 	}
+	if c.Budget == nil {
+		c.Budget = budget.New(0, c.Metrics)
+	}
 	return c
 }
 
@@ -97,6 +102,7 @@ type Hub struct {
 	metrics hubMetrics
 	retain  int // entries a ring keeps for those who catch up
 	states  states
+	rings   ringBytes
 
 	mu      sync.RWMutex // guards what follows; held for writing while a subscriber joins or leaves
 	apps    map[string]*app
@@ -117,6 +123,7 @@ func New(cfg Config) (*Hub, error) {
 	h := &Hub{cfg: cfg, log: cfg.Logger.With(slog.String("component", "realtime")), apps: map[string]*app{}, retain: max(cfg.Capacity, minRetain)}
 	h.states.topic = map[string]*topicState{}
 	h.limits.init(cfg)
+	h.rings.limit = int64(cfg.Budget.Share(budget.Streams) / 2)
 	h.replay.init()
 	for i := range cfg.Shards {
 		s, err := newShard(h, i)
@@ -184,13 +191,14 @@ func (h *Hub) Broadcast(events []picloud.Event) {
 	for _, s := range h.shards {
 		s.wakeDirty()
 	}
+	h.shrinkRings()
 }
 
 // startOver ends every stream and forgets the rings, which lack what could not
 // be broadcast. Who comes back gets it from the history.
 func (h *Hub) startOver() {
 	h.mu.Lock()
-	h.apps = map[string]*app{}
+	h.apps = map[string]*app{} // rings give their memory back as the last subscriber leaves
 	h.mu.Unlock()
 	for _, s := range h.shards {
 		s.post(message{kind: msgBye, reason: reasonError})
@@ -270,6 +278,7 @@ func (h *Hub) leave(s *subscriber) {
 		r.members[s.shard.id].Add(-1)
 		if r.subscribers--; r.subscribers == 0 {
 			delete(s.app.rings, r.topic)
+			r.forget()
 		}
 	}
 	if s.app != nil && len(s.app.rings) == 0 && h.apps[s.app.name] == s.app {

@@ -11,7 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/VictoriaMetrics/metrics"
+
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/budget"
 	"github.com/picloud/picloud/realtime"
 	"github.com/picloud/picloud/store"
 )
@@ -37,6 +40,9 @@ func newNode(t *testing.T, cfg realtime.Config) *node {
 		t.Fatal(err)
 	}
 	cfg.History, cfg.Node, cfg.Logger = st, st.Node().ID, logger
+	if cfg.Budget == nil {
+		cfg.Budget = budget.New(0, metrics.NewSet())
+	}
 	hub, err := realtime.New(cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -61,6 +67,9 @@ func newNode(t *testing.T, cfg realtime.Config) *node {
 		_ = ln.Close()
 		stopHub()
 		wg.Wait()
+		if held := cfg.Budget.Held(budget.Streams); held != 0 {
+			t.Errorf("%d bytes are held although no stream is open (SR-1)", held)
+		}
 		stopStore()
 		if err := <-stored; err != nil {
 			t.Error(err)

@@ -91,6 +91,8 @@ func (s *shard) block(sub *subscriber, v *view, b []byte, sent int) {
 	c := &sub.cursors[0]
 	start := v.at(c.next).start
 	done := uint64(0)
+	var cut *entry // what the frame is of in which it was cut short
+	part := 0      // bytes of that which have been sent
 	for c.next < v.end() {
 		e := v.at(c.next)
 		if int(e.start-start) >= sent || int(e.end-start) > len(b) {
@@ -100,12 +102,14 @@ func (s *shard) block(sub *subscriber, v *view, b []byte, sent int) {
 		sub.cursor = max(sub.cursor, e.seq)
 		done++
 		if int(e.end-start) > sent {
-			sub.rest = b[sent : e.end-start] // shares the chunk, which does not change
+			cut, part = e, sent-int(e.start-start)
 			break
 		}
 	}
 	s.hub.metrics.deliveries.Add(int(done)) // #nosec G115 -- a count
-	s.stall(sub)
+	if cut == nil || s.keepFrame(sub, cut, part) {
+		s.stall(sub)
+	}
 }
 
 // offerMany writes the entries of several topics in the order of the app. Only
@@ -157,20 +161,22 @@ func (s *shard) writeMerged(sub *subscriber, entries []merged) bool {
 		s.drop(sub)
 		return false
 	}
-	begun := 0 // bytes of the entries up to and including the one at hand
+	begun := 0 // bytes of the entries up to and including the last
+	var last *entry
 	for i := range entries {
 		if begun >= sent && sent < len(s.scratch) {
 			break // has not been begun
 		}
 		e := entries[i].entry
+		last = e
 		begun += int(e.end - e.start)
 		sub.cursors[entries[i].cursor].next = entries[i].index + 1
 		sub.cursor = max(sub.cursor, e.seq)
 		s.hub.metrics.deliveries.Inc()
 	}
 	if sent < len(s.scratch) {
-		if begun > sent {
-			sub.rest = append([]byte(nil), s.scratch[sent:begun]...)
+		if begun > sent && !s.keepFrame(sub, last, int(last.end-last.start)-(begun-sent)) {
+			return false
 		}
 		s.stall(sub)
 	}

@@ -23,6 +23,7 @@ func (h *Hub) Relay(events []picloud.Event) {
 	for _, s := range h.shards {
 		s.wakeDirty()
 	}
+	h.shrinkRings()
 }
 
 // Listened lists the topics that have subscribers, by app.

@@ -105,7 +105,11 @@ func (h *Hub) read(ctx context.Context, s *subscriber) page {
 	} else if h.overtaken(s, &p) {
 		return p
 	}
-	answer, err := h.cfg.History.Events(ctx, picloud.HistoryQuery{App: s.sub.App, Topics: s.events, After: p.next, Limit: s.limit, Bytes: pageBytes})
+	limit := s.limit
+	if s.finish {
+		limit = 1
+	}
+	answer, err := h.cfg.History.Events(ctx, picloud.HistoryQuery{App: s.sub.App, Topics: s.events, After: p.next, Limit: limit, Bytes: pageBytes})
 	if err != nil {
 		p.err = err
 		return p
@@ -230,6 +234,10 @@ func (s *shard) takePage(sub *subscriber, p *page) {
 		s.failPage(sub, p.err)
 		return
 	}
+	if sub.skip > 0 && (p.reset != "" || len(p.ends) == 0 || p.ends[0].seq != sub.partial) {
+		s.drop(sub) // the event is gone, and nothing can follow a part of its frame
+		return
+	}
 	s.scratch = s.scratch[:0]
 	if !sub.opened {
 		sub.cursor = p.start
@@ -239,9 +247,9 @@ func (s *shard) takePage(sub *subscriber, p *page) {
 	} else {
 		s.scratch = s.appendReset(s.scratch, p)
 	}
-	head := len(s.scratch)
-	s.scratch = append(s.scratch, p.frames...)
-	sub.cursor, sub.last = p.next, p.last
+	begin := len(s.scratch) - sub.skip // of the frames
+	s.scratch = append(s.scratch, p.frames[sub.skip:]...)
+	sub.cursor, sub.last, sub.skip = p.next, p.last, 0
 	sent, err := s.send(sub, s.scratch)
 	switch {
 	case err != nil:
@@ -250,7 +258,7 @@ func (s *shard) takePage(sub *subscriber, p *page) {
 		s.hub.metrics.replayed.Add(p.events)
 		s.pageWritten(sub)
 	default:
-		s.cutPage(sub, p, head, sent)
+		s.cutPage(sub, p, begin, sent)
 	}
 	if cap(s.scratch) > 2*pageBytes {
 		s.scratch = nil
@@ -266,22 +274,33 @@ func (s *shard) appendReset(b []byte, p *page) []byte {
 	return appendControl(b, "reset", reset{Reason: p.reset, Position: p.resume})
 }
 
-// cutPage notes that the socket took a page in part. The frame that was begun is
-// kept, and what cannot be read again; the frames behind it are read again when the
-// socket takes bytes, so that a reader that does not read costs a frame and not a
-// page.
-func (s *shard) cutPage(sub *subscriber, p *page, head, sent int) {
-	kept, end, cursor := 0, head+p.front, p.start
-	for kept < len(p.ends) && end < sent {
-		end, cursor = head+p.ends[kept].offset, p.ends[kept].seq
+// cutPage notes that the socket took a page in part, whose frames begin at begin. What
+// cannot be read again is kept, and the rest of the frame that was begun, if there is room
+// for it. All else is read again when the socket takes bytes, so that a reader that does
+// not read costs a frame at most.
+func (s *shard) cutPage(sub *subscriber, p *page, begin, sent int) {
+	kept, end, cursor := 0, begin+p.front, p.start // up to where it is kept, and the cursor there
+	for kept < len(p.ends) && begin+p.ends[kept].offset <= sent {
+		end, cursor = begin+p.ends[kept].offset, p.ends[kept].seq
 		kept++
+	}
+	if kept < len(p.ends) && end < sent {
+		e := p.ends[kept]
+		if s.roomFor(sub, begin+e.offset-sent) {
+			end, cursor = begin+e.offset, e.seq
+			kept++
+		} else {
+			sub.partial, sub.skip = e.seq, sent-end
+			end = sent
+		}
 	}
 	if kept < len(p.ends) {
 		sub.cursor, sub.last = cursor, false
 	}
 	s.hub.metrics.replayed.Add(p.events - len(p.ends) + kept)
-	sub.rest = append([]byte(nil), s.scratch[sent:end]...)
-	s.stall(sub)
+	if s.keep(sub, s.scratch[sent:end]) {
+		s.stall(sub)
+	}
 }
 
 // failPage ends a stream that cannot be caught up. The browser comes back.
@@ -299,6 +318,11 @@ func (s *shard) failPage(sub *subscriber, err error) {
 // pageWritten goes on after a page has left: with the next one, or live when
 // the rings hold everything after it.
 func (s *shard) pageWritten(sub *subscriber) {
+	if sub.finish && sub.skip == 0 && sub.cursor >= sub.partial {
+		sub.state, sub.finish = stateLive, false
+		s.catchBreath(sub)
+		return
+	}
 	if !sub.last || !s.goLive(sub) {
 		s.hub.replay.add(sub)
 		return

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/budget"
 )
 
 const (
@@ -23,14 +24,16 @@ type ring struct {
 	retain      int
 	subscribers int            // guarded by Hub.mu
 	members     []atomic.Int32 // subscribers per shard
+	all         *ringBytes
 
 	mu      sync.Mutex // guards what follows
 	entries []entry    // oldest first
 	first   uint64     // index of entries[0]: how many were there before it
 	evicted uint64     // sequence up to which events are not here
 	bytes   int
-	chunk   []byte   // open for appending
-	acked   []uint64 // index up to which each shard has offered entries to its subscribers
+	chunk   []byte       // open for appending
+	acked   []uint64     // index up to which each shard has offered entries to its subscribers
+	lease   budget.Lease // of the bytes, in steps
 }
 
 // entry is one frame. One of another node has no sequence here: it takes that of
@@ -47,7 +50,7 @@ type entry struct {
 func (e *entry) passed(cursor uint64) bool { return !e.relayed && e.seq <= cursor }
 
 func newRing(h *Hub, topic string, last uint64) *ring {
-	return &ring{topic: topic, retain: h.retain, members: make([]atomic.Int32, h.cfg.Shards), acked: make([]uint64, h.cfg.Shards), evicted: last}
+	return &ring{topic: topic, all: &h.rings, lease: h.cfg.Budget.Lease(budget.Streams, budget.Party{}), retain: h.retain, members: make([]atomic.Int32, h.cfg.Shards), acked: make([]uint64, h.cfg.Shards), evicted: last}
 }
 
 // add encodes an event. Older entries go when nobody may need them any more, or
@@ -70,29 +73,44 @@ func (r *ring) add(e *picloud.Event) {
 	r.entries = append(r.entries, entry{seq: seq, relayed: e.Node != "", chunk: slices.Clip(r.chunk), start: int32(start), end: int32(len(r.chunk))}) // #nosec G115 -- chunks are small
 	r.bytes += len(r.chunk) - start
 	r.trim()
+	r.account()
 }
 
+// trim drops entries that are not needed, and those beyond the bounds.
 func (r *ring) trim() {
+	offered, bytes := r.offered(), r.bytes
+	n := 0
+	for kept := len(r.entries); kept > 1; kept-- {
+		unneeded := kept > r.retain && r.first+uint64(n) < offered // #nosec G115 -- an index
+		if !unneeded && kept <= maxEntries && bytes <= maxBytes {
+			break
+		}
+		bytes -= int(r.entries[n].end - r.entries[n].start)
+		n++
+	}
+	r.drop(n)
+}
+
+// offered returns up to which index all shards have offered entries to their subscribers.
+func (r *ring) offered() uint64 {
 	offered := r.first + uint64(len(r.entries))
 	for i := range r.members {
 		if r.members[i].Load() > 0 {
 			offered = min(offered, r.acked[i])
 		}
 	}
-	n := 0
-	for kept := len(r.entries); kept > 1; kept-- {
-		unneeded := kept > r.retain && r.first+uint64(n) < offered // #nosec G115 -- an index
-		if !unneeded && kept <= maxEntries && r.bytes <= maxBytes {
-			break
-		}
-		r.evicted = r.entries[n].seq
-		r.bytes -= int(r.entries[n].end - r.entries[n].start)
-		n++
+	return offered
+}
+
+// drop drops the oldest n entries.
+func (r *ring) drop(n int) {
+	for _, e := range r.entries[:n] {
+		r.evicted = e.seq
+		r.bytes -= int(e.end - e.start)
 	}
-	if n == 0 {
-		return
+	if r.entries = r.entries[n:]; len(r.entries) == 0 {
+		r.entries, r.chunk = nil, nil
 	}
-	r.entries = r.entries[n:]
 	r.first += uint64(n) // #nosec G115 -- an index
 }
 

@@ -34,6 +34,7 @@ type shard struct {
 	rings       []*ring
 	subscribers []*subscriber
 	byFD        map[int]*subscriber
+	held        map[*byte]*heldChunk // by the first byte of the chunk
 	members     map[*ring][]*subscriber
 	watchers    map[*subscriber]struct{} // those that carry states
 	scratch     []byte
@@ -71,7 +72,7 @@ func newShard(h *Hub, id int) (*shard, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &shard{id: id, hub: h, poller: p, wake: make(chan struct{}, 1), byFD: map[int]*subscriber{}, members: map[*ring][]*subscriber{}, watchers: map[*subscriber]struct{}{}}, nil
+	return &shard{id: id, hub: h, poller: p, wake: make(chan struct{}, 1), byFD: map[int]*subscriber{}, held: map[*byte]*heldChunk{}, members: map[*ring][]*subscriber{}, watchers: map[*subscriber]struct{}{}}, nil
 }
 
 // post gives the shard something to do. It reports false when the shard has
@@ -258,9 +259,14 @@ func (s *shard) ready(ev *unix.EpollEvent) {
 	}
 	stalled, sent := sub.stalledAt, sub.lastSent
 	sub.blocked = false
-	rest := sub.rest
-	sub.rest = nil
-	if s.write(sub, rest) {
+	switch n, err := s.send(sub, sub.rest); {
+	case err != nil:
+		s.drop(sub)
+	case n < len(sub.rest):
+		sub.rest = sub.rest[n:]
+		s.stall(sub)
+	default:
+		s.forgetRest(sub)
 		s.resume(sub)
 	}
 	if sub.blocked && sub.lastSent == sent {
@@ -294,8 +300,9 @@ func (s *shard) write(sub *subscriber, b []byte) bool {
 		return false
 	}
 	if n < len(b) {
-		sub.rest = append([]byte(nil), b[n:]...)
-		s.stall(sub)
+		if s.keep(sub, b[n:]) {
+			s.stall(sub)
+		}
 		return false
 	}
 	return true
@@ -348,7 +355,7 @@ func (s *shard) end(sub *subscriber, frame []byte) {
 	if sub.state == stateClosed {
 		return
 	}
-	if !sub.blocked {
+	if !sub.blocked && sub.skip == 0 {
 		if !sub.opened {
 			frame = append(sub.appendHello(nil, nil, false), frame...)
 		}
@@ -377,7 +384,7 @@ func (s *shard) drop(sub *subscriber) {
 	_ = unix.Close(sub.fd) // takes it out of the poller too
 	s.hub.leave(sub)
 	sub.seat.Release()
-	sub.rest = nil
+	s.forgetRest(sub)
 }
 
 func (s *shard) dropMember(sub *subscriber, i int) {

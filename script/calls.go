@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/budget"
 )
 
 // What one run makes the daemon hold. A worker keeps its further calls to itself until it
@@ -17,7 +18,7 @@ import (
 const (
 	maxOpen    = 16      // calls whose replies the worker has not taken
 	maxCalls   = 2 << 20 // bytes of their arguments
-	maxReplies = 4 << 20 // bytes of their replies
+	maxReplies = 4 << 20 // bytes of their replies, on a board that has them
 )
 
 // calls are the calls of one run that are under way.
@@ -39,8 +40,10 @@ type answer struct {
 	size  int // bytes of the arguments of its call
 }
 
-func newCalls(host Host, job *Job, log *slog.Logger) *calls {
-	return &calls{host: host, job: job, log: log, answers: make(chan answer, maxOpen), replies: replyBytes{free: maxReplies}}
+// newCalls are those of a run that may hold so many bytes of replies, and draws them and
+// what it holds of arguments from a lease.
+func newCalls(host Host, job *Job, log *slog.Logger, replies int, lease budget.Lease) *calls {
+	return &calls{host: host, job: job, log: log, answers: make(chan answer, maxOpen), replies: replyBytes{limit: replies, free: replies, lease: lease}}
 }
 
 // begin makes a call. It fails when the worker has more under way than it may.
@@ -49,6 +52,7 @@ func (c *calls) begin(ctx context.Context, b callBody) error {
 	if c.open, c.size = c.open+1, c.size+a.size; c.open > maxOpen || c.size > maxCalls {
 		return fmt.Errorf("%w: %d calls at once, with %d bytes", errFrame, c.open, c.size)
 	}
+	c.replies.asked(c.size)
 	c.group.Go(func() {
 		v, err := c.ask(ctx, picloud.ScriptCall{
 			App: c.job.App, Script: c.job.Script, Module: b.Module, Method: b.Method, Args: b.Args, Cause: picloud.Cause{Hops: c.job.Hops, Incarnation: c.job.incarnation}, Anonymous: c.job.Anonymous,
@@ -112,18 +116,25 @@ func (c *calls) some(ctx context.Context) ([]answer, error) {
 		}
 		break
 	}
+	c.replies.asked(c.size)
 	return list, nil
 }
 
-// wait returns when no call is under way.
-func (c *calls) wait() { c.group.Wait() }
+// wait returns when no call is under way, and forgets what was not taken.
+func (c *calls) wait() {
+	c.group.Wait()
+	c.replies.end()
+}
 
 // replyBytes are the bytes of replies that a run may make the daemon hold: taken before a
 // large answer is made, or else when it is there, and given back when the worker has it.
 type replyBytes struct {
-	mu      sync.Mutex
-	free    int            // below zero after answers that nothing was taken for
-	waiting []*replyWaiter // first come, first served
+	mu        sync.Mutex
+	limit     int
+	free      int            // below zero after answers that nothing was taken for
+	arguments int            // bytes of the arguments of open calls
+	waiting   []*replyWaiter // first come, first served
+	lease     budget.Lease   // of all that is held
 }
 
 type replyWaiter struct {
@@ -134,7 +145,7 @@ type replyWaiter struct {
 // take waits until bytes are free, and adds them to held. One that asks for more than
 // there are gets all.
 func (r *replyBytes) take(ctx context.Context, bytes int, held *int) error {
-	w := &replyWaiter{bytes: min(bytes, maxReplies), turn: make(chan struct{})}
+	w := &replyWaiter{bytes: min(bytes, r.limit), turn: make(chan struct{})}
 	r.mu.Lock()
 	r.waiting = append(r.waiting, w)
 	r.next()
@@ -177,4 +188,20 @@ func (r *replyBytes) next() {
 		r.waiting, r.free = r.waiting[1:], r.free-w.bytes
 		close(w.turn)
 	}
+	r.lease.Set(r.limit - r.free + r.arguments)
+}
+
+// asked notes how many bytes the arguments of open calls have.
+func (r *replyBytes) asked(bytes int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.arguments = bytes
+	r.next()
+}
+
+// end gives all back, when nothing is under way any more.
+func (r *replyBytes) end() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lease.Release()
 }

@@ -11,7 +11,7 @@ import (
 // they wait: nothing is left taken, and nothing waits.
 func TestReplyBytesAreGivenBack(t *testing.T) {
 	t.Parallel()
-	r := replyBytes{free: maxReplies}
+	r := replyBytes{limit: maxReplies, free: maxReplies}
 	var group sync.WaitGroup
 	for seed := range uint64(8) {
 		group.Go(func() {

@@ -32,6 +32,15 @@ type Job struct {
 	// whom the SDK does not do everything.
 	Anonymous bool
 
+	// Sender, if not nil, says that the run is for a request, and reports whether its
+	// sender still waits for the answer. It is asked while the run waits for its turn.
+	Sender func() bool
+
+	// Begin, if not nil, is called when it is the turn of the run: it gets what the run
+	// needs only then, and may set Input and Context. Its error ends the run, which has
+	// not begun.
+	Begin func(*Job) error
+
 	// Limits of this run; what is zero is taken from the Runner's.
 	Limits Limits
 

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/budget"
 )
 
 // Config says how scripts are run.
@@ -27,6 +28,8 @@ type Config struct {
 	Workers int
 	// Idle is how long a worker stays when it has nothing to do; default 1 min.
 	Idle time.Duration
+	// Patience is how long a request waits for its turn; default 10 s.
+	Patience time.Duration
 	// StartTimeout is how long a worker may take to be ready, on a board that is slow or busy
 	// with something else; default 1 min. It is no part of the limits of a run.
 	StartTimeout time.Duration
@@ -36,30 +39,26 @@ type Config struct {
 	// WorkerArg; default: the running one.
 	Executable string
 
-	Logger *slog.Logger // nil: none
+	Budget *budget.Budget // of what calls hold; nil: of the default size
+	Logger *slog.Logger   // nil: none
 }
 
 // Runner runs scripts in worker processes. It is safe for concurrent use.
 type Runner struct {
 	cfg     Config
 	sandbox string
+	replies int // bytes that one run may hold
 	log     *slog.Logger
-	slots   chan struct{} // one for each run that is under way
 
 	mu     sync.Mutex
 	closed bool
-	apps   map[string]*appSlots
+	places places
+	apps   map[string]*appPlaces
 	runs   map[*Job]context.CancelCauseFunc // also those that wait for their turn
 	idle   []*process                       // longest idle first
 	spare  *process                         // it has run nothing yet; nil: none
 
 	respawn chan struct{} // has room for one: a spare is wanted
-}
-
-// appSlots are the runs of one app; it is forgotten when there are none.
-type appSlots struct {
-	slots chan struct{}
-	users int
 }
 
 // New returns a Runner, which starts processes as they are needed and stops them
@@ -72,8 +71,14 @@ func New(cfg Config) *Runner {
 	if cfg.Idle == 0 {
 		cfg.Idle = time.Minute
 	}
+	if cfg.Patience == 0 {
+		cfg.Patience = 10 * time.Second
+	}
 	if cfg.StartTimeout == 0 {
 		cfg.StartTimeout = time.Minute
+	}
+	if cfg.Budget == nil {
+		cfg.Budget = budget.New(0, nil)
 	}
 	if cfg.Executable == "" {
 		cfg.Executable = "/proc/self/exe"
@@ -81,7 +86,7 @@ func New(cfg Config) *Runner {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	r := &Runner{cfg: cfg, log: cfg.Logger.With(slog.String("component", "script")), slots: make(chan struct{}, cfg.Workers), apps: make(map[string]*appSlots), runs: make(map[*Job]context.CancelCauseFunc), respawn: make(chan struct{}, 1)}
+	r := &Runner{cfg: cfg, log: cfg.Logger.With(slog.String("component", "script")), places: newPlaces(cfg.Workers), apps: make(map[string]*appPlaces), runs: make(map[*Job]context.CancelCauseFunc), respawn: make(chan struct{}, 1), replies: min(cfg.Budget.Share(budget.Replies)/cfg.Workers, maxReplies)}
 	if cfg.NoSandbox {
 		r.sandbox = sandboxOff
 	}
@@ -111,8 +116,8 @@ func (r *Runner) Run(ctx context.Context) error {
 			}
 			r.mu.Unlock()
 			r.stopIdle(func(*process) bool { return true })
-			for range cap(r.slots) { // the last run has ended when all are ours
-				r.slots <- struct{}{}
+			for range cap(r.places.all) { // the last run has ended when all are ours
+				r.places.all <- struct{}{}
 			}
 			return nil
 		}
@@ -124,7 +129,7 @@ func (r *Runner) Run(ctx context.Context) error {
 func (r *Runner) Workers() (idle, running int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.idle), len(r.slots)
+	return len(r.idle), len(r.places.all)
 }
 
 // stopIdle ends the idle workers that which says.
@@ -146,44 +151,6 @@ func (r *Runner) stopIdle(which func(*process) bool) {
 }
 
 var errStopping = &Error{Reason: ReasonUnavailable, Message: "the node is stopping"}
-
-// enter waits for the turn of a run of app. The caller calls leave.
-func (r *Runner) enter(ctx context.Context, app string) (leave func(), fault *Error) {
-	r.mu.Lock()
-	a := r.apps[app]
-	if a == nil {
-		a = &appSlots{slots: make(chan struct{}, max(cap(r.slots)-1, 1))}
-		r.apps[app] = a
-	}
-	a.users++
-	r.mu.Unlock()
-	forget := func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if a.users--; a.users == 0 {
-			delete(r.apps, app)
-		}
-	}
-	for i, slots := range []chan struct{}{a.slots, r.slots} {
-		select {
-		case slots <- struct{}{}:
-		case <-ctx.Done():
-			if i > 0 {
-				<-a.slots
-			}
-			forget()
-			if errors.Is(context.Cause(ctx), errStopping) {
-				return nil, errStopping
-			}
-			return nil, failf(ReasonUnavailable, "all %d workers were busy: %v", cap(r.slots), context.Cause(ctx))
-		}
-	}
-	return func() {
-		<-r.slots
-		<-a.slots
-		forget()
-	}, nil
-}
 
 // prepare starts the spare worker, so that nobody has to wait for one to start:
 // that takes a small board a good part of a second.
@@ -224,7 +191,7 @@ func (r *Runner) worker(ctx context.Context, app string) (*process, error) {
 		p = r.idle[found]
 		r.idle = append(r.idle[:found], r.idle[found+1:]...)
 	default:
-		if len(r.idle)+len(r.slots) > cap(r.slots) {
+		if len(r.idle)+len(r.places.all) > cap(r.places.all) {
 			surplus, r.idle = r.idle[0], r.idle[1:] // it belongs to another app
 		}
 		p, r.spare = r.spare, nil
@@ -310,11 +277,16 @@ func (r *Runner) do(ctx context.Context, job *Job) (Result, *Error) {
 	if err != nil {
 		return Result{Started: time.Now()}, missing(job.Script, err)
 	}
-	leave, fault := r.enter(ctx, job.App)
+	leave, fault := r.enter(ctx, job)
 	if fault != nil {
 		return Result{Version: main.Version, Started: time.Now()}, fault
 	}
 	defer leave()
+	if job.Begin != nil {
+		if err := job.Begin(job); err != nil {
+			return Result{Version: main.Version, Started: time.Now()}, refused(err)
+		}
+	}
 	p, err := r.worker(ctx, job.App)
 	if err != nil {
 		var public *Error
@@ -377,6 +349,14 @@ func (r *Runner) source(job *Job) (picloud.Script, error) {
 		return picloud.Script{Source: *job.check}, nil
 	}
 	return r.cfg.Host.Module(job.App, job.Script)
+}
+
+// refused is why a run did not begin although it was its turn.
+func refused(err error) *Error {
+	if fault, ok := errors.AsType[*Error](err); ok {
+		return fault
+	}
+	return failf(ReasonUnavailable, "%v", err)
 }
 
 func missing(script string, err error) *Error {

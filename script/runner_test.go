@@ -1,6 +1,7 @@
 package script_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -69,7 +70,7 @@ var patient = script.Limits{Time: time.Minute, Total: 2 * time.Minute}
 func newRunner(tb testing.TB, cfg script.Config) *script.Runner {
 	tb.Helper()
 	if cfg.Limits == (script.Limits{}) {
-		cfg.Limits = patient
+		cfg.Limits, cfg.Patience = patient, cmp.Or(cfg.Patience, 5*time.Minute)
 	}
 	if exe := os.Getenv(boardWorker); exe != "" && cfg.Executable == "" {
 		cfg.Executable, cfg.NoSandbox = exe, true

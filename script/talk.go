@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/budget"
 )
 
 // grace is what a worker gets beyond its time before it is killed: the engine
@@ -40,7 +41,7 @@ func (t *talk) run(ctx context.Context, main picloud.Script) (healthy bool, faul
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = t.p.cmd.Process.Kill() }) // it may be gone
 	defer stop()
-	calls := newCalls(t.r.cfg.Host, &t.job, t.r.log)
+	calls := newCalls(t.r.cfg.Host, &t.job, t.r.log, t.r.replies, t.r.cfg.Budget.Lease(budget.Replies, budget.Party{App: t.job.App}))
 	defer calls.wait()
 	defer cancel() // what the run has left under way ends with it
 	t.left = t.job.Limits.Time + grace

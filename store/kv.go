@@ -122,7 +122,7 @@ func (s *Store) Entry(app, key string) (picloud.Entry, error) {
 }
 
 // pageBytes bounds the data of one page of a list.
-const pageBytes = 4 << 20
+const pageBytes = 1 << 20
 
 // Entries returns a page of an app's keys.
 func (s *Store) Entries(q picloud.EntryList) (picloud.EntryPage, error) {

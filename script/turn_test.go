@@ -21,8 +21,9 @@ func waits() bool { return true }
 // behind any number of them, and so does one of another app behind those of several.
 func TestDeliveriesHavePlaces(t *testing.T) {
 	t.Parallel()
-	release := make(chan struct{})
+	release, begun := make(chan struct{}), make(chan struct{}, 100)
 	s := &shelf{scripts: map[string]string{}, call: func(ctx context.Context, _ picloud.ScriptCall) (json.RawMessage, error) {
+		begun <- struct{}{}
 		select {
 		case <-release:
 		case <-ctx.Done():
@@ -42,9 +43,8 @@ func TestDeliveriesHavePlaces(t *testing.T) {
 			done <- err
 		}()
 	}
-	for running := 0; running < 3; {
-		_, running = r.Workers()
-		time.Sleep(time.Millisecond) // nothing tells that a run has begun
+	for range 3 {
+		<-begun
 	}
 	for _, app := range []string{"a", "b", "d"} {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -66,10 +66,11 @@ func TestDeliveriesHavePlaces(t *testing.T) {
 // left. It has not run then, and says that it can be sent again.
 func TestRequestsWaitForABoundedTime(t *testing.T) {
 	t.Parallel()
-	release := make(chan struct{})
+	release, begun := make(chan struct{}), make(chan struct{}, 100)
 	var calls atomic.Int32
 	s := &shelf{scripts: map[string]string{"a/s": `import { time } from "picloud"; export default async () => { await time.sleep(1); };`}, call: func(ctx context.Context, _ picloud.ScriptCall) (json.RawMessage, error) {
 		calls.Add(1)
+		begun <- struct{}{}
 		select {
 		case <-release:
 		case <-ctx.Done():
@@ -82,9 +83,7 @@ func TestRequestsWaitForABoundedTime(t *testing.T) {
 		_, err := r.Do(t.Context(), script.Job{App: "a", Script: "s", Sender: waits})
 		first <- err
 	}()
-	for calls.Load() == 0 {
-		time.Sleep(time.Millisecond) // nothing tells that a run has begun
-	}
+	<-begun
 	for name, job := range map[string]script.Job{
 		"waited": {App: "a", Script: "s", Sender: waits},
 		"left":   {App: "a", Script: "s", Sender: func() bool { return false }},

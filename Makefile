@@ -8,9 +8,10 @@ BENCH   ?= .
 ROUNDS  ?= 200
 CUTS    ?= 2000
 SOAK    ?= 1h
+HOSTILE ?= 20m
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test unit race e2e crash powercut boards pins soak lint fmt nightly fuzz bench cross install-tools ci clean
+.PHONY: help build run test unit race e2e crash powercut boards pins soak hostile lint fmt nightly fuzz bench cross install-tools ci clean
 
 help: ## print this list
 	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | while IFS=$$'\t' read -r t d; do printf '  make %-14s %s\n' "$$t" "$$d"; done
@@ -56,9 +57,12 @@ lint: ## golangci-lint with .golangci.yml
 fmt: ## format all Go code as the linter wants it
 	scripts/lint fmt
 
-nightly: ## the long runs: fuzzing for 2 minutes each, 2 000 power cuts, 200 kills, emulated boards and pins, an hour of soak
+hostile: ## a node of 512 MiB under everything hostile at once for HOSTILE=20m
+	PICLOUD_E2E_HOSTILE=$(HOSTILE) $(GO) test -count=1 -timeout 0 -run 'TestHostileSoak' -v ./e2e/
+
+nightly: ## the long runs: fuzzing for 2 minutes each, 2 000 power cuts, 200 kills, emulated boards and pins, an hour of soak, 20 minutes of hostility
 	FUZZTIME=2m scripts/fuzz
-	$(MAKE) powercut crash boards pins soak
+	$(MAKE) powercut crash boards pins soak hostile
 
 fuzz: ## every fuzz target for FUZZTIME=30s each
 	FUZZTIME=$(FUZZTIME) scripts/fuzz

@@ -105,7 +105,8 @@ func (s *share) refuse(err error) error {
 }
 
 // New returns a Budget of so many bytes, whose use it exports to set: at least 16 MiB, so
-// that the largest request fits. 0 bytes: Default; a nil set: not exported.
+// that the largest request fits. 0 bytes: Default; a nil set: not exported. A set has one
+// budget.
 func New(bytes int, set *metrics.Set) *Budget {
 	if bytes <= 0 {
 		bytes = Default()
@@ -115,17 +116,17 @@ func New(bytes int, set *metrics.Set) *Budget {
 		set = metrics.NewSet()
 	}
 	b := &Budget{bytes: bytes}
-	set.GetOrCreateGauge("picloud_memory_budget_bytes", func() float64 { return float64(bytes) })
+	set.NewGauge("picloud_memory_budget_bytes", func() float64 { return float64(bytes) })
 	for h := range holders {
 		s := &b.shares[h]
 		s.bytes = bytes / allParts * parts[h].part
 		s.apps, s.peers = map[string]int{}, map[netip.Prefix]int{}
 		s.refused = map[error]*metrics.Counter{}
 		for limit, err := range map[string]error{"app": ErrApp, "address": ErrPeer, "total": ErrTotal} {
-			s.refused[err] = set.GetOrCreateCounter(fmt.Sprintf("picloud_memory_refused_total{holder=%q,limit=%q}", h, limit))
+			s.refused[err] = set.NewCounter(fmt.Sprintf("picloud_memory_refused_total{holder=%q,limit=%q}", h, limit))
 		}
-		set.GetOrCreateGauge(fmt.Sprintf("picloud_memory_share_bytes{holder=%q}", h), func() float64 { return float64(s.bytes) })
-		set.GetOrCreateGauge(fmt.Sprintf("picloud_memory_held_bytes{holder=%q}", h), func() float64 { return float64(b.Held(h)) })
+		set.NewGauge(fmt.Sprintf("picloud_memory_share_bytes{holder=%q}", h), func() float64 { return float64(s.bytes) })
+		set.NewGauge(fmt.Sprintf("picloud_memory_held_bytes{holder=%q}", h), func() float64 { return float64(b.Held(h)) })
 	}
 	return b
 }

@@ -63,7 +63,7 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 	publisher := publish.New(publish.Config{Committer: st, MaxData: cfg.PublishMaxBytes})
 	hub, err := realtime.New(realtime.Config{
 		History: st, Node: st.Node().ID, Capacity: cfg.Capacity, Heartbeat: cfg.Heartbeat, WriteTimeout: cfg.WriteTimeout,
-		MaxSubscribers: cfg.MaxSubscribers, MaxPerApp: cfg.MaxPerApp, MaxPerAddress: cfg.MaxPerAddress, Logger: log, Metrics: set,
+		MaxSubscribers: cfg.MaxSubscribers, MaxPerApp: cfg.MaxPerApp, MaxPerAddress: cfg.MaxPerAddress, Budget: m.memory, Logger: log, Metrics: set,
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("make the hub: %w", err), st.Close())

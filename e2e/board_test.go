@@ -125,19 +125,22 @@ func attack(ctx context.Context, v *victim, list ...hostile) {
 	group.Wait()
 }
 
-// settles waits until nothing is held, and the memory is near to what it was.
-func (v *victim) settles(t *testing.T, before float64) {
+// atRest is how many MiB a node has that has worked and does so no more.
+const atRest = 40
+
+// settles waits until nothing is held, and the memory is that of a node at rest.
+func (v *victim) settles(t *testing.T) {
 	t.Helper()
-	deadline := time.Now().Add(90 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
-		held, _, err := v.held(v.admin)
+		held, refused, err := v.held(v.admin)
 		now := v.anonymous()
-		if err == nil && held == 0 && now <= 1.1*before+10 {
-			t.Logf("memory %.1f MiB before, %.1f MiB after", before, now)
+		if err == nil && held == 0 && now <= atRest {
+			t.Logf("at rest it has %.1f MiB; %d draws were refused", now, refused)
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Errorf("%d bytes are held, the node has %.1f MiB, before it had %.1f (%v)", held, now, before, err)
+			t.Errorf("%d bytes are held, the node has %.1f MiB (%v)", held, now, err)
 			return
 		}
 		pause(t.Context(), 200*time.Millisecond)
@@ -145,11 +148,11 @@ func (v *victim) settles(t *testing.T, before float64) {
 }
 
 // SR-1, SR-2, SR-4: a board with little memory survives each requester doing its worst.
-// Another app is served meanwhile, in the end nothing is held, and it starts again.
+// Another app is served meanwhile, in the end nothing is held, and it starts again. It
+// does not run beside other tests, which it would slow down.
 func TestBoardSurvives(t *testing.T) {
 	for _, mib := range []int{512, 256} {
 		t.Run(fmt.Sprintf("%dMiB", mib), func(t *testing.T) {
-			t.Parallel()
 			v := newVictim(newBoard(t, mib))
 			v.do(201, nil, "POST", "/v1/apps", v.admin, `{"name":"calm"}`)
 			publish, read := v.key("calm", "app:publish"), v.key("calm", "app:read")
@@ -159,7 +162,6 @@ func TestBoardSurvives(t *testing.T) {
 			if alone.err != nil {
 				t.Fatal(alone.err)
 			}
-			before := v.anonymous()
 			for _, h := range hostiles {
 				ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 				beside := make(chan *calm)
@@ -187,7 +189,7 @@ func TestBoardSurvives(t *testing.T) {
 				default:
 				}
 			}
-			v.settles(t, before)
+			v.settles(t)
 			v.kill()
 			v.start()
 			v.stop()
@@ -195,10 +197,10 @@ func TestBoardSurvives(t *testing.T) {
 	}
 }
 
-// SR-4: the same with all of them at once: PICLOUD_E2E_HOSTILE=20m for longer.
+// SR-4: the same with all of them at once: PICLOUD_E2E_HOSTILE=20m for longer. It does not
+// run beside other tests, which it would slow down.
 func TestHostileSoak(t *testing.T) {
-	t.Parallel()
-	long := 20 * time.Second
+	long := 2 * time.Minute
 	if s := os.Getenv("PICLOUD_E2E_HOSTILE"); s != "" {
 		var err error
 		if long, err = time.ParseDuration(s); err != nil {
@@ -208,7 +210,6 @@ func TestHostileSoak(t *testing.T) {
 	v := newVictim(newBoard(t, 512))
 	v.do(201, nil, "POST", "/v1/apps", v.admin, `{"name":"calm"}`)
 	publish, read := v.key("calm", "app:publish"), v.key("calm", "app:read")
-	before := v.anonymous()
 	ctx, cancel := context.WithTimeout(t.Context(), long)
 	defer cancel()
 	beside := make(chan *calm)
@@ -220,7 +221,7 @@ func TestHostileSoak(t *testing.T) {
 	} else {
 		t.Logf("p99 of the calm app %v, %d events", c.p99(), len(c.took))
 	}
-	v.settles(t, before)
+	v.settles(t)
 	if code := v.stop(); code != 0 {
 		t.Errorf("it ended with %d", code)
 	}

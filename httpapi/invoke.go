@@ -1,21 +1,14 @@
 package httpapi
 
 import (
-	"bytes"
 	"cmp"
-	"encoding/json"
 	"errors"
-	"mime"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/valyala/fasthttp"
 
 	"github.com/picloud/picloud"
-	"github.com/picloud/picloud/auth"
-	"github.com/picloud/picloud/budget"
-	"github.com/picloud/picloud/check"
 	"github.com/picloud/picloud/pathpattern"
 	"github.com/picloud/picloud/script"
 	"github.com/picloud/picloud/sdk"
@@ -189,82 +182,6 @@ func (s *Server) recognise(r *request, app string) {
 	if p, err := s.who(r); err == nil && picloud.Can(p, picloud.AppInvoke, app) {
 		r.principal = p
 	}
-}
-
-// readInput reads the body of a request and returns what its script gets, which is all
-// that is held while the run waits.
-func (r *request) readInput(path string, params []pathpattern.Param) (json.RawMessage, error) {
-	if err := r.readBody(maxEndpointBody); err != nil {
-		return nil, err
-	}
-	in, err := r.asInput(path, params)
-	if err != nil {
-		return nil, err
-	}
-	input, err := picloud.EncodeJSON(in)
-	if err != nil {
-		return nil, err
-	}
-	r.input = r.lease(budget.Runs)
-	if err := r.input.Resize(len(input)); err != nil {
-		return nil, err
-	}
-	r.Request.SetBodyRaw(nil)
-	r.body.Release()
-	return input, nil
-}
-
-// asInput is a request as scripts get it: without API keys, wherever the sender put
-// them, since scripts keep what they get, and so does a request that is answered later.
-// The body is the sender's data and stays as it is.
-func (r *request) asInput(path string, found []pathpattern.Param) (map[string]any, error) {
-	params := make(map[string]string, len(found))
-	for _, p := range found {
-		params[p.Name] = auth.RedactAPIKeys(p.Value)
-	}
-	body := r.PostBody()
-	query := map[string]any{}
-	for k, v := range r.QueryArgs().All() {
-		name, value := auth.RedactAPIKeys(string(k)), auth.RedactAPIKeys(string(v))
-		switch old := query[name].(type) {
-		case nil:
-			query[name] = value
-		case string:
-			query[name] = []string{old, value}
-		case []string:
-			query[name] = append(old, value)
-		}
-	}
-	headers := map[string]string{}
-	for k, v := range r.Request.Header.All() {
-		name, value := strings.ToLower(auth.RedactAPIKeys(string(k))), string(v)
-		if strings.HasSuffix(name, "authorization") && auth.HoldsAPIKey(value) { // Proxy-Authorization, too
-			continue
-		}
-		value = strings.ToValidUTF8(auth.RedactAPIKeys(value), "\uFFFD")
-		if old, ok := headers[name]; ok {
-			value = old + ", " + value
-		}
-		headers[name] = value
-	}
-	in := map[string]any{
-		"method": string(r.Method()), "path": auth.RedactAPIKeys(path), "params": params, "query": query, "headers": headers, "body": nil, "address": r.s.address(r.RequestCtx),
-	}
-	kind, _, _ := mime.ParseMediaType(string(r.Request.Header.ContentType())) // an unreadable one is none
-	switch {
-	case len(body) == 0:
-	case kind == "application/json" || strings.HasSuffix(kind, "+json"):
-		var compact bytes.Buffer
-		if err := check.CompactJSON(&compact, body); err != nil {
-			return nil, err
-		}
-		in["body"] = json.RawMessage(compact.Bytes())
-	case utf8.Valid(body):
-		in["body"] = string(body)
-	default:
-		in["body"], in["binary"] = body, true // base64
-	}
-	return in, nil
 }
 
 // endpointFault words what a script failed at for whoever asked: what exactly it

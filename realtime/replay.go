@@ -24,6 +24,8 @@ type page struct {
 	next    uint64 // the cursor after it
 	last    bool   // there was nothing more to read
 	err     error
+
+	taken chan<- []byte // gets the frames back when the page is not needed any more
 }
 
 // frameEnd says where a frame of a page ends, and the cursor behind it.
@@ -73,14 +75,26 @@ func (q *replayQueue) next() *subscriber {
 }
 
 // work reads pages for whoever waits, one page at a time, so that a long replay
-// does not keep others waiting.
+// does not keep others waiting. It goes on when the shard has taken the page: there are as
+// many pages at a time as there are workers.
 func (q *replayQueue) work(ctx context.Context, h *Hub) {
+	taken := make(chan []byte, 1)
+	var frames []byte
 	for {
 		s := q.next()
 		if s == nil {
 			return
 		}
-		s.shard.post(message{kind: msgPage, sub: s, page: h.read(ctx, s)})
+		p := h.read(ctx, s, frames[:0])
+		p.taken = taken
+		if !s.shard.post(message{kind: msgPage, sub: s, page: p}) {
+			continue
+		}
+		select {
+		case frames = <-taken:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
@@ -90,9 +104,9 @@ const (
 )
 
 // read reads the next page for a subscriber, which belongs to the replayer
-// meanwhile.
-func (h *Hub) read(ctx context.Context, s *subscriber) page {
-	p := page{start: s.cursor, next: s.cursor}
+// meanwhile. The frames are appended to a buffer.
+func (h *Hub) read(ctx context.Context, s *subscriber, frames []byte) page {
+	p := page{start: s.cursor, next: s.cursor, frames: frames}
 	if s.limit == 0 {
 		s.limit = pageLimit / 8
 	}
@@ -218,6 +232,11 @@ func (h *Hub) resume(s *subscriber, p *page) error {
 }
 
 func (p *page) add(events []picloud.Event) {
+	size := 0
+	for i := range events {
+		size += frameSize(&events[i])
+	}
+	p.frames = slices.Grow(p.frames, size)
 	for i := range events {
 		p.frames = appendFrame(p.frames, &events[i])
 		p.ends = append(p.ends, frameEnd{len(p.frames), events[i].Seq})

@@ -191,6 +191,10 @@ func (s *shard) handle(m *message) {
 		s.end(m.sub, appendControl(s.scratch[:0], "expired", ending{Reason: m.reason}))
 	case msgPage:
 		s.takePage(m.sub, &m.page)
+		if cap(m.page.frames) > 2*pageBytes {
+			m.page.frames = nil
+		}
+		m.page.taken <- m.page.frames // there is room
 	case msgEvents:
 		for i := range m.events {
 			s.ready(&m.events[i])

@@ -35,7 +35,7 @@ type jobBody struct {
 	App    string          `json:"app"`
 	Script string          `json:"script"`
 	Export string          `json:"export"`
-	Input  json.RawMessage `json:"input"`
+	Input  json.RawMessage `json:"input,omitempty"` // sent behind the others, see sendWith
 	Ctx    json.RawMessage `json:"ctx"`
 	Check  bool            `json:"check,omitempty"` // only read the script
 	Source string          `json:"source"`
@@ -92,32 +92,67 @@ type conn struct {
 var errFrame = errors.New("malformed frame")
 
 func (c *conn) send(k frameKind, body any) error {
-	var b []byte
-	if body != nil {
-		var err error
-		if b, err = picloud.EncodeJSON(body); err != nil {
-			return fmt.Errorf("encode frame: %w", err)
+	if body == nil {
+		return c.write(k)
+	}
+	b, err := picloud.EncodeJSON(body)
+	if err != nil {
+		return fmt.Errorf("encode frame: %w", err)
+	}
+	return c.write(k, b)
+}
+
+// sendWith sends an object and one field more, whose value is JSON already and may be
+// large: it is not copied.
+func (c *conn) sendWith(k frameKind, body any, field string, value []byte) error {
+	b, err := picloud.EncodeJSON(body)
+	if err != nil {
+		return fmt.Errorf("encode frame: %w", err)
+	}
+	b = fmt.Appendf(b[:len(b)-1], ",%q:", field)
+	return c.write(k, b, value, []byte("}"))
+}
+
+// write sends a frame that consists of parts.
+func (c *conn) write(k frameKind, parts ...[]byte) error {
+	n := 0
+	for _, p := range parts {
+		n += len(p)
+	}
+	if n > maxFrame {
+		return fmt.Errorf("%w: %d bytes to send", errFrame, n)
+	}
+	c.out = binary.LittleEndian.AppendUint32(c.out[:0], uint32(n)) // #nosec G115 -- at most maxFrame
+	c.out = append(c.out, byte(k))
+	for _, p := range parts {
+		if len(c.out)+len(p) <= maxKept { // one call of the kernel is quicker than two
+			c.out = append(c.out, p...)
+			continue
+		}
+		if err := c.flush(); err != nil {
+			return err
+		}
+		if _, err := c.rw.Write(p); err != nil {
+			return fmt.Errorf("send frame: %w", err)
 		}
 	}
-	if len(b) > maxFrame {
-		return fmt.Errorf("%w: %d bytes to send", errFrame, len(b))
-	}
-	c.out = binary.LittleEndian.AppendUint32(c.out[:0], uint32(len(b))) // #nosec G115 -- at most maxFrame
-	c.out = append(c.out, byte(k))
-	rest := b
-	if len(b) <= maxKept { // one call of the kernel is quicker than two
-		c.out, rest = append(c.out, b...), nil
+	return c.flush()
+}
+
+// flush sends what out holds.
+func (c *conn) flush() error {
+	if len(c.out) == 0 {
+		return nil
 	}
 	_, err := c.rw.Write(c.out)
-	c.out = shrink(c.out)
-	if err == nil && len(rest) > 0 {
-		_, err = c.rw.Write(rest)
-	}
-	if err != nil {
+	if c.out = c.out[:0]; err != nil {
 		return fmt.Errorf("send frame: %w", err)
 	}
 	return nil
 }
+
+// rest lets go of what a large frame has left behind, before a time without any.
+func (c *conn) rest() { c.in = shrink(c.in) }
 
 // receive returns the next frame. Its body is valid until the next call.
 func (c *conn) receive() (frameKind, []byte, error) {

@@ -223,6 +223,7 @@ func (r *Runner) worker(ctx context.Context, app string) (*process, error) {
 // keep takes back a worker that ended its job in good order.
 func (r *Runner) keep(p *process) {
 	p.idle = time.Now()
+	p.rest()
 	r.mu.Lock()
 	if !r.closed {
 		r.idle = append(r.idle, p)

@@ -45,9 +45,10 @@ func (t *talk) run(ctx context.Context, main picloud.Script) (healthy bool, faul
 	defer calls.wait()
 	defer cancel() // what the run has left under way ends with it
 	t.left = t.job.Limits.Time + grace
-	err = t.floor(frameJob, jobBody{
-		App: t.job.App, Script: t.job.Script, Export: t.job.Export, Input: orNull(t.job.Input), Ctx: about, Check: t.job.check != nil, Source: main.Source, Limits: t.job.Limits,
-	})
+	t.began = t.p.ownTime()
+	err = t.p.sendWith(frameJob, jobBody{
+		App: t.job.App, Script: t.job.Script, Export: t.job.Export, Ctx: about, Check: t.job.check != nil, Source: main.Source, Limits: t.job.Limits,
+	}, "input", orNull(t.job.Input))
 	if errors.Is(err, errFrame) { // nothing was sent
 		return true, failf(ReasonInput, "what the handler is given, and the script, do not fit into %d MiB: let it get less, such as a key or a path under which it finds the rest", maxFrame>>20)
 	}

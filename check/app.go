@@ -2,7 +2,6 @@ package check
 
 import (
 	"net/url"
-	"unicode/utf8"
 
 	"github.com/picloud/picloud"
 )
@@ -12,8 +11,8 @@ func App(a picloud.App) error {
 	if err := AppName(a.Name); err != nil {
 		return err
 	}
-	if len(a.Description) > picloud.MaxDescription || !utf8.ValidString(a.Description) {
-		return picloud.ErrAppInvalid.Detailf("description: use at most %d bytes of UTF-8", picloud.MaxDescription)
+	if !text(a.Description, picloud.MaxDescription) {
+		return picloud.ErrAppInvalid.Detailf("description: use at most %d bytes of UTF-8 without NUL", picloud.MaxDescription)
 	}
 	if len(a.AllowedOrigins) > picloud.MaxOrigins {
 		return picloud.ErrAppInvalid.Detailf("allowed_origins: at most %d origins", picloud.MaxOrigins)
@@ -31,5 +30,5 @@ func validOrigin(o string) bool {
 		return true
 	}
 	u, err := url.Parse(o)
-	return err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && o == u.Scheme+"://"+u.Host
+	return plain(o) && err == nil && (u.Scheme == "http" || u.Scheme == "https") && u.Host != "" && o == u.Scheme+"://"+u.Host
 }

@@ -20,6 +20,7 @@ func TestApp(t *testing.T) {
 	bad := map[string]picloud.App{
 		"long description": {Name: "a", Description: strings.Repeat("x", picloud.MaxDescription+1)},
 		"not UTF-8":        {Name: "a", Description: "\xff"},
+		"NUL":              {Name: "a", Description: "a\x00b"},
 		"many origins":     {Name: "a", AllowedOrigins: slices.Repeat([]string{"*"}, picloud.MaxOrigins+1)},
 	}
 	for _, origin := range []string{"", "panel.example", "https://panel.example/", "https://", "ftp://x", "https://u@x", "https://x?y", "https://x#y", "null", "HTTPS://x", "https://x\n"} {
@@ -49,6 +50,7 @@ func TestTopic(t *testing.T) {
 		"negative count":      func(x *picloud.Topic) { x.Retention.MaxEvents = -1 },
 		"negative age":        func(x *picloud.Topic) { x.Retention.MaxAge = -1 },
 		"negative bytes":      func(x *picloud.Topic) { x.Retention.MaxBytes = -1 },
+		"NUL":                 func(x *picloud.Topic) { x.Description = "a\x00b" },
 		"long description":    func(x *picloud.Topic) { x.Description = strings.Repeat("x", picloud.MaxDescription+1) },
 	} {
 		topic := base

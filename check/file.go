@@ -18,7 +18,7 @@ func File(path, kind string) error {
 			return picloud.ErrFileInvalid.Detailf("its path: %q: put names between the slashes, other than . and ..", path)
 		}
 	}
-	if _, _, err := mime.ParseMediaType(kind); (kind != "" && err != nil) || len(kind) > picloud.MaxKey {
+	if _, _, err := mime.ParseMediaType(kind); (kind != "" && err != nil) || len(kind) > picloud.MaxKey || !plain(kind) {
 		return picloud.ErrFileInvalid.Detailf("its content type: %q is none; use one such as image/jpeg", kind)
 	}
 	return nil

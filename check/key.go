@@ -3,7 +3,6 @@ package check
 import (
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/picloud/picloud"
 )
@@ -32,8 +31,8 @@ func APIKey(k picloud.APIKey) error {
 			return err
 		}
 	}
-	if len(k.Label) > picloud.MaxLabel || !utf8.ValidString(k.Label) {
-		return picloud.ErrKeyInvalid.Detailf("label: use at most %d bytes of UTF-8", picloud.MaxLabel)
+	if !text(k.Label, picloud.MaxLabel) {
+		return picloud.ErrKeyInvalid.Detailf("label: use at most %d bytes of UTF-8 without NUL", picloud.MaxLabel)
 	}
 	return nil
 }

@@ -1,18 +1,14 @@
 package check
 
-import (
-	"unicode/utf8"
-
-	"github.com/picloud/picloud"
-)
+import "github.com/picloud/picloud"
 
 // Topic returns the first fault of the settings of a topic.
 func Topic(t picloud.Topic) error {
 	if err := TopicName(t.Name); err != nil && (t.App != picloud.DefaultApp || !picloud.IsNodeTopic(t.Name)) {
 		return err
 	}
-	if len(t.Description) > picloud.MaxDescription || !utf8.ValidString(t.Description) {
-		return picloud.ErrTopicInvalid.Detailf("description: use at most %d bytes of UTF-8", picloud.MaxDescription)
+	if !text(t.Description, picloud.MaxDescription) {
+		return picloud.ErrTopicInvalid.Detailf("description: use at most %d bytes of UTF-8 without NUL", picloud.MaxDescription)
 	}
 	switch t.AuthMode {
 	case picloud.AuthPublic, picloud.AuthToken:

@@ -30,9 +30,12 @@ var appKind = rowKind{
 		return &tree[*appRow]{Map: new(btree.Map[string, *appRow]), loaded: (*catalog).countApp}
 	},
 	copied: copies[picloud.App]{
-		as:    picloud.ChangeApp,
-		from:  func(_ string, row []byte) (picloud.App, error) { r, err := decodeAs[appRow](row); return r.App, err },
-		check: checkedBy(check.App),
+		as:   picloud.ChangeApp,
+		from: func(_ string, row []byte) (picloud.App, error) { r, err := decodeAs[appRow](row); return r.App, err },
+		check: func(a *picloud.App) error {
+			a.Description = withoutNUL(a.Description)
+			return check.App(*a)
+		},
 		to: func(r *restorer, a picloud.App) ([]change, error) {
 			return putOf(tableApp, a.Name, appRow{App: a, Incarnation: r.lsn}), nil
 		},

@@ -148,7 +148,7 @@ func (s *Store) writeBlobs(b *backupWriter) error {
 		return err
 	}
 	for _, name := range names {
-		f, err := os.Open(s.blobs.path(name))
+		f, err := s.blobs.open(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // it was garbage
 		}

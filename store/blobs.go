@@ -22,6 +22,9 @@ import (
 // name that no other ever has, so that nobody ever sees one change. It is written
 // as <name>.tmp.*, fsynced and renamed, and the directory fsynced, before a row of
 // tableFile names it. One that no row names is garbage.
+//
+// Rows may come from elsewhere, such as a backup or Postgres. Whatever one calls its
+// content, only regular files of the directory are ever opened or removed: see folder.
 type blobs struct {
 	dir string
 
@@ -53,7 +56,13 @@ func (b *blobs) write(r io.Reader) (w blob, err error) {
 	if err := b.prepare(); err != nil {
 		return w, err
 	}
-	f, err := os.CreateTemp(b.dir, w.name+".tmp.*")
+	root, err := b.folder(w.name)
+	if err != nil {
+		return w, err
+	}
+	defer func() { _ = root.Close() }() // nothing was written through it
+	temp := w.name + ".tmp." + strings.ToLower(rand.Text())
+	f, err := root.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return w, err
 	}
@@ -66,13 +75,13 @@ func (b *blobs) write(r io.Reader) (w blob, err error) {
 		err = cerr
 	}
 	if err == nil {
-		err = os.Rename(f.Name(), b.path(w.name))
+		err = root.Rename(temp, w.name)
 	}
 	if err == nil {
 		err = syncDir(b.dir)
 	}
 	if err != nil {
-		_ = os.Remove(f.Name()) // the first error is the one to tell
+		_ = root.Remove(temp) // the first error is the one to tell
 	}
 	w.sum = sumText(h)
 	return w, err
@@ -90,15 +99,34 @@ func (b *blobs) prepare() error {
 	return syncDir(filepath.Dir(b.dir))
 }
 
-func (b *blobs) path(name string) string { return filepath.Join(b.dir, name) }
-
-// OpenBlob opens a content by its name, for who copies it elsewhere.
-func (s *Store) OpenBlob(name string) (*os.File, error) {
+// folder opens the directory for one blob, and is the only way to it. A name that no
+// blob can have is fs.ErrNotExist; what is opened through the folder lies in it.
+func (b *blobs) folder(name string) (*os.Root, error) {
 	if !blobName.MatchString(name) {
 		return nil, fs.ErrNotExist
 	}
-	return os.Open(s.blobs.path(name))
+	return os.OpenRoot(b.dir)
 }
+
+// open opens a blob. A link, a pipe or a device in its place is fs.ErrNotExist.
+func (b *blobs) open(name string) (*os.File, error) {
+	root, err := b.folder(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = root.Close() }() // only read
+	info, err := root.Lstat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fs.ErrNotExist
+	}
+	return root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // does not wait, whatever has come between
+}
+
+// OpenBlob opens a content by its name, for who copies it elsewhere.
+func (s *Store) OpenBlob(name string) (*os.File, error) { return s.blobs.open(name) }
 
 // finish ends the writing of a blob. One that is not kept goes.
 func (b *blobs) finish(name string, kept bool) {
@@ -120,7 +148,10 @@ func (b *blobs) remove(names ...string) {
 	}
 	b.mu.Unlock()
 	for _, name := range names {
-		_ = os.Remove(b.path(name))
+		if root, err := b.folder(name); err == nil {
+			_ = root.Remove(name)
+			_ = root.Close() // nothing was written through it
+		}
 	}
 }
 

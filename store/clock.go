@@ -64,6 +64,8 @@ type clockCopier struct{}
 
 func (clockCopier) kind() picloud.ChangeKind { return picloud.ChangeClock }
 
+func (clockCopier) most() int { return 0 }
+
 func (clockCopier) export(_ string, row []byte) (any, error) {
 	r, err := decodeAs[clockRow](row)
 	if err != nil || r.Started.IsZero() {

@@ -6,13 +6,14 @@ import (
 	"strings"
 
 	"github.com/picloud/picloud"
-	"github.com/picloud/picloud/journal"
 )
 
 // copier says what rows of a kind are to others than the node: to the copy in
 // Postgres, and to the node that is restored from it.
 type copier interface {
 	kind() picloud.ChangeKind
+	// most returns how many of them an app may have; 0: any number.
+	most() int
 	// export returns what a row says.
 	export(key string, row []byte) (any, error)
 	// restore returns the rows of what was exported, after it has passed the checks
@@ -22,8 +23,7 @@ type copier interface {
 
 // restorer is what restoring a row may need.
 type restorer struct {
-	lsn   uint64 // that its first row gets
-	blobs *blobs
+	lsn uint64 // that its first row gets
 }
 
 // copies is the copier of rows that are exported as a T.
@@ -34,11 +34,15 @@ type copies[T any] struct {
 	// check returns the first fault of a value, as a public error. It may bring the
 	// value into the form in which it is kept.
 	check func(v *T) error
+	// limit is how many of them an app may have; 0: any number.
+	limit int
 	// to returns the rows of a value.
 	to func(r *restorer, v T) ([]change, error)
 }
 
 func (c copies[T]) kind() picloud.ChangeKind { return c.as }
+
+func (c copies[T]) most() int { return c.limit }
 
 func (c copies[T]) export(key string, row []byte) (any, error) {
 	if c.from != nil {
@@ -61,6 +65,9 @@ func (c copies[T]) restore(r *restorer, value any) ([]change, error) {
 	if err := c.check(&v); err != nil {
 		return nil, err
 	}
+	if _, err := json.Marshal(v); err != nil { // a time that no JSON can have
+		return nil, err
+	}
 	return c.to(r, v)
 }
 
@@ -69,7 +76,7 @@ func checkedBy[T any](valid func(v T) error) func(v *T) error {
 	return func(v *T) error { return valid(*v) }
 }
 
-// row returns the change that puts one row in CBOR.
+// putOf returns the change that puts one row in CBOR.
 func putOf(tb table, key string, v any) []change {
 	return []change{{table: tb, key: []byte(key), value: cborEncode(v)}}
 }
@@ -95,42 +102,6 @@ func changeOf(ch change) (*picloud.Change, error) {
 	var err error
 	c.Value, err = k.copied.export(key, ch.value)
 	return c, err
-}
-
-// restoreChange stages what a change says. It asks nothing of triggers: they have
-// done their part.
-func (s *Store) restoreChange(g *group, c *picloud.Change) error {
-	for _, k := range kinds {
-		if k == nil || k.copied == nil || k.copied.kind() != c.Kind {
-			continue
-		}
-		changes, err := k.copied.restore(&restorer{lsn: s.nextLSN(g), blobs: &s.blobs}, c.Value)
-		if err != nil {
-			return fmt.Errorf("restore %s %q of app %q: %w", c.Kind, c.Name, c.App, err)
-		}
-		for _, ch := range changes {
-			s.record(g, []change{ch})
-			derived, err := g.catalog.apply(ch, stateBefore{catalog: g.catalog, get: s.tables.get, tables: s.tables}, nil)
-			if err != nil {
-				return err
-			}
-			g.changes = append(g.changes, derived...)
-		}
-		return nil
-	}
-	return fmt.Errorf("restore %s %q of app %q: this version does not know that kind; install a newer one", c.Kind, c.Name, c.App)
-}
-
-// restoreEvent stages an event, with the sequence it had where that is possible.
-func (s *Store) restoreEvent(g *group, e *picloud.Event) {
-	q := s.sequenceOf(e.App)
-	q.last = max(q.last+1, e.Seq)
-	body := eventBody{source: e.Source, data: e.Data}
-	g.records = append(g.records, journal.Record{
-		Kind: kindEvent, Seq: q.last, At: micros(e.PublishedAt),
-		Key: g.hold(func(b []byte) []byte { return eventKey(b, e.App, e.Topic) }), Body: g.hold(body.append),
-	})
-	g.touch(q)
 }
 
 // dataPage bounds the rows of one page of Data.

@@ -1,7 +1,9 @@
 package store
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -19,12 +21,32 @@ var deadLetterKind = rowKind{
 			r, err := decodeAs[deadLetterRow](row)
 			return r.Letter, err
 		},
-		check: func(l *picloud.DeadLetter) error { return check.AppName(l.App) },
+		check: checkDeadLetter,
 		to: func(_ *restorer, l picloud.DeadLetter) ([]change, error) {
 			return putOf(tableDeadLetter, pair(l.App, l.ID), deadLetterRow{Letter: l, Version: 2}), nil
 		},
 	},
 }
+
+// checkDeadLetter checks a letter that was not written here, and brings its data into
+// compact form.
+func checkDeadLetter(l *picloud.DeadLetter) error {
+	if !l.What.Binary && l.What.Data != nil {
+		var data bytes.Buffer
+		if err := check.CompactJSON(&data, l.What.Data); err != nil {
+			return err
+		}
+		l.What.Data = data.Bytes()
+	}
+	if len(l.What.Data) > maxLetterData || l.LSN == 0 || l.LSN > maxSeq {
+		return picloud.ErrDataInvalid.Detailf("its data are too long, or its place is none")
+	}
+	return errors.Join(check.Handle("dead letter", l.ID), check.Handle("trigger", l.Trigger), check.Handle("trigger's id", l.TriggerID))
+}
+
+// maxLetterData bounds the data of a dead letter in bytes: those of an event or a
+// document, or the description of another letter.
+const maxLetterData = 4 * picloud.MaxValue
 
 // deadLetterRow is a dead letter as it is kept. Its first version is delivered to
 // the triggers that wait for dead letters; later ones are notes on it.

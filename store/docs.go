@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -19,7 +20,10 @@ var documentKind = rowKind{
 	name: "documents", data: true,
 	derive: deriveDoc, enqueue: enqueueDocument,
 	copied: copies[picloud.Document]{
-		as: picloud.ChangeDocument, from: decodeDocument, check: checkDocument,
+		as: picloud.ChangeDocument, from: decodeDocument,
+		check: func(d *picloud.Document) error {
+			return errors.Join(checkDocument(d), check.Version(picloud.ErrDocumentInvalid, d.Version))
+		},
 		to: func(_ *restorer, d picloud.Document) ([]change, error) {
 			r := docRow{Body: d.Body, Version: d.Version, Created: micros(d.CreatedAt), Updated: micros(d.UpdatedAt)}
 			return []change{{table: tableDoc, key: []byte(docKey(d.App, d.Collection, d.ID)), value: r.encode()}}, nil

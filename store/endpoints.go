@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"strings"
 
 	"github.com/tidwall/btree"
@@ -18,7 +19,10 @@ var endpointKind = rowKind{
 	name: "endpoints", catalog: inMemory[picloud.Endpoint],
 	committed: func(s *Store, _ change) { s.commit.triggersChanged = true },
 	copied: copies[picloud.Endpoint]{
-		as: picloud.ChangeEndpoint, check: checkedBy(check.Endpoint),
+		as: picloud.ChangeEndpoint, limit: picloud.MaxEndpoints,
+		check: checkedBy(func(e picloud.Endpoint) error {
+			return errors.Join(check.Handle("endpoint's id", e.ID), check.Endpoint(e))
+		}),
 		to: func(_ *restorer, e picloud.Endpoint) ([]change, error) {
 			return putOf(tableEndpoint, pair(e.App, e.Name), e), nil
 		},

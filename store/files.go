@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -22,12 +24,7 @@ var fileKind = rowKind{
 	copied: copies[picloud.File]{
 		as:    picloud.ChangeFile,
 		check: checkFile,
-		to: func(r *restorer, f picloud.File) ([]change, error) {
-			if f.Size == 0 { // the copy has no content for it
-				if err := r.blobs.refill(func(put func(string, []byte) error) error { return put(f.Blob, nil) }); err != nil {
-					return nil, err
-				}
-			}
+		to: func(_ *restorer, f picloud.File) ([]change, error) {
 			return putOf(tableFile, pair(f.App, f.Path), f), nil
 		},
 	},
@@ -53,7 +50,7 @@ func (s *Store) OpenFile(app, path string) (f picloud.File, content *os.File, er
 		if f, err = s.File(app, path); err != nil {
 			return f, nil, err
 		}
-		content, err = os.Open(s.blobs.path(f.Blob))
+		content, err = s.blobs.open(f.Blob)
 		switch {
 		case err == nil || !errors.Is(err, fs.ErrNotExist):
 			return f, content, err
@@ -90,6 +87,9 @@ func (s *Store) Files(app, prefix, after string, limit int) (page []picloud.File
 	return page, next, err
 }
 
+// anyBytes is the content type of files that have no other.
+const anyBytes = "application/octet-stream"
+
 // MaxFile returns the largest content of a file in bytes.
 func (s *Store) MaxFile() int64 { return s.cfg.MaxFile }
 
@@ -114,7 +114,7 @@ func (s *Store) PutFile(ctx context.Context, c picloud.FileChange, content io.Re
 		return f, picloud.ErrFileDigest
 	}
 	kept = true // unless the row is known not to name it
-	f = picloud.File{App: c.App, Path: c.Path, Type: or(c.Type, "application/octet-stream"), Size: w.size, SHA256: w.sum, Blob: w.name}
+	f = picloud.File{App: c.App, Path: c.Path, Type: or(c.Type, anyBytes), Size: w.size, SHA256: w.sum, Blob: w.name}
 	return ask(context.WithoutCancel(ctx), s, 0, func(tx *tx) (picloud.File, error) { // so that kept is read after it was written
 		err := tx.app(c.App, c.Cause)
 		if err == nil {
@@ -200,12 +200,20 @@ func (t *tx) replaceBlob(c change) {
 	}
 }
 
-// checkFile checks what there is to know of a file that was not written here.
+// checkFile checks what there is to know of a file that was not written here. A
+// content type that none may have any more becomes that of any bytes.
 func checkFile(f *picloud.File) error {
-	if !blobName.MatchString(f.Blob) {
-		return picloud.ErrFileInvalid.Detailf("its content is called %q; such a name is never given", f.Blob)
+	if check.File("any", f.Type) != nil {
+		f.Type = anyBytes
 	}
-	return check.File(f.Path, f.Type)
+	sum, err := hex.DecodeString(f.SHA256)
+	switch {
+	case !blobName.MatchString(f.Blob):
+		return picloud.ErrFileInvalid.Detailf("its content is called %q; such a name is never given", f.Blob)
+	case f.Size < 0 || err != nil || len(sum) != sha256.Size:
+		return picloud.ErrFileInvalid.Detailf("its size or the checksum of its content is none")
+	}
+	return errors.Join(check.File(f.Path, f.Type), check.Version(picloud.ErrFileInvalid, f.Version))
 }
 
 // enqueueFile enqueues the deliveries of a file that was written or removed.

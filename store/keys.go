@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -32,7 +33,11 @@ var apiKeyKind = rowKind{
 		}
 	},
 	copied: copies[picloud.APIKey]{
-		as: picloud.ChangeAPIKey, check: checkedBy(check.APIKey),
+		as: picloud.ChangeAPIKey,
+		check: func(k *picloud.APIKey) error {
+			k.Label = withoutNUL(k.Label)
+			return errors.Join(check.Handle("key", k.ID), check.APIKey(*k))
+		},
 		to: func(_ *restorer, k picloud.APIKey) ([]change, error) { return putOf(tableKey, k.ID, k), nil },
 	},
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -26,7 +27,9 @@ var entryKind = rowKind{
 			app, name, _ := strings.Cut(key, "\x00")
 			return decodeEntry(app, name, row)
 		},
-		check: checkEntry,
+		check: func(e *picloud.Entry) error {
+			return errors.Join(checkEntry(e), check.Version(picloud.ErrKVKeyInvalid, e.Version))
+		},
 		to: func(_ *restorer, e picloud.Entry) ([]change, error) {
 			r := entryRow{Value: e.Value, Binary: e.Binary, Version: e.Version, Updated: micros(e.UpdatedAt)}
 			if !e.ExpiresAt.IsZero() {

@@ -22,6 +22,9 @@ type Rebuilt struct {
 	// Contents puts the contents of files, each in parts, in order; nil: there are
 	// none.
 	Contents func(put func(name string, part []byte) error) error
+	// Lacking is told of each file whose content did not come, or is not the one that
+	// the file had; nil: nobody is.
+	Lacking func(f picloud.File)
 	// HandOver is called when all of it is durable, before the directory becomes a
 	// node: with who it will be and its newest record.
 	HandOver func(node picloud.Node, last uint64) error
@@ -56,8 +59,8 @@ func rebuild(ctx context.Context, cfg Config, from Rebuilt) (picloud.Node, error
 			return err
 		}
 		last, err := s.fill(ctx, from.Fill)
-		if err == nil && from.Contents != nil {
-			err = s.blobs.refill(from.Contents)
+		if err == nil {
+			err = s.refill(&from)
 		}
 		if err = errors.Join(err, s.Close()); err != nil {
 			return err
@@ -87,13 +90,18 @@ func (s *Store) fill(ctx context.Context, put func(put func(picloud.Record) erro
 		return err
 	}
 	begin()
+	count := thingCount{}
 	err := put(func(r picloud.Record) error {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
 		}
+		var err error
 		if r.Event != nil {
-			s.restoreEvent(g, r.Event)
-		} else if err := s.restoreChange(g, r.Change); err != nil {
+			err = s.restoreEvent(g, r.Event)
+		} else {
+			err = s.restoreChange(g, r.Change, count)
+		}
+		if err != nil {
 			return err
 		}
 		if g.encoded() >= min(rowsChunk/2, int(s.journal.GroupLimit()/4)) {
@@ -109,33 +117,4 @@ func (s *Store) fill(ctx context.Context, put func(put func(picloud.Record) erro
 		s.MoveCursor(owner, last)
 	}
 	return last, err
-}
-
-// refill writes contents as they come.
-func (b *blobs) refill(contents func(put func(name string, part []byte) error) error) error {
-	var f *os.File
-	finish := func() error {
-		if f == nil {
-			return nil
-		}
-		return errors.Join(f.Sync(), f.Close())
-	}
-	err := contents(func(name string, part []byte) error {
-		if !blobName.MatchString(name) {
-			return fmt.Errorf("a copy cannot hold a content that is called %q", name)
-		}
-		if f == nil || f.Name() != b.path(name) {
-			err := finish()
-			f = nil
-			if err == nil {
-				f, err = os.OpenFile(b.path(name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-			}
-			if err != nil {
-				return err
-			}
-		}
-		_, err := f.Write(part)
-		return err
-	})
-	return errors.Join(err, finish(), syncDir(b.dir))
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"sync"
 
 	"github.com/picloud/picloud"
@@ -18,8 +19,10 @@ const (
 var scriptKind = rowKind{
 	name: "scripts", data: true,
 	copied: copies[picloud.Script]{
-		as:    picloud.ChangeScript,
-		check: func(sc *picloud.Script) error { return check.Script(sc.Name, sc.Source) },
+		as: picloud.ChangeScript, limit: picloud.MaxScripts,
+		check: func(sc *picloud.Script) error {
+			return errors.Join(check.Script(sc.Name, sc.Source), check.Version(picloud.ErrScriptInvalid, sc.Version))
+		},
 		to: func(_ *restorer, sc picloud.Script) ([]change, error) {
 			version := putOf(tableScriptVersion, versionKey(sc.App, sc.Name, sc.Version), sc)
 			return append(version, putOf(tableScript, pair(sc.App, sc.Name), sc)...), nil

@@ -19,8 +19,13 @@ const tableSecret table = 26 // app, zero byte, secret name
 var secretKind = rowKind{
 	name: "secrets", data: true,
 	copied: copies[picloud.Secret]{
-		as:    picloud.ChangeSecret,
-		check: func(sec *picloud.Secret) error { return check.Handle("secret", sec.Name) },
+		as: picloud.ChangeSecret, limit: picloud.MaxSecrets,
+		check: func(sec *picloud.Secret) error {
+			if len(sec.Sealed) > picloud.MaxSecret+maxSeal {
+				return picloud.ErrSecretInvalid.Detailf("it has more than %d bytes", picloud.MaxSecret)
+			}
+			return check.Handle("secret", sec.Name)
+		},
 		to: func(_ *restorer, sec picloud.Secret) ([]change, error) {
 			return putOf(tableSecret, pair(sec.App, sec.Name), sec), nil
 		},
@@ -33,6 +38,9 @@ var secretKind = rowKind{
 // secret is bound to it, so that none can be passed off as another.
 
 const secretInfo = "picloud secrets 1"
+
+// maxSeal bounds by how many bytes a sealed value is longer than the value.
+const maxSeal = 64
 
 func newSealer(credential []byte) (cipher.AEAD, error) {
 	key, err := hkdf.Key(sha256.New, credential, nil, secretInfo, 32)

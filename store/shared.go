@@ -101,12 +101,12 @@ func (s *Store) readShared() (err error) {
 
 // ShareKeys takes over what the database knows of the signing keys of this
 // node's apps, its own included, whose ids are in own: those that are gone here went
-// with an app. Streams whose key is gone, or ends sooner than was known, are told.
+// with an app. A key that no node could have made is no key. Streams whose key is gone, or ends sooner than was known, are told.
 func (s *Store) ShareKeys(ctx context.Context, keys []picloud.SigningKey, own map[string]bool) error {
 	signing := s.catalog.Load().signing()
 	keys = slices.DeleteFunc(slices.Clone(keys), func(k picloud.SigningKey) bool {
 		_, here := signing.Get(pair(k.App, k.ID))
-		return own[k.ID] && !here
+		return own[k.ID] && !here || checkSigningKey(k) != nil
 	})
 	fresh := map[string][]picloud.SigningKey{}
 	for _, k := range keys {

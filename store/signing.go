@@ -3,6 +3,7 @@ package store
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -17,8 +18,7 @@ const tableSigning table = 4 // app, zero byte, signing key id
 var signingKeyKind = rowKind{
 	name: "signing keys", catalog: inMemory[picloud.SigningKey],
 	copied: copies[picloud.SigningKey]{
-		as:    picloud.ChangeSigningKey,
-		check: func(k *picloud.SigningKey) error { return check.AppName(k.App) },
+		as: picloud.ChangeSigningKey, check: checkedBy(checkSigningKey),
 		to: func(_ *restorer, k picloud.SigningKey) ([]change, error) {
 			return putOf(tableSigning, pair(k.App, k.ID), k), nil
 		},
@@ -27,6 +27,15 @@ var signingKeyKind = rowKind{
 
 func (c *catalog) signing() *btree.Map[string, picloud.SigningKey] {
 	return rowsOf[picloud.SigningKey](c, tableSigning)
+}
+
+// checkSigningKey checks a key that was not made here. What other nodes have of an app
+// comes from Postgres, too.
+func checkSigningKey(k picloud.SigningKey) error {
+	if !sane(k.CreatedAt) || !k.RetiresAt.IsZero() && !sane(k.RetiresAt) || k.Secret == [32]byte{} {
+		return picloud.ErrKeyInvalid.Detailf("the secret or a time of the signing key %q is none", k.ID)
+	}
+	return errors.Join(check.AppName(k.App), check.Handle("signing key", k.ID))
 }
 
 // SigningKeys returns the signing keys of an app that are valid now, those of

@@ -14,7 +14,11 @@ const tableTopic table = 2 // app, zero byte, topic name
 var topicKind = rowKind{
 	name: "topics", catalog: inMemory[picloud.Topic],
 	copied: copies[picloud.Topic]{
-		as: picloud.ChangeTopic, check: checkedBy(check.Topic),
+		as: picloud.ChangeTopic, limit: MaxTopics,
+		check: func(t *picloud.Topic) error {
+			t.Description = withoutNUL(t.Description)
+			return check.Topic(*t)
+		},
 		to: func(_ *restorer, t picloud.Topic) ([]change, error) {
 			return putOf(tableTopic, pair(t.App, t.Name), t), nil
 		},

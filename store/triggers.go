@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"context"
+	"errors"
 
 	"github.com/tidwall/btree"
 
@@ -16,7 +17,10 @@ var triggerKind = rowKind{
 	name: "triggers", catalog: inMemory[picloud.Trigger],
 	committed: func(s *Store, _ change) { s.commit.triggersChanged = true },
 	copied: copies[picloud.Trigger]{
-		as: picloud.ChangeTrigger, check: checkedBy(check.Trigger),
+		as: picloud.ChangeTrigger, limit: picloud.MaxTriggers,
+		check: checkedBy(func(t picloud.Trigger) error {
+			return errors.Join(check.Handle("trigger's id", t.ID), check.Trigger(t))
+		}),
 		to: func(_ *restorer, t picloud.Trigger) ([]change, error) {
 			return putOf(tableTrigger, pair(t.App, t.Name), t), nil
 		},

@@ -52,7 +52,7 @@ func (c *cli) restoreFromPostgres(ctx context.Context, cfg daemon.Config, name s
 	}
 	defer src.Close(ctx)
 	done := uint64(0)
-	lacking := map[string]bool{} // contents
+	lacking := 0 // files without their contents
 	began := time.Now()
 	n, err := store.Rebuild(ctx, cfg.StoreConfig(), store.Rebuilt{
 		ID: src.ID, Incarnation: src.Incarnation, RecoveryKey: key,
@@ -63,20 +63,11 @@ func (c *cli) restoreFromPostgres(ctx context.Context, cfg daemon.Config, name s
 						c.bar("restored", 0, min(done, src.Events), src.Events, "")
 					}
 				}
-				if r.Change != nil {
-					if f, ok := r.Change.Value.(picloud.File); ok && f.Size > 0 {
-						lacking[f.Blob] = true
-					}
-				}
 				return put(r)
 			})
 		},
-		Contents: func(put func(name string, part []byte) error) error {
-			return src.Contents(ctx, func(name string, part []byte) error {
-				delete(lacking, name)
-				return put(name, part)
-			})
-		},
+		Contents: func(put func(name string, part []byte) error) error { return src.Contents(ctx, put) },
+		Lacking:  func(picloud.File) { lacking++ },
 		HandOver: func(node picloud.Node, last uint64) error { return src.HandOver(ctx, node, last) },
 	})
 	if done >= 1000 {
@@ -96,8 +87,8 @@ func (c *cli) restoreFromPostgres(ctx context.Context, cfg daemon.Config, name s
 	if src.SetAside > 0 {
 		c.printf("NOT RESTORED: %d records that Postgres had set aside; see the table set_aside.\n", src.SetAside)
 	}
-	if len(lacking) > 0 {
-		c.printf("NOT RESTORED: the contents of %d files, which Postgres does not have. Copy the folder 'files' of the old card's data directory into %s.\n", len(lacking), cfg.Data)
+	if lacking > 0 {
+		c.printf("NOT RESTORED: the contents of %d files, which Postgres does not have, or not as they were. Copy the folder 'files' of the old card's data directory into %s.\n", lacking, cfg.Data)
 	}
 	c.printf("What was published after that moment, and requests that are repeated under an idempotency key, is not known to the new card.\nStart it with 'picloud serve --data %s'.\n", cfg.Data)
 	return nil

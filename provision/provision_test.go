@@ -232,6 +232,39 @@ func TestFaultsAreToldAtTheDoor(t *testing.T) {
 	}
 }
 
+// SR-6: a link out of the directory of an app is a fault, whatever it leads to and
+// whatever it stands for; one within it is followed.
+func TestLinksOutOfTheDirectoryAreRefused(t *testing.T) {
+	t.Parallel()
+	outside := t.TempDir()
+	for name, text := range map[string]string{"secret.js": "// secret", "app.toml": "description = \"secret\""} {
+		if err := os.WriteFile(filepath.Join(outside, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for link, to := range map[string]string{
+		"a.js": filepath.Join(outside, "secret.js"), "scripts": outside, "app.toml": filepath.Join(outside, "app.toml"), "b.js": "/dev/tty", "c.js": "/nonexistent",
+	} {
+		dir := folder(t, map[string]string{"real.js": "//"})
+		if link != "app.toml" {
+			dir = folder(t, map[string]string{"app.toml": ""})
+		}
+		if err := os.Symlink(to, filepath.Join(dir, link)); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := provision.Read(dir); err == nil || strings.Contains(fmt.Sprint(s, err), "// secret") {
+			t.Errorf("%s to %s: %+v, %v", link, to, s, err)
+		}
+	}
+	dir := folder(t, map[string]string{"app.toml": "", "scripts/a.js": "// a"})
+	if err := os.Symlink("scripts/a.js", filepath.Join(dir, "b.js")); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := provision.Read(dir); err != nil || s.Scripts["b"] != "// a" {
+		t.Errorf("a link within: %+v, %v", s, err)
+	}
+}
+
 // What is no ordinary file holds nothing up and eats no memory; a trigger that was
 // disabled stays so; an index that is named twice is one.
 func TestOddFolders(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -24,10 +25,16 @@ const File = "app.toml"
 // maxApp bounds it, in bytes.
 const maxApp = 1 << 20
 
-// Read reads a directory. Faults name the file and the line.
+// Read reads a directory. Faults name the file and the line. A link that leads out of
+// the directory is a fault: the node may read what those who write to it may not.
 func Read(dir string) (api.Spec, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return api.Spec{}, fmt.Errorf("read the app: %w", err)
+	}
+	defer func() { _ = root.Close() }() // only read
 	file := filepath.Join(dir, File)
-	b, err := readFile(file, maxApp)
+	b, err := readFile(root, File, maxApp)
 	if err != nil {
 		return api.Spec{}, err
 	}
@@ -44,7 +51,7 @@ func Read(dir string) (api.Spec, error) {
 		}
 		s.Name = filepath.Base(abs)
 	}
-	return s, readScripts(&s, dir, filepath.Join(dir, "scripts"))
+	return s, readScripts(&s, root, ".", "scripts")
 }
 
 func tomlFault(file string, err error) error {
@@ -61,10 +68,10 @@ func tomlFault(file string, err error) error {
 	return fmt.Errorf("%s: %w", file, err)
 }
 
-func readScripts(s *api.Spec, dirs ...string) error {
+func readScripts(s *api.Spec, root *os.Root, dirs ...string) error {
 	from := map[string]string{}
 	for _, dir := range dirs {
-		entries, err := os.ReadDir(dir)
+		entries, err := fs.ReadDir(root.FS(), dir)
 		if errors.Is(err, os.ErrNotExist) {
 			continue
 		}
@@ -78,14 +85,17 @@ func readScripts(s *api.Spec, dirs ...string) error {
 			}
 			file := filepath.Join(dir, e.Name())
 			if other, twice := from[name]; twice {
-				return fmt.Errorf("%s and %s are both the script %q", other, file, name)
+				return fmt.Errorf("%s and %s are both the script %q", filepath.Join(root.Name(), other), filepath.Join(root.Name(), file), name)
 			}
-			b, err := readFile(file, picloud.MaxScript)
+			if len(from) == picloud.MaxScripts {
+				return fmt.Errorf("%s has more than %d scripts, which is the limit", root.Name(), picloud.MaxScripts)
+			}
+			b, err := readFile(root, file, picloud.MaxScript)
 			if err != nil {
 				return err
 			}
 			if !utf8.Valid(b) {
-				return fmt.Errorf("%s is not UTF-8", file)
+				return fmt.Errorf("%s is not UTF-8", filepath.Join(root.Name(), file))
 			}
 			from[name], s.Scripts[name] = file, string(b)
 		}
@@ -95,22 +105,26 @@ func readScripts(s *api.Spec, dirs ...string) error {
 
 // readFile reads a file that has an end: a pipe would hold us up, and a device could
 // be read for ever.
-func readFile(name string, limit int64) ([]byte, error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // #nosec G304 -- the operator names it
+func readFile(root *os.Root, file string, limit int64) ([]byte, error) {
+	name := filepath.Join(root.Name(), file)
+	info, err := root.Stat(file)
+	if err == nil && !info.Mode().IsRegular() { // opening a device may do something already
+		return nil, fmt.Errorf("%s is no ordinary file", name)
+	}
+	var f *os.File
+	if err == nil {
+		f, err = root.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	}
 	if err != nil {
-		return nil, fmt.Errorf("read the app: %w", err)
+		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
 	defer func() { _ = f.Close() }() // only read
-	info, err := f.Stat()
-	if err != nil {
-		return nil, fmt.Errorf("read the app: %w", err)
-	}
-	if !info.Mode().IsRegular() {
+	if info, err = f.Stat(); err == nil && !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%s is no ordinary file", name)
 	}
 	b, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err != nil {
-		return nil, fmt.Errorf("read the app: %w", err)
+		return nil, fmt.Errorf("read %s: %w", name, err)
 	}
 	if int64(len(b)) > limit {
 		return nil, fmt.Errorf("%s has more than %d bytes, which is the limit", name, limit)

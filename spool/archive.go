@@ -38,10 +38,11 @@ func isFolder(err error) bool {
 // prepare makes the folder that the file at path will be archived in, and sees
 // to it that the file can be moved there: what cannot be archived is not
 // published, since after a day it would be published again.
-func prepare(path string) error {
+func (s *Spool) prepare(path string) error {
 	dir := filepath.Dir(path)
-	err := os.MkdirAll(filepath.Join(dir, archiveDir), 0o770) // #nosec G301 -- as the folder it is in
+	at, in, err := s.below(dir, archiveDir)
 	if err == nil {
+		_ = errors.Join(at.Close(), in.Close()) // only looked at
 		err = unix.Access(dir, unix.W_OK|unix.X_OK)
 	}
 	if err == nil {
@@ -56,7 +57,7 @@ func prepare(path string) error {
 // archive moves a published file into its archive. If that fails the file is
 // remembered as published, and moving it is tried again.
 func (s *Spool) archive(path string, st stamp) {
-	if err := s.move(path, archiveDir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if _, err := s.move(path, archiveDir, ""); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		if s.unmoved[path] != st {
 			s.unmoved[path] = st
 			s.log.Error("a published file cannot be archived: check the owner of its folder and the disk", slog.String("path", s.relative(path)), slog.Any("err", err))
@@ -67,24 +68,14 @@ func (s *Spool) archive(path string, st stamp) {
 	delete(s.unmoved, path)
 }
 
-// reject moves a file aside and writes beside it why. The reason comes first: a
-// rejected file without one would puzzle whoever finds it.
+// reject moves a file aside and writes beside it why.
 func (s *Spool) reject(path string, st stamp, why error) {
 	if filepath.Dir(path) == s.cfg.Dir {
 		s.putUpWith(path, st, errors.New("files belong into a folder <app>/<topic>")) // here 'rejected' would be an app
 		return
 	}
-	name := s.freeName(path, rejectedDir)
-	text := fmt.Sprintf("%s was not published.\n\n%s\n\nWhen this is put right, move the file back into its folder.\n", filepath.Base(path), reasonText(why))
-	err := os.MkdirAll(filepath.Dir(name), 0o770) // #nosec G301 -- as the folder it is in
-	if err == nil {
-		err = os.WriteFile(name+reasonExt, []byte(text), 0o660) // #nosec G306 -- as the folder it is in
-	}
-	if err == nil {
-		err = os.Rename(path, name)
-	}
+	name, err := s.move(path, rejectedDir, fmt.Sprintf("%s was not published.\n\n%s\n\nWhen this is put right, move the file back into its folder.\n", filepath.Base(path), reasonText(why)))
 	if err != nil {
-		_ = os.Remove(name + reasonExt)
 		if !errors.Is(err, fs.ErrNotExist) {
 			s.putUpWith(path, st, err)
 		}
@@ -92,7 +83,6 @@ func (s *Spool) reject(path string, st stamp, why error) {
 	}
 	s.rejected.Inc()
 	s.log.Warn("a file in the spool was rejected: the reason is beside it", slog.String("path", s.relative(name)), slog.Any("err", why))
-	s.booked(filepath.Dir(name))
 }
 
 // reasonText is what a reason file says: where, what, and what to do.
@@ -101,33 +91,64 @@ func reasonText(err error) string {
 	return strings.ToUpper(text[:1]) + text[1:]
 }
 
-// move moves a file into the folder sub beside it.
-func (s *Spool) move(path, sub string) error {
-	name := s.freeName(path, sub)
-	if err := os.MkdirAll(filepath.Dir(name), 0o770); err != nil { // #nosec G301 -- as the folder it is in
-		return err
+// move moves a file into the folder sub beside it, with a reason beside the file
+// unless that is empty, and returns where it is. The reason comes first: a rejected file
+// without one would puzzle whoever finds it.
+func (s *Spool) move(path, sub, reason string) (string, error) {
+	dir, base := filepath.Split(path)
+	at, in, err := s.below(dir, sub)
+	if err != nil {
+		return "", err
 	}
-	if err := os.Rename(path, name); err != nil {
-		return err
+	defer func() { _ = errors.Join(at.Close(), in.Close()) }() // nothing was written through them
+	name := s.freeName(in, base)
+	if reason != "" {
+		err = write(in, name+reasonExt, reason)
 	}
-	s.booked(filepath.Dir(name))
-	return nil
+	if err == nil {
+		err = at.Rename(base, filepath.Join(sub, name))
+	}
+	if err != nil {
+		if reason != "" {
+			_ = in.Remove(name + reasonExt)
+		}
+		return "", err
+	}
+	to := filepath.Join(dir, sub, name)
+	s.booked(filepath.Dir(to))
+	return to, nil
 }
 
-// freeName returns a name for path in the folder sub beside it that overwrites
-// nothing: its own, otherwise with the time and, if need be, a number. Only
-// this package writes there, one file at a time.
-func (s *Spool) freeName(path, sub string) string {
-	dir, base := filepath.Join(filepath.Dir(path), sub), filepath.Base(path)
-	name := filepath.Join(dir, base)
-	if gone(name) && gone(name+reasonExt) {
-		return name
+// write makes a new file.
+func write(in *os.Root, name, text string) error {
+	f, err := in.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o660)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
+}
+
+// freeName returns a name for a file in a folder that overwrites nothing: its own,
+// otherwise with the time and, if need be, a number. Only this package writes there, one
+// file at a time.
+func (s *Spool) freeName(in *os.Root, base string) string {
+	free := func(name string) bool {
+		for _, one := range []string{name, name + reasonExt} {
+			if _, err := in.Lstat(one); !errors.Is(err, fs.ErrNotExist) {
+				return false
+			}
+		}
+		return true
+	}
+	if free(base) {
+		return base
 	}
 	ext := filepath.Ext(base)
 	stem := strings.TrimSuffix(base, ext) + "." + s.cfg.Now().UTC().Format("20060102T150405Z")
-	name = filepath.Join(dir, stem+ext)
-	for i := 2; !gone(name) || !gone(name+reasonExt); i++ {
-		name = filepath.Join(dir, stem+"-"+strconv.Itoa(i)+ext)
+	name := stem + ext
+	for i := 2; !free(name); i++ {
+		name = stem + "-" + strconv.Itoa(i) + ext
 	}
 	return name
 }
@@ -167,9 +188,14 @@ func (s *Spool) pruneDir(dir string) {
 	if filepath.Base(dir) == rejectedDir {
 		age = s.cfg.RejectedAge
 	}
-	entries, err := os.ReadDir(dir)
+	in, err := s.folder(dir)
 	if err != nil {
 		return // the next hour may know better
+	}
+	defer func() { _ = in.Close() }() // nothing was written through it
+	entries, err := fs.ReadDir(in.FS(), ".")
+	if err != nil {
+		return // as above
 	}
 	type aged struct {
 		name string
@@ -185,7 +211,7 @@ func (s *Spool) pruneDir(dir string) {
 	oldest := s.cfg.Now().Add(-age).UnixNano()
 	for i, f := range files {
 		if age > 0 && f.at < oldest || keep > 0 && i >= keep {
-			if err := os.Remove(filepath.Join(dir, f.name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			if err := in.Remove(f.name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				s.log.Warn("an old file of the spool cannot be deleted", slog.String("path", s.relative(dir)), slog.Any("err", err))
 				return
 			}

@@ -11,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strconv"
 	"syscall"
 	"time"
@@ -103,7 +104,7 @@ func (s *Spool) publish(ctx context.Context, path string, st stamp) error {
 			}
 		}
 	}
-	if err := prepare(path); err != nil {
+	if err := s.prepare(path); err != nil {
 		return err
 	}
 	key := keyOf(place, st, content)
@@ -167,18 +168,17 @@ func temporary(err error) bool {
 
 // read returns the content of a regular file, if it is still what was looked
 // at. It follows no link and waits for no writer of a pipe, whatever has taken
-// the place of the file since.
+// the place of the file, or of a folder on the way, since.
 func (s *Spool) read(path string, st stamp) ([]byte, error) {
 	if st.size > s.cfg.MaxFile {
 		return nil, &faultError{err: fmt.Errorf("the file has %d bytes, the limit is %d: split it", st.size, s.cfg.MaxFile)}
 	}
-	// Through a Root: a folder that was swapped for a link leads nowhere else.
-	root, err := os.OpenRoot(s.cfg.Dir)
+	in, err := s.folder(filepath.Dir(path))
 	if err != nil {
-		return nil, fmt.Errorf("open the spool folder: %w", err)
+		return nil, readFault(err)
 	}
-	defer func() { _ = root.Close() }()
-	f, err := root.OpenFile(s.relative(path), os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	defer func() { _ = in.Close() }() // only read
+	f, err := in.OpenFile(filepath.Base(path), os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, readFault(err)
 	}
@@ -203,7 +203,7 @@ func readFault(err error) error {
 	switch {
 	case errors.Is(err, syscall.EMFILE), errors.Is(err, syscall.ENFILE), errors.Is(err, syscall.ENOMEM):
 		return fmt.Errorf("read a file of the spool: %w", err)
-	case errors.Is(err, os.ErrNotExist), errors.Is(err, syscall.ELOOP), errors.Is(err, syscall.ENXIO):
+	case errors.Is(err, os.ErrNotExist), errors.Is(err, errNotFolder), errors.Is(err, syscall.ELOOP), errors.Is(err, syscall.ENXIO):
 		return errors.Join(errChanged, err)
 	case errors.Is(err, os.ErrPermission):
 		return &faultError{err: errors.New("the file cannot be read: give the group picloud the right to read it (chmod g+r)")}

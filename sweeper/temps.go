@@ -78,12 +78,21 @@ func (t *Temps) sweep(ctx context.Context) (removed int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	if len(there) == 0 {
+		t.forget(there)
+		return 0, t.save()
+	}
+	root, err := os.OpenRoot(t.root) // a directory that has become a link meanwhile leads nowhere else
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = root.Close() }() // nothing was written through it
 	var faults []error
 	for name, written := range there {
 		if t.age(name, written) <= maxAge {
 			continue
 		}
-		if err := os.Remove(filepath.Join(t.root, name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := root.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			faults = append(faults, err)
 			continue
 		}

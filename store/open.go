@@ -84,6 +84,9 @@ func (s *Store) open() error {
 	if err := s.takeDir(); err != nil {
 		return err
 	}
+	if err := settleRestore(s.cfg.Dir); err != nil {
+		return err
+	}
 	if err := checkFormats(&s.cfg); err != nil { // before anything is changed
 		return err
 	}

@@ -48,6 +48,9 @@ func reidentify(dir string, change func(*identity) error) (picloud.Node, error) 
 		return picloud.Node{}, err
 	}
 	defer func() { _ = lock.Close() }() // nothing was written through it
+	if err := settleRestore(dir); err != nil {
+		return picloud.Node{}, err
+	}
 	if err := checkFormats(&Config{Dir: dir}); err != nil {
 		return picloud.Node{}, err
 	}

@@ -45,8 +45,16 @@ func (s *space) look() {
 
 // free returns how much is free, unless nobody cares or knows.
 func (s *space) free() (bytes int64, known bool) {
+	if s.reserve <= 0 {
+		return 0, false
+	}
+	return freeBytes(s.dir)
+}
+
+// freeBytes returns how much is free on the file system of a directory, if it says so.
+func freeBytes(dir string) (bytes int64, known bool) {
 	var st unix.Statfs_t
-	if s.reserve <= 0 || unix.Statfs(s.dir, &st) != nil {
+	if unix.Statfs(dir, &st) != nil {
 		return 0, false
 	}
 	return int64(st.Bavail) * int64(st.Bsize), true //nolint:unconvert // its type differs between boards

@@ -99,7 +99,7 @@ func (c *cli) restoreCommand() *cobra.Command {
 	var name string
 	cmd := &cobra.Command{
 		Use: "restore [FILE]", Short: "Bring a node back from a backup, or from Postgres", Args: atMostOne,
-		Long: "Unpacks a backup into an empty data directory, or fills it from the copy in Postgres; the node must\nnot run. It keeps its identity, apps, keys and history, and begins a new epoch.\n\nFrom Postgres it asks for the recovery key of the node ('picloud recovery-key'), or takes it from\nPICLOUD_RECOVERY_KEY; the old card is fenced off.",
+		Long: "Unpacks a backup into an empty data directory, or fills it from the copy in Postgres; the node must\nnot run. It keeps its identity, apps, keys and history, and begins a new epoch. It is restored whole or not\nat all; when it was cut off, run it again.\n\nFrom Postgres it asks for the recovery key of the node ('picloud recovery-key'), or takes it from\nPICLOUD_RECOVERY_KEY; the old card is fenced off.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			cfg, err := daemon.Load(c.source(cmd))
 			if err != nil {

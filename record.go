@@ -73,7 +73,7 @@ const Central = "postgres"
 // Standing is how far a reader of a journal has come, by its own account.
 type Standing struct {
 	Done     uint64 // everything up to this record is done
-	SetAside uint64 // records that were set aside, ever
+	SetAside uint64 // records that are set aside
 	Lost     uint64 // records that the journal dropped before, ever
 }
 

@@ -289,13 +289,22 @@ func (l *Lane) giveUp(ctx context.Context, r picloud.Record, err error) error {
 	if aside := l.cfg.Consumer.SetAside(ctx, r, err); aside != nil {
 		return aside
 	}
-	l.log.Warn("record was set aside", slog.Uint64("lsn", r.LSN), slog.Any("err", err))
+	kind, app, name := what(&r)
+	l.log.Warn("record was set aside", slog.Uint64("lsn", r.LSN), slog.String("kind", kind), slog.String("app", app), slog.String("name", name), slog.Any("err", err))
 	l.mu.Lock()
 	l.status.SetAside++
 	l.mu.Unlock()
 	l.moved(r.LSN, 1)
 	l.cfg.Changed(l.Status())
 	return nil
+}
+
+// what names a record for people.
+func what(r *picloud.Record) (kind, app, name string) {
+	if e := r.Event; e != nil {
+		return "event", e.App, e.Topic
+	}
+	return string(r.Change.Kind), r.Change.App, r.Change.Name
 }
 
 // wait returns when there is something to do.

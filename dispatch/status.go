@@ -28,7 +28,7 @@ type Status struct {
 	Last     uint64    // newest record of the journal
 	Waiting  uint64    // records between
 	PerSec   float64   // records handed over, lately
-	SetAside uint64    // ever, as far as the consumer has told
+	SetAside uint64    // as far as the consumer has told
 	Lost     uint64    // dropped by the journal before they were handed over, ever
 
 	Error   string    // of the last failure; empty while all is well

@@ -1,6 +1,7 @@
 package pgsync
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/backoff"
+	"github.com/picloud/picloud/check"
 )
 
 // Relay takes events of other nodes; *realtime.Hub implements it.
@@ -171,7 +173,7 @@ func (c *Cluster) look(ctx context.Context, conn *pgx.Conn) (more bool, err erro
 			return false, err
 		}
 		c.relay.Relay(events)
-		if len(events) == clusterPage { // the nodes come in order of id: what follows the last event has not been read
+		if last.rows == clusterPage { // the nodes come in order of id: what follows the last event has not been read
 			c.advance(heads, ids, last)
 			return true, nil
 		}
@@ -221,6 +223,7 @@ func (c *Cluster) advance(heads map[string]seen, ids []string, last lastRead) {
 type lastRead struct {
 	node string
 	lsn  int64
+	rows int // of the page
 }
 
 func (c *Cluster) heads(ctx context.Context, conn *pgx.Conn) (map[string]seen, error) {
@@ -240,7 +243,7 @@ func (c *Cluster) heads(ctx context.Context, conn *pgx.Conn) (map[string]seen, e
 // What both looks have in common: parameters 1 and 2 are what is listened to, 3
 // is for how long events count as live.
 const (
-	eventColumns   = "e.node_id, e.epoch, e.lsn, e.app, e.topic, e.seq, e.data::text, e.source, e.published_at"
+	eventColumns   = "e.node_id, e.epoch, e.lsn, e.app, e.topic, e.seq, coalesce(e.exact, e.data::text), e.source, e.published_at"
 	listenedLately = `e.received_at > now() - make_interval(secs => $3) AND (e.app, e.topic) IN (SELECT * FROM unnest($1::text[], $2::text[]))
 		ORDER BY e.node_id COLLATE "C", e.lsn`
 )
@@ -255,16 +258,15 @@ func (c *Cluster) events(ctx context.Context, conn *pgx.Conn, sql string, args .
 	var seq int64
 	var data []byte
 	_, err = pgx.ForEachRow(rows, []any{&e.Node, &epoch, &last.lsn, &e.App, &e.Topic, &seq, &data, &e.Source, &e.PublishedAt}, func() error {
+		last.node = e.Node
+		last.rows++
 		pos, err := picloud.ParsePosition(epoch + "." + strconv.FormatInt(seq, 10))
-		if err != nil {
-			return err
+		var text bytes.Buffer
+		if err != nil || check.CompactJSON(&text, data) != nil {
+			return nil //nolint:nilerr // no node has written that: it is passed over, and holds up nothing
 		}
 		ev := e
-		ev.Position, ev.PublishedAt, ev.Durability = pos, e.PublishedAt.UTC(), picloud.DurabilityCentral
-		if ev.Data, err = compact(data); err != nil {
-			return err
-		}
-		last.node = e.Node
+		ev.Position, ev.PublishedAt, ev.Durability, ev.Data = pos, e.PublishedAt.UTC(), picloud.DurabilityCentral, text.Bytes()
 		events = append(events, ev)
 		return nil
 	})

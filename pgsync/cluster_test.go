@@ -112,6 +112,33 @@ func TestClusterBringsEventsOfOthers(t *testing.T) {
 	}
 }
 
+// SR-6: an event in the database that no node could have written does not come, and
+// holds up none of those behind it.
+func TestClusterPassesOverWhatNoNodeHasWritten(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	here := start(t, t.TempDir(), url, notify)
+	other := start(t, t.TempDir(), url, notify)
+	other.publish(t, "a", "1")
+	other.drained(t)
+	here.drained(t)
+	id := other.Node().ID
+	other.stop()
+	e := listenOn(t, here, url)
+	waitFor(t, "it listens", func() bool {
+		return pgtest.Query(t, url, "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%id <>%' AND datname = current_database() AND pid <> pg_backend_pid()")[0] != "0"
+	})
+	for i, exact := range []string{"1\n\ndata: 2", "{", "1 2", "", `"behind"`} {
+		epoch := other.Node().Epoch.String()
+		pgtest.Query(t, url, `WITH moved AS (UPDATE picloud.nodes SET lsn = lsn + 1 WHERE id = $1 RETURNING lsn)
+			INSERT INTO picloud.events (node_id, epoch, lsn, app, topic, seq, exact, source, published_at) SELECT $1, $2, lsn, 'default', 'a', $3, $4, 'local', now() FROM moved RETURNING lsn`, id, epoch, 100+i, exact)
+	}
+	waitFor(t, "the last one comes", func() bool { return len(e.of(id)) > 0 })
+	if got := e.of(id); len(got) != 1 || string(got[0].Data) != `"behind"` {
+		t.Errorf("%d events came: %v", len(got), got)
+	}
+}
+
 func waitFor(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	deadline := time.After(30 * time.Second)

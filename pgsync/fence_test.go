@@ -105,6 +105,12 @@ func TestOldCardIsFencedOff(t *testing.T) {
 	dir := t.TempDir()
 	n := start(t, dir, url)
 	n.publish(t, "a", `1`, `2`)
+	if _, err := n.SaveScript(t.Context(), picloud.Script{App: "default", Name: "door", Source: "//"}, picloud.Precondition{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.SaveTrigger(t.Context(), picloud.Trigger{App: "default", Name: "bell", Kind: picloud.TriggerKV, Script: "door"}); err != nil {
+		t.Fatal(err)
+	}
 	n.drained(t)
 	var archive bytes.Buffer
 	if err := n.Backup(t.Context(), &archive); err != nil {
@@ -133,6 +139,7 @@ func TestOldCardIsFencedOff(t *testing.T) {
 	sortLines(got)
 	sortLines(want)
 	same(t, got, want)
+	same(t, pgtest.Query(t, url, "SELECT kind, name FROM picloud.definitions ORDER BY kind"), []string{"script door", "trigger bell"})
 }
 
 // A card that was set back to an older image, behind the node's back, is

@@ -67,7 +67,7 @@ func (s *Sync) queueFile(b *pgx.Batch, node string, f *picloud.File) {
 	b.Queue(s.q(`INSERT INTO @files (node_id, app, path, type, size, sha256, version, created_at, updated_at, content) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 		ON CONFLICT (node_id, app, path) DO UPDATE SET type = excluded.type, size = excluded.size, sha256 = excluded.sha256, version = excluded.version,
 		created_at = excluded.created_at, updated_at = excluded.updated_at, content = excluded.content`),
-		node, f.App, f.Path, f.Type, f.Size, f.SHA256, int64(f.Version), f.CreatedAt, f.UpdatedAt, f.Blob) // #nosec G115 -- microseconds since 1970
+		node, f.App, f.Path, plain(f.Type), f.Size, f.SHA256, int64(f.Version), f.CreatedAt, f.UpdatedAt, f.Blob) // #nosec G115 -- microseconds since 1970
 }
 
 // queueForget removes the content of a file, unless it is the one to be kept.
@@ -79,7 +79,8 @@ func (s *Sync) queueForget(b *pgx.Batch, node, app, path, keep string) {
 // forgetContents removes what was sent of contents that no file came to have.
 func (s *Sync) forgetContents(ctx context.Context) error {
 	_, err := s.conn.Exec(ctx, s.q(`DELETE FROM @file_parts p WHERE p.node_id = $1
-		AND NOT EXISTS (SELECT FROM @files f WHERE (f.node_id, f.content) = (p.node_id, p.content))`), s.cfg.Local.Node().ID)
+		AND NOT EXISTS (SELECT FROM @files f WHERE (f.node_id, f.content) = (p.node_id, p.content))
+		AND NOT EXISTS (SELECT FROM @set_aside s WHERE (s.node_id, s.content) = (p.node_id, p.content))`), s.cfg.Local.Node().ID)
 	return classify("remove contents of files", err)
 }
 
@@ -87,7 +88,7 @@ func (src *Source) files(ctx context.Context, put putChange) error {
 	var f picloud.File
 	var version int64
 	return src.each(ctx, `SELECT f.app, f.path, f.type, f.size, f.sha256, f.version, f.created_at, f.updated_at, f.content FROM @files f
-		JOIN @apps a ON (a.node_id, a.name) = (f.node_id, f.app) WHERE f.node_id = $1 ORDER BY 1, 2`,
+		WHERE f.node_id = $1 AND f.app IN `+ofApps+unlessAside("'file'", "f.app", "f.path")+` ORDER BY 1, 2`,
 		[]any{&f.App, &f.Path, &f.Type, &f.Size, &f.SHA256, &version, &f.CreatedAt, &f.UpdatedAt, &f.Blob}, func() error {
 			v := f
 			v.Version, v.CreatedAt, v.UpdatedAt = uint64(version), f.CreatedAt.UTC(), f.UpdatedAt.UTC() // #nosec G115 -- as it was written
@@ -99,6 +100,7 @@ func (src *Source) files(ctx context.Context, put putChange) error {
 func (src *Source) Contents(ctx context.Context, put func(name string, part []byte) error) error {
 	var name string
 	var part []byte
-	return src.each(ctx, `SELECT p.content, p.bytes FROM @file_parts p JOIN @files f ON (f.node_id, f.content) = (p.node_id, p.content)
-		WHERE p.node_id = $1 ORDER BY p.content, p.part`, []any{&name, &part}, func() error { return put(name, part) })
+	return src.each(ctx, `SELECT p.content, p.bytes FROM @file_parts p WHERE p.node_id = $1 AND p.content IN (
+		SELECT f.content FROM @files f WHERE f.node_id = $1 AND f.app IN `+ofApps+unlessAside("'file'", "f.app", "f.path")+`
+		UNION SELECT s.content FROM @set_aside s WHERE `+holds+` AND s.app IN `+ofApps+`) ORDER BY p.content, p.part`, []any{&name, &part}, func() error { return put(name, part) })
 }

@@ -24,7 +24,7 @@ type Source struct {
 	LastSeen    time.Time // of the old card
 	Backlog     uint64    // records that had not been copied then: lost with the card
 	Lost        uint64    // records that its journal had dropped before they were copied
-	SetAside    uint64    // records that the tables do not take; they stay where they are
+	SetAside    uint64    // things that a version before set aside without their content
 	Events      uint64    // that will be restored
 
 	conn   *pgx.Conn
@@ -90,7 +90,7 @@ func (src *Source) open(ctx context.Context, name string, recoveryKey []byte) er
 	}
 	src.Incarnation, src.Backlog, src.Lost = uint64(incarnation)+1, uint64(backlog), uint64(lost) // #nosec G115 -- counts
 	var aside, events int64
-	err = src.tx.QueryRow(ctx, src.sync.q("SELECT count(*) FROM @set_aside WHERE node_id = $1"), src.ID).Scan(&aside)
+	err = src.tx.QueryRow(ctx, src.sync.q("SELECT count(*) FROM @set_aside WHERE node_id = $1 AND kind <> 'event' AND body = ''"), src.ID).Scan(&aside)
 	if err == nil {
 		err = src.tx.QueryRow(ctx, src.sync.q("SELECT count(*) FROM ("+historySQL+") h"), src.historyArgs()...).Scan(&events)
 	}
@@ -125,15 +125,17 @@ func (src *Source) find(ctx context.Context, name string) error {
 }
 
 // historySQL is the history that the node's retention keeps, oldest first.
-const historySQL = `SELECT app, topic, seq, data, source, published_at FROM (
-	SELECT e.app, e.topic, e.seq, e.data, e.source, e.published_at, e.received_at, e.lsn,
-		row_number() OVER newest AS n, sum(octet_length(e.data::text)) OVER newest AS size,
+const historySQL = `SELECT app, topic, seq, data, aside, source, published_at FROM (
+	SELECT e.app, e.topic, e.seq, e.data, e.aside, e.source, e.published_at, e.received_at, e.lsn,
+		row_number() OVER newest AS n, sum(coalesce(octet_length(e.aside), octet_length(e.data))) OVER newest AS size,
 		coalesce(nullif(t.max_events, 0), $2) AS max_events, coalesce(nullif(t.max_bytes, 0), $3) AS max_bytes, coalesce(nullif(t.max_age_sec, 0), $4) AS max_age_sec
-	FROM @events e
-	JOIN @apps a ON (a.node_id, a.name) = (e.node_id, e.app)
-	LEFT JOIN @topics t ON (t.node_id, t.app, t.name) = (e.node_id, e.app, e.topic)
-	WHERE e.node_id = $1 AND NOT EXISTS (
-		SELECT FROM @purges p WHERE (p.node_id, p.app) = (e.node_id, e.app) AND (p.topic IS NULL OR p.topic = e.topic)
+	FROM (
+		SELECT app, topic, seq, coalesce(exact, data::text) AS data, NULL::bytea AS aside, source, published_at, received_at, lsn FROM @events WHERE node_id = $1
+		UNION ALL SELECT app, name, seq, NULL, body, source, published_at, at, lsn FROM @set_aside WHERE node_id = $1 AND kind = 'event'
+	) e
+	LEFT JOIN @topics t ON (t.node_id, t.app, t.name) = ($1, e.app, e.topic)
+	WHERE e.app IN ` + ofApps + ` AND NOT EXISTS (
+		SELECT FROM @purges p WHERE (p.node_id, p.app) = ($1, e.app) AND (p.topic IS NULL OR p.topic = e.topic)
 		AND (e.received_at, e.lsn) < (p.ordered_at, p.lsn))
 	WINDOW newest AS (PARTITION BY e.app, e.topic ORDER BY e.received_at DESC, e.lsn DESC)
 ) kept
@@ -145,9 +147,11 @@ func (src *Source) historyArgs() []any {
 }
 
 // Records puts everything there is of the node: things first, then events of
-// each app in order.
+// each app in order. None of it has been checked.
 func (src *Source) Records(ctx context.Context, put func(picloud.Record) error) error {
-	for _, read := range []func(context.Context, putChange) error{src.apps, src.topics, src.apiKeys, src.signingKeys, src.definitions, src.entries, src.documents, src.files} {
+	for _, read := range []func(context.Context, putChange) error{
+		src.apps, src.asideApps, src.topics, src.apiKeys, src.signingKeys, src.definitions, src.entries, src.documents, src.files, src.asideThings,
+	} {
 		if err := read(ctx, func(c picloud.Change) error { return put(picloud.Record{Change: &c}) }); err != nil {
 			return err
 		}
@@ -158,14 +162,14 @@ func (src *Source) Records(ctx context.Context, put func(picloud.Record) error) 
 	}
 	var e picloud.Event
 	var seq int64
-	var data []byte
-	_, err = pgx.ForEachRow(rows, []any{&e.App, &e.Topic, &seq, &data, &e.Source, &e.PublishedAt}, func() error {
+	var data *string
+	var aside []byte
+	_, err = pgx.ForEachRow(rows, []any{&e.App, &e.Topic, &seq, &data, &aside, &e.Source, &e.PublishedAt}, func() error {
 		ev := e
-		var err error
-		if ev.Data, err = compact(data); err != nil {
-			return err
+		if ev.Data = bytes.Clone(aside); data != nil {
+			ev.Data = []byte(*data)
 		}
-		ev.Seq = uint64(seq) // #nosec G115 -- counts events
+		ev.Seq = uint64(seq) // #nosec G115 -- as it was written; the store checks it
 		return put(picloud.Record{Event: &ev})
 	})
 	return classify("read the history", err)
@@ -176,7 +180,7 @@ type putChange func(picloud.Change) error
 
 func (src *Source) apps(ctx context.Context, put putChange) error {
 	var a picloud.App
-	return src.each(ctx, "SELECT name, description, allowed_origins, created_at, updated_at FROM @apps WHERE node_id = $1 ORDER BY 1",
+	return src.each(ctx, "SELECT a.name, a.description, a.allowed_origins, a.created_at, a.updated_at FROM @apps a WHERE a.node_id = $1"+unlessAside("'app'", "a.name", "a.name")+" ORDER BY 1",
 		[]any{&a.Name, &a.Description, &a.AllowedOrigins, &a.CreatedAt, &a.UpdatedAt}, func() error {
 			v := a
 			v.CreatedAt, v.UpdatedAt = a.CreatedAt.UTC(), a.UpdatedAt.UTC()
@@ -188,7 +192,8 @@ func (src *Source) topics(ctx context.Context, put putChange) error {
 	var t picloud.Topic
 	var auth, durability string
 	var events, age int64
-	return src.each(ctx, "SELECT app, name, description, external, auth_mode, durability, max_events, max_age_sec, max_bytes, created_at, updated_at FROM @topics WHERE node_id = $1 ORDER BY 1, 2",
+	return src.each(ctx, `SELECT t.app, t.name, t.description, t.external, t.auth_mode, t.durability, t.max_events, t.max_age_sec, t.max_bytes, t.created_at, t.updated_at FROM @topics t
+		WHERE t.node_id = $1 AND t.app IN `+ofApps+unlessAside("'topic'", "t.app", "t.name")+" ORDER BY 1, 2",
 		[]any{&t.App, &t.Name, &t.Description, &t.External, &auth, &durability, &events, &age, &t.Retention.MaxBytes, &t.CreatedAt, &t.UpdatedAt}, func() error {
 			v := t
 			v.AuthMode, v.Durability = picloud.AuthMode(auth), picloud.Durability(durability)
@@ -204,7 +209,8 @@ func (src *Source) apiKeys(ctx context.Context, put putChange) error {
 	var scopes []string
 	var hash []byte
 	var expires, used *time.Time
-	return src.each(ctx, "SELECT id, label, app, scopes, hash, created_at, expires_at, last_used_at FROM @api_keys WHERE node_id = $1 ORDER BY 1",
+	return src.each(ctx, `SELECT k.id, k.label, k.app, k.scopes, k.hash, k.created_at, k.expires_at, k.last_used_at FROM @api_keys k
+		WHERE k.node_id = $1 AND (k.app IS NULL OR k.app IN `+ofApps+")"+unlessAside("'api-key'", "''", "k.id")+" ORDER BY 1",
 		[]any{&k.ID, &k.Label, &app, &scopes, &hash, &k.CreatedAt, &expires, &used}, func() error {
 			v := picloud.APIKey{ID: k.ID, Label: k.Label, CreatedAt: k.CreatedAt.UTC(), ExpiresAt: orZero(expires), LastUsedAt: orZero(used)}
 			if app != nil {
@@ -222,7 +228,8 @@ func (src *Source) signingKeys(ctx context.Context, put putChange) error {
 	var k picloud.SigningKey
 	var secret []byte
 	var retires *time.Time
-	return src.each(ctx, "SELECT app, key_id, secret, created_at, retires_at FROM @app_secrets WHERE node_id = $1 ORDER BY 1, 2",
+	return src.each(ctx, `SELECT k.app, k.key_id, k.secret, k.created_at, k.retires_at FROM @app_secrets k
+		WHERE k.node_id = $1 AND k.app IN `+ofApps+unlessAside("'signing-key'", "k.app", "k.key_id")+" ORDER BY 1, 2",
 		[]any{&k.App, &k.ID, &secret, &k.CreatedAt, &retires}, func() error {
 			v := picloud.SigningKey{ID: k.ID, App: k.App, CreatedAt: k.CreatedAt.UTC(), RetiresAt: orZero(retires)}
 			copy(v.Secret[:], secret)
@@ -236,8 +243,8 @@ func (src *Source) entries(ctx context.Context, put putChange) error {
 	var raw []byte
 	var version int64
 	var expires *time.Time
-	return src.each(ctx, `SELECT k.app, k.key, k.value::text, k.bytes, k.version, k.updated_at, k.expires_at FROM @kv k
-		JOIN @apps a ON (a.node_id, a.name) = (k.node_id, k.app) WHERE k.node_id = $1 ORDER BY 1, 2`,
+	return src.each(ctx, `SELECT k.app, k.key, coalesce(k.exact, k.value::text), k.bytes, k.version, k.updated_at, k.expires_at FROM @kv k
+		WHERE k.node_id = $1 AND k.app IN `+ofApps+unlessAside("'kv'", "k.app", "k.key")+" ORDER BY 1, 2",
 		[]any{&e.App, &e.Key, &value, &raw, &version, &e.UpdatedAt, &expires}, func() error {
 			v := e
 			v.Version, v.UpdatedAt, v.ExpiresAt = uint64(version), e.UpdatedAt.UTC(), orZero(expires) // #nosec G115 -- as it was written
@@ -245,10 +252,7 @@ func (src *Source) entries(ctx context.Context, put putChange) error {
 				v.Binary, v.Value = true, bytes.Clone(raw)
 				return put(picloud.Change{Kind: picloud.ChangeKV, App: v.App, Name: v.Key, Value: v})
 			}
-			var err error
-			if v.Value, err = compact([]byte(*value)); err != nil {
-				return err
-			}
+			v.Value = compact(*value)
 			return put(picloud.Change{Kind: picloud.ChangeKV, App: v.App, Name: v.Key, Value: v})
 		})
 }
@@ -257,15 +261,12 @@ func (src *Source) documents(ctx context.Context, put putChange) error {
 	var d picloud.Document
 	var body string
 	var version int64
-	return src.each(ctx, `SELECT d.app, d.collection, d.id, d.body::text, d.version, d.created_at, d.updated_at FROM @documents d
-		JOIN @apps a ON (a.node_id, a.name) = (d.node_id, d.app) WHERE d.node_id = $1 ORDER BY 1, 2, 3`,
+	return src.each(ctx, `SELECT d.app, d.collection, d.id, coalesce(d.exact, d.body::text), d.version, d.created_at, d.updated_at FROM @documents d
+		WHERE d.node_id = $1 AND d.app IN `+ofApps+unlessAside("'document'", "d.app", "d.collection || '/' || d.id")+" ORDER BY 1, 2, 3",
 		[]any{&d.App, &d.Collection, &d.ID, &body, &version, &d.CreatedAt, &d.UpdatedAt}, func() error {
 			v := d
 			v.Version, v.CreatedAt, v.UpdatedAt = uint64(version), d.CreatedAt.UTC(), d.UpdatedAt.UTC() // #nosec G115 -- as it was written
-			var err error
-			if v.Body, err = compact([]byte(body)); err != nil {
-				return err
-			}
+			v.Body = compact(body)
 			return put(picloud.Change{Kind: picloud.ChangeDocument, App: v.App, Name: v.Collection + "\x00" + v.ID, Value: v})
 		})
 }
@@ -273,8 +274,8 @@ func (src *Source) documents(ctx context.Context, put putChange) error {
 // definitions leaves their JSON to the store, which knows the kinds.
 func (src *Source) definitions(ctx context.Context, put putChange) error {
 	var app, kind, name, body string
-	return src.each(ctx, `SELECT d.app, d.kind, d.name, d.body::text FROM @definitions d
-		JOIN @apps a ON (a.node_id, a.name) = (d.node_id, d.app) WHERE d.node_id = $1 ORDER BY d.app, d.kind, d.name`,
+	return src.each(ctx, `SELECT d.app, d.kind, d.name, coalesce(d.exact, d.body::text) FROM @definitions d
+		WHERE d.node_id = $1 AND d.app IN `+ofApps+unlessAside("d.kind", "d.app", "d.name")+" ORDER BY d.app, d.kind, d.name",
 		[]any{&app, &kind, &name, &body}, func() error {
 			return put(picloud.Change{Kind: picloud.ChangeKind(kind), App: app, Name: name, Value: json.RawMessage(body)})
 		})
@@ -299,11 +300,14 @@ func (src *Source) HandOver(ctx context.Context, node picloud.Node, last uint64)
 	return classify("hand the node over", err)
 }
 
-// compact is JSON as a node keeps it.
-func compact(text []byte) ([]byte, error) {
+// compact is JSON as a node keeps it: jsonb puts spaces in. What is no JSON stays as it
+// is, for the store to refuse.
+func compact(text string) []byte {
 	var b bytes.Buffer
-	err := json.Compact(&b, text)
-	return b.Bytes(), err
+	if json.Compact(&b, []byte(text)) != nil {
+		return []byte(text)
+	}
+	return b.Bytes()
 }
 
 // orZero is what *t is, or the time that never is for NULL.

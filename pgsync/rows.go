@@ -1,7 +1,6 @@
 package pgsync
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -72,6 +71,7 @@ func (s *Sync) queueRows(b *pgx.Batch, c *collected) {
 	node := s.cfg.Local.Node().ID
 	for _, t := range c.order {
 		r := c.last[t]
+		s.queueTaken(b, t)
 		if r.Change.Value == nil {
 			s.queueDelete(b, node, t)
 		} else {
@@ -86,6 +86,7 @@ func (s *Sync) queueRows(b *pgx.Batch, c *collected) {
 		if r.Change.Kind == picloud.ChangeTopic {
 			topic = &r.Change.Name
 		}
+		s.queuePurged(b, r.Change.App, topic)
 		b.Queue(s.q("INSERT INTO @purges (node_id, app, topic, lsn) VALUES ($1, $2, $3, $4)"), node, r.Change.App, topic, int64(r.LSN)) // #nosec G115 -- counts records
 	}
 }
@@ -118,21 +119,21 @@ func (s *Sync) queueDelete(b *pgx.Batch, node string, t thing) {
 func (s *Sync) queuePut(b *pgx.Batch, node string, r *picloud.Record) {
 	switch v := r.Change.Value.(type) {
 	case picloud.App:
-		origins := v.AllowedOrigins
-		if origins == nil {
-			origins = []string{}
+		origins := make([]string, len(v.AllowedOrigins))
+		for i, o := range v.AllowedOrigins {
+			origins[i] = plain(o)
 		}
 		b.Queue(s.q(`INSERT INTO @apps (node_id, name, description, allowed_origins, created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $6)
 			ON CONFLICT (node_id, name) DO UPDATE SET description = excluded.description, allowed_origins = excluded.allowed_origins,
 			created_at = excluded.created_at, updated_at = excluded.updated_at`),
-			node, v.Name, v.Description, origins, v.CreatedAt, v.UpdatedAt)
+			node, v.Name, plain(v.Description), origins, v.CreatedAt, v.UpdatedAt)
 	case picloud.Topic:
 		b.Queue(s.q(`INSERT INTO @topics (node_id, app, name, description, external, auth_mode, durability, max_events, max_age_sec, max_bytes, created_at, updated_at)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 			ON CONFLICT (node_id, app, name) DO UPDATE SET description = excluded.description, external = excluded.external, auth_mode = excluded.auth_mode,
 			durability = excluded.durability, max_events = excluded.max_events, max_age_sec = excluded.max_age_sec, max_bytes = excluded.max_bytes,
 			created_at = excluded.created_at, updated_at = excluded.updated_at`),
-			node, v.App, v.Name, v.Description, v.External, string(v.AuthMode), string(v.Durability),
+			node, v.App, v.Name, plain(v.Description), v.External, string(v.AuthMode), string(v.Durability),
 			v.Retention.MaxEvents, int64(v.Retention.MaxAge/time.Second), v.Retention.MaxBytes, v.CreatedAt, v.UpdatedAt)
 	case picloud.APIKey:
 		scopes := make([]string, len(v.Scopes))
@@ -146,7 +147,7 @@ func (s *Sync) queuePut(b *pgx.Batch, node string, r *picloud.Record) {
 		b.Queue(s.q(`INSERT INTO @api_keys (node_id, id, label, app, scopes, hash, created_at, expires_at, last_used_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
 			ON CONFLICT (node_id, id) DO UPDATE SET label = excluded.label, app = excluded.app, scopes = excluded.scopes, hash = excluded.hash,
 			created_at = excluded.created_at, expires_at = excluded.expires_at, last_used_at = excluded.last_used_at`),
-			node, v.ID, v.Label, app, scopes, v.Hash[:], v.CreatedAt, orNull(v.ExpiresAt), orNull(v.LastUsedAt))
+			node, v.ID, plain(v.Label), app, scopes, v.Hash[:], v.CreatedAt, orNull(v.ExpiresAt), orNull(v.LastUsedAt))
 	case picloud.SigningKey:
 		s.queueSigningKey(b, node, &v)
 	case picloud.Entry:
@@ -154,10 +155,11 @@ func (s *Sync) queuePut(b *pgx.Batch, node string, r *picloud.Record) {
 	case picloud.File:
 		s.queueFile(b, node, &v)
 	case picloud.Document:
-		b.Queue(s.q(`INSERT INTO @documents (node_id, app, collection, id, body, version, created_at, updated_at) VALUES ($1, $2, $3, $4, $5::text::jsonb, $6, $7, $8)
-			ON CONFLICT (node_id, app, collection, id) DO UPDATE SET body = excluded.body, version = excluded.version,
+		text := asJSON(v.Body)
+		b.Queue(s.q(`INSERT INTO @documents (node_id, app, collection, id, body, exact, version, created_at, updated_at) VALUES ($1, $2, $3, $4, $5::text::jsonb, $6, $7, $8, $9)
+			ON CONFLICT (node_id, app, collection, id) DO UPDATE SET body = excluded.body, exact = excluded.exact, version = excluded.version,
 			created_at = excluded.created_at, updated_at = excluded.updated_at`),
-			node, v.App, v.Collection, v.ID, string(v.Body), int64(v.Version), v.CreatedAt, v.UpdatedAt) // #nosec G115 -- microseconds since 1970
+			node, v.App, v.Collection, v.ID, text.jsonb, text.exact, int64(v.Version), v.CreatedAt, v.UpdatedAt) // #nosec G115 -- microseconds since 1970
 	case time.Time:
 		b.Queue(s.q(`UPDATE @events SET published_at = published_at + ($3 - board_started_at), clock = 'corrected'
 			WHERE node_id = $1 AND clock = 'unsynced' AND boot = $2`), node, r.Change.Name, v)
@@ -181,28 +183,28 @@ func (s *Sync) queueSigningKey(b *pgx.Batch, node string, k *picloud.SigningKey)
 }
 
 func (s *Sync) queueEntry(b *pgx.Batch, node string, e *picloud.Entry) {
-	var value *string
+	var value jsonText
 	var raw []byte
 	if e.Binary {
 		raw = append([]byte{}, e.Value...) // never NULL
 	} else {
-		text := string(e.Value)
-		value = &text
+		value = asJSON(e.Value)
 	}
-	b.Queue(s.q(`INSERT INTO @kv (node_id, app, key, value, bytes, version, updated_at, expires_at) VALUES ($1, $2, $3, $4::text::jsonb, $5, $6, $7, $8)
-		ON CONFLICT (node_id, app, key) DO UPDATE SET value = excluded.value, bytes = excluded.bytes, version = excluded.version,
+	b.Queue(s.q(`INSERT INTO @kv (node_id, app, key, value, exact, bytes, version, updated_at, expires_at) VALUES ($1, $2, $3, $4::text::jsonb, $5, $6, $7, $8, $9)
+		ON CONFLICT (node_id, app, key) DO UPDATE SET value = excluded.value, exact = excluded.exact, bytes = excluded.bytes, version = excluded.version,
 		updated_at = excluded.updated_at, expires_at = excluded.expires_at`),
-		node, e.App, e.Key, value, raw, int64(e.Version), e.UpdatedAt, orNull(e.ExpiresAt)) // #nosec G115 -- microseconds since 1970
+		node, e.App, e.Key, value.jsonb, value.exact, raw, int64(e.Version), e.UpdatedAt, orNull(e.ExpiresAt)) // #nosec G115 -- microseconds since 1970
 }
 
 // queueDefinition keeps a thing as JSON: kinds without a table of their own.
 func (s *Sync) queueDefinition(b *pgx.Batch, node string, c *picloud.Change) {
-	body, err := json.Marshal(c.Value)
+	body, err := picloud.EncodeJSON(c.Value) // what is JSON in it stays as it is
 	if err != nil {
 		panic(fmt.Sprintf("encode %T: %v", c.Value, err)) // none of them can fail
 	}
-	b.Queue(s.q(`INSERT INTO @definitions (node_id, app, kind, name, body) VALUES ($1, $2, $3, $4, $5::text::jsonb)
-		ON CONFLICT (node_id, app, kind, name) DO UPDATE SET body = excluded.body`), node, c.App, string(c.Kind), c.Name, string(body))
+	text := asJSON(body)
+	b.Queue(s.q(`INSERT INTO @definitions (node_id, app, kind, name, body, exact) VALUES ($1, $2, $3, $4, $5::text::jsonb, $6)
+		ON CONFLICT (node_id, app, kind, name) DO UPDATE SET body = excluded.body, exact = excluded.exact`), node, c.App, string(c.Kind), plain(c.Name), text.jsonb, text.exact)
 }
 
 // orNull is t, or NULL for a time that never is.

@@ -117,6 +117,7 @@ func TestLeastPrivilege(t *testing.T) {
 	pgtest.Exec(t, url, string(block[1]))
 	asNode := strings.Replace(url, "postgres@", "picloud_node@", 1)
 	n := start(t, t.TempDir(), asNode, func(pc *pgsync.Config, dc *dispatch.Config) { pc.Migrate = false })
+	pgtest.Exec(t, url, `ALTER TABLE picloud.events ADD CONSTRAINT harmless CHECK (topic <> 'bad')`)
 	exercise(t, n)
 	n.drained(t)
 	n.lane.Poke()

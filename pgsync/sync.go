@@ -85,6 +85,7 @@ type Sync struct {
 	conn       *pgx.Conn // nil: none
 	lsn        uint64    // the position, as the database has it
 	maintained time.Time
+	aside      bool // something was set aside
 	parted     bool // the journal is not the one that was copied: the data of apps have to be copied anew
 
 	mu       sync.Mutex    // guards what follows
@@ -142,6 +143,7 @@ func (s *Sync) standing(ctx context.Context) (picloud.Standing, error) {
 	var aside, lost int64
 	err := s.conn.QueryRow(ctx, s.q("SELECT (SELECT count(*) FROM @set_aside WHERE node_id = $1), lost FROM @nodes WHERE id = $1"), s.cfg.Local.Node().ID).
 		Scan(&aside, &lost)
+	s.aside = aside > 0
 	return picloud.Standing{Done: s.lsn, SetAside: uint64(aside), Lost: uint64(lost)}, classify("see where the node stands", err) // #nosec G115 -- counts
 }
 

@@ -249,13 +249,17 @@ func TestEverythingIsCopied(t *testing.T) {
 	}
 }
 
-// A row that Postgres will never accept is set aside with its bytes; the rows
+// An event that a table will never accept is set aside with its bytes; the rows
 // before and behind it go on (PG-2).
 func TestPoisonIsSetAside(t *testing.T) {
 	t.Parallel()
 	url := pgtest.Database(t)
 	dir := t.TempDir()
 	n := start(t, dir, "")
+	if _, err := pgsync.MigrateUp(t.Context(), urlOf(url)); err != nil {
+		t.Fatal(err)
+	}
+	pgtest.Exec(t, url, `ALTER TABLE picloud.events ADD CONSTRAINT harmless CHECK (topic <> 'bad')`)
 	bad := []string{`"zero \u0000 byte"`, `1e400000000`}
 	var want []string
 	for i := range 20 {
@@ -273,7 +277,7 @@ func TestPoisonIsSetAside(t *testing.T) {
 	want = append(want, published(t, n, "a")[len(want)])
 	same(t, copied(t, url), want)
 	aside := pgtest.Query(t, url, "SELECT kind, app, name, convert_from(body, 'UTF8'), reason FROM picloud.set_aside ORDER BY lsn")
-	if len(aside) != 2 || !strings.HasPrefix(aside[0], `event default bad "zero \u0000 byte" `) || !strings.Contains(aside[0], "SQLSTATE 22P05") ||
+	if len(aside) != 2 || !strings.HasPrefix(aside[0], `event default bad "zero \u0000 byte" `) || !strings.Contains(aside[0], "SQLSTATE 23514") ||
 		!strings.HasPrefix(aside[1], `event default bad 1e400000000 `) {
 		t.Errorf("set aside: %q", aside)
 	}

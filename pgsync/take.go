@@ -2,11 +2,7 @@ package pgsync
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 
@@ -64,19 +60,22 @@ func (s *Sync) queueEvents(b *pgx.Batch, events []picloud.Record) {
 		app    = make([]string, n)
 		topic  = make([]string, n)
 		seq    = make([]int64, n)
-		data   = make([]string, n)
+		data   = make([]*string, n)
+		exact  = make([]*string, n)
 		source = make([]string, n)
 		at     = make([]int64, n)
 	)
 	for i := range events {
 		e := events[i].Event
 		lsn[i], seq[i] = int64(events[i].LSN), int64(e.Seq) // #nosec G115 -- counts records
-		app[i], topic[i], data[i], source[i], at[i] = e.App, e.Topic, string(e.Data), e.Source, e.PublishedAt.UnixMicro()
+		app[i], topic[i], source[i], at[i] = e.App, e.Topic, plain(e.Source), e.PublishedAt.UnixMicro()
+		text := asJSON(e.Data)
+		data[i], exact[i] = text.jsonb, text.exact
 	}
-	b.Queue(s.q(`INSERT INTO @events (node_id, epoch, lsn, app, topic, seq, data, source, published_at)
-		SELECT $1, $2, lsn, app, topic, seq, data::jsonb, source, timestamptz 'epoch' + at * interval '1 microsecond'
-		FROM unnest($3::bigint[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::text[], $9::bigint[]) AS e (lsn, app, topic, seq, data, source, at)`),
-		s.cfg.Local.Node().ID, events[0].Event.Epoch.String(), lsn, app, topic, seq, data, source, at)
+	b.Queue(s.q(`INSERT INTO @events (node_id, epoch, lsn, app, topic, seq, data, exact, source, published_at)
+		SELECT $1, $2, lsn, app, topic, seq, data::jsonb, exact, source, timestamptz 'epoch' + at * interval '1 microsecond'
+		FROM unnest($3::bigint[], $4::text[], $5::text[], $6::bigint[], $7::text[], $8::text[], $9::text[], $10::bigint[]) AS e (lsn, app, topic, seq, data, exact, source, at)`),
+		s.cfg.Local.Node().ID, events[0].Event.Epoch.String(), lsn, app, topic, seq, data, exact, source, at)
 }
 
 // queueStamped inserts events whose time has to be corrected later. They are
@@ -84,41 +83,11 @@ func (s *Sync) queueEvents(b *pgx.Batch, events []picloud.Record) {
 func (s *Sync) queueStamped(b *pgx.Batch, events []picloud.Record) {
 	for i := range events {
 		e := events[i].Event
-		b.Queue(s.q(`INSERT INTO @events (node_id, epoch, lsn, app, topic, seq, data, source, published_at, clock, boot, board_started_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7::text::jsonb, $8, $9, 'unsynced', $10, $11)`),
-			s.cfg.Local.Node().ID, e.Epoch.String(), int64(events[i].LSN), e.App, e.Topic, int64(e.Seq), string(e.Data), e.Source, e.PublishedAt, e.Stamp.Boot, e.Stamp.Started) // #nosec G115 -- counts
+		text := asJSON(e.Data)
+		b.Queue(s.q(`INSERT INTO @events (node_id, epoch, lsn, app, topic, seq, data, exact, source, published_at, clock, boot, board_started_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7::text::jsonb, $8, $9, $10, 'unsynced', $11, $12)`),
+			s.cfg.Local.Node().ID, e.Epoch.String(), int64(events[i].LSN), e.App, e.Topic, int64(e.Seq), text.jsonb, text.exact, plain(e.Source), e.PublishedAt, e.Stamp.Boot, e.Stamp.Started) // #nosec G115 -- counts
 	}
-}
-
-// SetAside keeps a record that the tables do not take where a person finds it.
-func (s *Sync) SetAside(ctx context.Context, r picloud.Record, reason error) error {
-	kind, app, name, body := "event", "", "", []byte{}
-	var seq *int64
-	var source *string
-	var published *time.Time
-	if e := r.Event; e != nil {
-		n := int64(e.Seq) // #nosec G115 -- counts events
-		app, name, body, seq, source, published = e.App, e.Topic, e.Data, &n, &e.Source, &e.PublishedAt
-	} else {
-		kind, app, name = string(r.Change.Kind), r.Change.App, r.Change.Name
-	}
-	err := s.write(ctx, "set a record aside", r.LSN, func(b *pgx.Batch) {
-		b.Queue(s.q(`INSERT INTO @set_aside (node_id, epoch, lsn, kind, app, name, reason, body, seq, source, published_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`),
-			s.cfg.Local.Node().ID, s.cfg.Local.Node().Epoch.String(), int64(r.LSN), kind, app, name, plain(reason.Error()), body, seq, source, published) // #nosec G115 -- counts records
-	})
-	if p := (*permanentError)(nil); errors.As(err, &p) {
-		return fmt.Errorf("a record can neither be copied nor set aside: %w", p.err) // waits for a person
-	}
-	return err
-}
-
-// plain makes a text one that any database takes.
-func plain(s string) string {
-	if !utf8.ValidString(s) {
-		s = strings.ToValidUTF8(s, "?")
-	}
-	return strings.ReplaceAll(s, "\x00", "?")
 }
 
 // Skip notes that records were dropped before they could be copied; those of the
@@ -139,39 +108,6 @@ func (s *Sync) Skip(ctx context.Context, to uint64) (lost uint64, err error) {
 		for _, table := range []string{"apps", "topics", "api_keys"} {
 			b.Queue(s.q("DELETE FROM @"+table+" WHERE node_id = $1"), node)
 		}
+		b.Queue(s.q("DELETE FROM @definitions WHERE node_id = $1 AND kind <> ALL ($2)"), node, dataKinds)
 	})
-}
-
-// copyData brings the data of all apps to what they are now. The position stays:
-// when this is interrupted, it is done again from the beginning.
-func (s *Sync) copyData(ctx context.Context) error {
-	node, after := s.cfg.Local.Node().ID, ""
-	for first := true; ; first = false {
-		page, next, err := s.cfg.Local.Data(after)
-		if err != nil {
-			return err
-		}
-		changes := make([]*picloud.Change, len(page))
-		for i := range page {
-			changes[i] = &page[i]
-		}
-		if err := s.sendContents(ctx, changes); err != nil {
-			return err
-		}
-		err = s.write(ctx, "copy the data of apps", s.lsn, func(b *pgx.Batch) {
-			if first {
-				b.Queue(s.q("DELETE FROM @kv WHERE node_id = $1"), node)
-				b.Queue(s.q("DELETE FROM @documents WHERE node_id = $1"), node)
-				b.Queue(s.q("DELETE FROM @definitions WHERE node_id = $1"), node)
-				b.Queue(s.q("DELETE FROM @files WHERE node_id = $1"), node)
-			}
-			for i := range page {
-				s.queuePut(b, node, &picloud.Record{Change: changes[i]})
-			}
-		})
-		if err != nil || next == "" {
-			return err
-		}
-		after = next
-	}
 }

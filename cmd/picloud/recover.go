@@ -85,7 +85,7 @@ func (c *cli) restoreFromPostgres(ctx context.Context, cfg daemon.Config, name s
 		c.printf("LOST EARLIER: %d records, dropped from its journal before they could be copied.\n", src.Lost)
 	}
 	if src.SetAside > 0 {
-		c.printf("NOT RESTORED: %d records that Postgres had set aside; see the table set_aside.\n", src.SetAside)
+		c.printf("NOT RESTORED: %d records that an older picloud had set aside without their content; see the table set_aside.\n", src.SetAside)
 	}
 	if lacking > 0 {
 		c.printf("NOT RESTORED: the contents of %d files, which Postgres does not have, or not as they were. Copy the folder 'files' of the old card's data directory into %s.\n", lacking, cfg.Data)

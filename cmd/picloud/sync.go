@@ -76,7 +76,7 @@ func (c *cli) showSync(st api.Sync) {
 		c.printf("state       off: no database is configured (database.url)\n")
 		return
 	}
-	c.printf("state       %s since %s\nposition    record %d of %d\nwaiting     %d records, the oldest for %v\nthroughput  %.0f records/s\nset aside   %d records, ever (table set_aside)\nlost        %d records, ever\n",
+	c.printf("state       %s since %s\nposition    record %d of %d\nwaiting     %d records, the oldest for %v\nthroughput  %.0f records/s\nset aside   %d records (table set_aside)\nlost        %d records, ever\n",
 		st.State, when(st.Since), st.Position, st.LastLSN, st.Waiting, time.Duration(st.LagSec*float64(time.Second)).Round(time.Second), st.PerSec, st.SetAside, st.Lost)
 	if st.Error != "" {
 		c.printf("error       %s\n            at %s; next try at %s\n", plain(st.Error), when(st.FailedAt), when(st.NextTryAt))

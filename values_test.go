@@ -88,3 +88,20 @@ func TestKeyPrincipal(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// TR-2: system topics set off only triggers that name them.
+func TestSystemTopicsMatchWhereTheyAreNamed(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		topic, prefix, event string
+		want                 bool
+	}{
+		{"", "", "door", true}, {"", "", "$node/sync", false}, {"", "$", "$node/sync", true}, {"", "$node/", "$node/sync", true},
+		{"$node/sync", "", "$node/sync", true}, {"$node/sync", "", "door", false}, {"", "door", "$node/sync", false},
+	} {
+		tr := picloud.Trigger{Kind: picloud.TriggerPubSub, Topic: c.topic, Prefix: c.prefix}
+		if got := tr.Matches(c.event); got != c.want {
+			t.Errorf("topic %q, prefix %q: %s matches: %v", c.topic, c.prefix, c.event, got)
+		}
+	}
+}

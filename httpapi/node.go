@@ -59,12 +59,19 @@ func (s *Server) backup(r *request) error {
 	}
 	conn, timeout := r.Conn(), s.cfg.WriteTimeout
 	r.SetBodyStreamWriter(func(w *bufio.Writer) {
+		left := false // the caller has
 		alive := writerFunc(func(p []byte) (int, error) {
 			_ = conn.SetWriteDeadline(time.Now().Add(timeout)) // for each part, not for the whole
-			return w.Write(p)
+			n, err := w.Write(p)
+			left = left || err != nil
+			return n, err
 		})
 		if err := s.cfg.Store.Backup(context.Background(), alive); err != nil {
-			s.log.Error("backup failed", slog.Any("err", err))
+			if left {
+				s.log.Info("backup was cut off: its caller has left", slog.Any("err", err))
+			} else {
+				s.log.Error("backup failed", slog.Any("err", err))
+			}
 			_ = conn.Close()
 		}
 	})

@@ -18,6 +18,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/api"
+	"github.com/picloud/picloud/check"
 	"github.com/picloud/picloud/provision"
 	"github.com/picloud/picloud/script"
 )
@@ -175,6 +176,9 @@ func (c *cli) scriptsPullCommand() *cobra.Command {
 				return err //nolint:wrapcheck // names the file and the cause
 			}
 			for _, name := range names {
+				if err := check.Handle("script", name); err != nil { // whatever the node says: it becomes the name of a file
+					return fmt.Errorf("%w: %w", errUsage, err)
+				}
 				source, err := c.scriptSource(cmd, c.appPath("scripts", name))
 				if err != nil {
 					return err
@@ -291,19 +295,35 @@ func (c *cli) scriptsLogsCommand() *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
 		Use: "logs [NAME]", Short: "Show what the latest runs wrote to the console and how they ended", Args: atMostOne,
+		Long: "Shows what the latest runs wrote to the console and how they ended. With -f it goes on until interrupted; when\nthe node goes away it is waited for.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q := url.Values{"limit": {strconv.Itoa(limit)}}
 			if len(args) == 1 {
 				q.Set("script", args[0])
 			}
-			for {
+			for away := false; ; {
 				var b api.Runs
-				if err := c.call(cmd.Context(), http.MethodGet, c.appPath("runs")+"?"+q.Encode(), nil, &b); err != nil {
-					if follow {
+				err := c.call(cmd.Context(), http.MethodGet, c.appPath("runs")+"?"+q.Encode(), nil, &b)
+				switch {
+				case err == nil:
+				case !follow:
+					return err
+				case !passing(err):
+					return unlessInterrupted(cmd.Context(), err)
+				default:
+					if !away {
+						fmt.Fprintln(c.err, "picloud: waiting for the node")
+					}
+					away = true
+					if err := sleep(cmd.Context(), time.Second); err != nil {
 						return unlessInterrupted(cmd.Context(), err)
 					}
-					return err
+					continue
 				}
+				if away {
+					fmt.Fprintln(c.err, "picloud: the node is back")
+				}
+				away = false
 				for _, r := range slices.Backward(b.Runs) {
 					if err := c.printRun(&r); err != nil {
 						return err

@@ -96,8 +96,13 @@ func TestSystemTopicsMatchWhereTheyAreNamed(t *testing.T) {
 		topic, prefix, event string
 		want                 bool
 	}{
-		{"", "", "door", true}, {"", "", "$node/sync", false}, {"", "$", "$node/sync", true}, {"", "$node/", "$node/sync", true},
-		{"$node/sync", "", "$node/sync", true}, {"$node/sync", "", "door", false}, {"", "door", "$node/sync", false},
+		{"", "", "door", true},
+		{"", "", "$node/sync", false},
+		{"", "door", "$node/sync", false},
+		{"", "$", "$node/sync", true},
+		{"", "$node/", "$node/sync", true},
+		{"$node/sync", "", "$node/sync", true},
+		{"$node/sync", "", "door", false},
 	} {
 		tr := picloud.Trigger{Kind: picloud.TriggerPubSub, Topic: c.topic, Prefix: c.prefix}
 		if got := tr.Matches(c.event); got != c.want {

@@ -151,10 +151,7 @@ func (src *Source) asides(ctx context.Context, which string, put putChange) erro
 	return src.each(ctx, "SELECT s.kind, s.app, s.name, s.body FROM @set_aside s WHERE "+holds+" AND s.kind <> 'event' AND s.body <> 'null' AND "+which+" ORDER BY s.id",
 		[]any{&kind, &app, &name, &body}, func() error {
 			c := picloud.Change{Kind: picloud.ChangeKind(kind), App: app, Name: name, Value: json.RawMessage(bytes.Clone(body))}
-			switch c.Kind {
-			case picloud.ChangeApp:
-				c.Name = app
-			case picloud.ChangeDocument:
+			if c.Kind == picloud.ChangeDocument {
 				c.Name = strings.Replace(name, "/", "\x00", 1)
 			}
 			return put(c)

@@ -317,3 +317,29 @@ func TestTextsOfFormerVersionsAreCopied(t *testing.T) {
 	}
 	same(t, pgtest.Query(t, url, "SELECT description FROM picloud.apps UNION ALL SELECT description FROM picloud.topics UNION ALL SELECT label FROM picloud.api_keys"), []string{"a\ufffdb", "\ufffd\ufffd", "l\ufffd"})
 }
+
+// PG-5: what was copied before there were exact texts comes back equal; a thing that was
+// set aside without its content is told, and hides nothing.
+func TestCopyOfFormerVersionsIsRestored(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	n := start(t, t.TempDir(), url)
+	n.set(t, "order", `{"bb":1,"a":[1,2]}`, false)
+	n.publish(t, "a", `{"bb":1,"a":2}`)
+	n.drained(t)
+	key := n.RecoveryKey()
+	n.stop()
+	pgtest.Exec(t, url, `UPDATE picloud.kv SET exact = NULL; UPDATE picloud.events SET exact = NULL;
+		INSERT INTO picloud.set_aside (node_id, epoch, lsn, kind, app, name, reason, body) SELECT id, epoch, 1, 'kv', 'default', 'order', 'r', '' FROM picloud.nodes`)
+	dir, src := restore(t, url, "pi", key, keepAll)
+	if src.SetAside != 1 {
+		t.Errorf("%d are told to be lacking", src.SetAside)
+	}
+	n = start(t, dir, "")
+	got := contents(t, n)
+	for name, want := range map[string]string{"kv default order": `{"a":[1,2],"bb":1}`, "event default a 1": `{"a":2,"bb":1}`} {
+		if text, _, _ := strings.Cut(got[name], " "); text != want {
+			t.Errorf("%s is %.60s", name, text)
+		}
+	}
+}

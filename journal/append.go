@@ -99,6 +99,7 @@ func (j *Journal) index(recs []Record) {
 		if len(r.Key) > 0 {
 			j.active.add(r.Key, Entry{LSN: r.LSN, Seq: r.Seq, At: r.At, Size: uint32(len(r.Body)), offset: uint32(j.tail)}) // #nosec G115 -- bounded by MaxGroup and the segment's size
 		}
+		j.active.note(r.LSN, j.tail)
 		j.tail += encodedSize(r)
 	}
 	j.active.last, j.active.end = recs[len(recs)-1].LSN, j.tail

@@ -5,22 +5,37 @@ import (
 	"io"
 )
 
-// Reader reads durable records in order. It is for one goroutine.
+// Reader reads durable records in order, one of NewTailReader all that are written. It is for one goroutine.
 type Reader struct {
 	j      *Journal
 	seg    *segment // pinned; nil: none yet
 	want   LSN
 	offset int64
-	buf    []byte // bytes of the segment from bufAt on, all of them durable
+	buf    []byte // bytes of the segment from bufAt on, all of them written
 	bufAt  int64
+	ahead  int  // how much is read at once, in bytes
+	tail   bool // records that are not durable are returned, too
 }
 
-// readAhead is how much a Reader reads at once.
+// readAhead is how much a Reader reads at once that goes on.
 const readAhead = 128 << 10
 
 // NewReader returns a Reader that begins with the record at from, or ErrGone
 // when it was dropped.
 func (j *Journal) NewReader(from LSN) (*Reader, error) {
+	r, err := j.reader(from, readAhead)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.seek(); err != nil {
+		_ = r.Close() // cannot fail
+		return nil, err
+	}
+	return r, nil
+}
+
+// reader returns a Reader that is at the beginning of the segment of a record.
+func (j *Journal) reader(from LSN, ahead int) (*Reader, error) {
 	if err := j.err(); err != nil {
 		return nil, err
 	}
@@ -33,31 +48,7 @@ func (j *Journal) NewReader(from LSN) (*Reader, error) {
 	if s == nil {
 		return nil, ErrGone
 	}
-	r := &Reader{j: j, seg: s, want: from, offset: dataStart}
-	if err := r.seek(); err != nil {
-		_ = r.Close() // cannot fail
-		return nil, err
-	}
-	return r, nil
-}
-
-// seek moves to the first record at or after want in the first segment.
-func (r *Reader) seek() error {
-	for {
-		limit, _ := r.limit()
-		if r.offset >= limit {
-			return nil
-		}
-		b, h, err := r.peek(limit)
-		if err != nil {
-			return err
-		}
-		if next := after(&h, b); next > r.want {
-			r.want = h.lsn
-			return nil
-		}
-		r.offset += int64(h.length)
-	}
+	return &Reader{j: j, seg: s, want: from, offset: dataStart, ahead: ahead}, nil
 }
 
 // Next returns the next record; its slices are valid until the next call.
@@ -65,7 +56,7 @@ func (r *Reader) seek() error {
 // DamageError means that what was written cannot be read back.
 func (r *Reader) Next() (Record, error) {
 	for {
-		if r.want > r.j.Synced() {
+		if r.want > r.end() {
 			return Record{}, io.EOF
 		}
 		limit, complete := r.limit()
@@ -94,15 +85,26 @@ func (r *Reader) Next() (Record, error) {
 	}
 }
 
-// limit returns where durable records end in the present segment, and whether
+// limit returns where the records end that may be returned in the present segment, and whether
 // no more will come there.
 func (r *Reader) limit() (end int64, complete bool) {
 	r.j.mu.Lock()
 	defer r.j.mu.Unlock()
 	if n := len(r.j.segments); n > 0 && r.j.segments[n-1] == r.seg {
+		if r.tail {
+			return r.seg.end, false
+		}
 		return r.j.syncOff, false
 	}
 	return r.seg.end, true
+}
+
+// end returns the newest record that the Reader may return.
+func (r *Reader) end() LSN {
+	if r.tail {
+		return r.j.Written()
+	}
+	return r.j.Synced()
 }
 
 // advance goes on in the segment that holds want.
@@ -149,7 +151,7 @@ func (r *Reader) peek(limit int64) ([]byte, head, error) {
 func (r *Reader) bytes(n int, limit int64) ([]byte, error) {
 	have := r.bufAt + int64(len(r.buf)) - r.offset
 	if r.offset < r.bufAt || have < int64(n) {
-		size := min(max(int64(n), readAhead), limit-r.offset)
+		size := min(int64(max(n, r.ahead)), limit-r.offset)
 		if int64(cap(r.buf)) < size {
 			r.buf = make([]byte, size)
 		}
@@ -177,7 +179,7 @@ func (r *Reader) Resync() (lost uint64, err error) {
 		}
 	}
 	if !complete { // new records will come behind it
-		r.offset, r.want, r.buf = limit, r.j.Synced()+1, r.buf[:0]
+		r.offset, r.want, r.buf = limit, r.end()+1, r.buf[:0]
 		return uint64(r.want - from), nil
 	}
 	r.want = max(r.want, r.seg.last+1)

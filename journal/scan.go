@@ -123,6 +123,7 @@ func (s *segment) indexRun(b []byte, r *run) {
 			key := b[at+headSize : at+headSize+int64(h.keyLen)]
 			s.add(key, Entry{LSN: h.lsn, Seq: h.seq, At: h.at, Size: uint32(h.length - headSize - h.keyLen), offset: uint32(at)}) // #nosec G115 -- bounded by the segment's size
 		}
+		s.note(h.lsn, at)
 		at += int64(h.length)
 	}
 	s.last, s.end = r.next-1, r.end

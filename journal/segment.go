@@ -33,8 +33,9 @@ type segment struct {
 	end  int64 // of the records
 	keys map[string]*keyIndex
 
-	refs    int  // guarded by Journal.mu
-	thinned bool // it has taken the place of a larger one, whose entries may still be held
+	refs    int    // guarded by Journal.mu
+	marks   []mark // in order; guarded by Journal.mu
+	thinned bool   // it has taken the place of a larger one, whose entries may still be held
 }
 
 func segmentName(base LSN) string { return fmt.Sprintf("%020d.log", uint64(base)) }

@@ -2,6 +2,7 @@ package picloud
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -16,7 +17,7 @@ type Trigger struct {
 	Kind    TriggerKind `json:"kind"`
 	Script  string      `json:"script"`
 	Export  string      `json:"export,omitempty"` // which function of it; empty: default
-	Enabled bool        `json:"enabled"`          // otherwise nothing new is owed, and what is owed waits
+	Enabled bool        `json:"enabled"`          // otherwise nothing new is enqueued, and what waits goes on waiting
 
 	Topic      string  `json:"topic,omitempty"`      // pubsub: this one
 	Prefix     string  `json:"prefix,omitempty"`     // pubsub, kv, files: what the topic, key or path begins with; empty: any
@@ -144,8 +145,7 @@ type Cause struct {
 
 // MaxHops bounds how many deliveries may lead to one another: more are taken for
 // triggers that set each other off. A change that a script makes in a delivery is
-// one hop further than the delivery; the count is lost when the node restarts
-// before the next one.
+// one hop further than the delivery. Records of format 1 do not hold the count.
 const MaxHops = 16
 
 // MarshalJSON implements json.Marshaler: data that is JSON is told as it is.
@@ -177,6 +177,14 @@ func (h *Happening) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
+// Pending is a delivery that is not done, with what it takes to put it in its place
+// among others.
+type Pending struct {
+	LSN      uint64    // its place among the deliveries of the trigger
+	Order    uint32    // deliveries about one topic, key, document or path have the same
+	NotUntil time.Time // the next attempt
+}
+
 // Delivery is something that a trigger owes its script.
 type Delivery struct {
 	ID      string // stays the same over attempts, restarts and redriving
@@ -206,6 +214,10 @@ type DeadLetter struct {
 	Reason    string    `json:"reason"`
 	Errors    []string  `json:"errors"` // of its last attempts, newest last
 	CreatedAt time.Time `json:"created_at"`
+
+	// GivenUp is how many deliveries the letter counts whose data is gone, from record LSN
+	// on; 0: it is about one delivery.
+	GivenUp uint64 `json:"given_up,omitempty"`
 
 	// HandledBy has the ids of the dead_letter triggers that were owed it.
 	HandledBy []string `json:"handled_by"`
@@ -245,5 +257,9 @@ func DeliveryID(trigger string, lsn uint64, at time.Time) string {
 var (
 	ErrTriggerNotFound    = &Error{Code: CodeNotFound, Type: "trigger-not-found", Title: "There is no such trigger"}
 	ErrTriggerInvalid     = &Error{Code: CodeUnprocessable, Type: "trigger-invalid", Title: "The trigger is not valid"}
+	// ErrDeliveryGone is the internal error that a waiting delivery cannot be carried out:
+	// the journal has given up what it is about, or cannot read it.
+	ErrDeliveryGone = errors.New("the record of the delivery is gone")
+
 	ErrDeadLetterNotFound = &Error{Code: CodeNotFound, Type: "dead-letter-not-found", Title: "There is no such dead letter"}
 )

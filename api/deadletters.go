@@ -13,6 +13,7 @@ type DeadLetter struct {
 	Reason    string            `json:"reason"`
 	Errors    []string          `json:"errors"` // of its last ten attempts, newest last
 	CreatedAt Time              `json:"created_at"`
+	GivenUp   uint64            `json:"given_up,omitempty"` // deliveries without data that it counts, instead of being about one
 	Notes     []LetterNote      `json:"notes"`
 }
 
@@ -43,5 +44,5 @@ type LetterSelection struct {
 // Counted is the number of things that an operation applied to.
 type Counted struct {
 	Count int `json:"count"`
-	Left  int `json:"left,omitempty"` // selected but skipped, because their trigger is gone
+	Left  int `json:"left,omitempty"` // selected but skipped: their trigger is gone, or they count deliveries without data
 }

@@ -19,6 +19,12 @@ type TriggerStatus struct {
 	LastDoneAt  Time   `json:"last_done_at"`
 	PausedUntil Time   `json:"paused_until"`
 	Error       string `json:"error,omitempty"`
+
+	// BehindRecords is how many records of the journal the trigger has not come to, when
+	// more deliveries wait than are held for it. GivenUp counts deliveries whose data the
+	// journal dropped before they ran, ever.
+	BehindRecords uint64 `json:"behind_records,omitempty"`
+	GivenUp       uint64 `json:"given_up,omitempty"`
 }
 
 // Triggers is a list of triggers.

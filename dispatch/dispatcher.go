@@ -137,8 +137,12 @@ func (d *Dispatcher) reconcile(ctx context.Context, group *sync.WaitGroup, trigg
 	})
 }
 
-// counts are how deliveries went since the start, of all triggers there were.
-type counts struct{ done, failed, buried atomic.Uint64 }
+// counts are how deliveries went since the start, of all triggers there were, and what
+// they hold in memory.
+type counts struct {
+	done, failed, buried atomic.Uint64
+	load                 load
+}
 
 // Totals say how the deliveries of all triggers are doing.
 type Totals struct {

@@ -11,8 +11,9 @@ import (
 type Outbox interface {
 	AllTriggers() []picloud.Trigger
 	// Deliveries returns those of a trigger that are not done, in order, after an LSN.
-	Deliveries(t picloud.Trigger, after uint64, limit int) ([]picloud.Delivery, error)
-	// DeliveryAt returns one of these; false: it is done.
+	Deliveries(t picloud.Trigger, after uint64, limit int) ([]picloud.Pending, error)
+	// DeliveryAt returns one of these with its data; false: it is done. When the data is
+	// gone for good the error is picloud.ErrDeliveryGone.
 	DeliveryAt(t picloud.Trigger, lsn uint64) (picloud.Delivery, bool, error)
 	Outcomes
 	Ticker
@@ -26,6 +27,8 @@ type Outcomes interface {
 	Postpone(ctx context.Context, t picloud.Trigger, d picloud.Delivery) error
 	// Bury gives a delivery up.
 	Bury(ctx context.Context, t picloud.Trigger, d picloud.Delivery, reason string) error
+	// GiveUp gives deliveries up whose data is gone.
+	GiveUp(ctx context.Context, t picloud.Trigger, lsns []uint64) error
 }
 
 // Ticker keeps which times have come for triggers of the clock.

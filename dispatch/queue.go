@@ -19,7 +19,7 @@ import (
 // they are not tried again, and with one at a time for a thing where the trigger
 // wants that.
 //
-// The outbox has it all; a queue holds a part of it in memory. A delivery that
+// The outbox has it all; a queue knows a part of it, and holds the data of those that run. A delivery that
 // fails waits for its next attempt beside the others, so it holds up none of them
 // but, in an ordered queue, those about the same thing.
 type queue struct {
@@ -38,8 +38,8 @@ type queue struct {
 	held     map[uint64]bool // what is ready, waits or runs, by LSN
 	ready    []entry
 	waits    waiting
-	busy     map[string]bool    // in an ordered queue: what something runs or waits for
-	blocked  map[string][]entry // in an ordered queue: what comes after that
+	busy     map[uint32]bool    // in an ordered queue: what something runs or waits for
+	blocked  map[uint32][]entry // in an ordered queue: what comes after that
 	running  int
 	outcomes []outcome // that the outbox does not know yet
 	since    time.Time // when the oldest of them came
@@ -52,26 +52,20 @@ type queue struct {
 	status QueueStatus
 }
 
-// entry is a delivery that a queue holds.
+// entry is a delivery that a queue knows. Its data is read when it begins to run.
 type entry struct {
 	lsn      uint64
-	key      string // what it is about
+	order    uint32 // of what it is about
 	notUntil time.Time
-	d        *picloud.Delivery // nil: it is read when its turn comes
 }
 
-func entryOf(d *picloud.Delivery) entry {
-	return entry{lsn: d.LSN, key: d.What.Container + "\x00" + d.What.Name, notUntil: d.NotUntil}
-}
-
-// outcome is how a delivery went.
+// outcome is how a delivery went. Its data is not held any more.
 type outcome struct {
-	d   picloud.Delivery
-	err error
-}
+	entry
 
-// maxHeld bounds the deliveries that a queue holds in memory.
-const maxHeld = 10_000
+	d   picloud.Delivery
+	err error // picloud.ErrDeliveryGone: it could not be read
+}
 
 // readAhead is how many deliveries are read at once.
 const readAhead = 128
@@ -79,7 +73,7 @@ const readAhead = 128
 func newQueue(cfg DispatcherConfig, t picloud.Trigger, log *slog.Logger, all *counts) *queue {
 	return &queue{
 		cfg: cfg, all: all, log: log.With(slog.String("app", t.App), slog.String("trigger", t.Name)), t: t, wake: make(chan struct{}, 1),
-		ends: make(chan outcome, picloud.MaxConcurrency), more: true, held: map[uint64]bool{}, busy: map[string]bool{}, blocked: map[string][]entry{}, gone: make(chan struct{}),
+		ends: make(chan outcome, picloud.MaxConcurrency), more: true, held: map[uint64]bool{}, busy: map[uint32]bool{}, blocked: map[uint32][]entry{}, gone: make(chan struct{}),
 		pause: backoff.Backoff{Min: time.Second, Max: time.Minute},
 	}
 }
@@ -159,23 +153,29 @@ func (q *queue) run(ctx context.Context) {
 	}
 	// What went well is noted although the queue stops: it need not happen again.
 	q.conclude(context.WithoutCancel(ctx), q.trigger())
+	q.all.load.held.Add(-int64(len(q.held)))
 }
 
 // took takes an end in, and all others that are there.
 func (q *queue) took(o outcome) {
 	for {
 		q.running--
-		if len(q.outcomes) == 0 {
-			q.since = q.cfg.Now()
-		}
-		q.outcomes = append(q.outcomes, o)
-		q.urgent = q.urgent || o.err != nil
+		q.note(o)
 		select {
 		case o = <-q.ends:
 		default:
 			return
 		}
 	}
+}
+
+// note keeps an outcome until the outbox knows it.
+func (q *queue) note(o outcome) {
+	if len(q.outcomes) == 0 {
+		q.since = q.cfg.Now()
+	}
+	q.outcomes = append(q.outcomes, o)
+	q.urgent = q.urgent || o.err != nil
 }
 
 // What went well is noted together with what follows soon: a note of its own for
@@ -205,22 +205,18 @@ func (q *queue) fill(t picloud.Trigger) {
 		q.back = 0
 	}
 	q.mu.Unlock()
-	for q.more && len(q.ready) < readAhead && len(q.held) < maxHeld {
+	for q.more && len(q.ready) < readAhead && q.all.load.room(len(q.held)) {
 		list, err := q.cfg.Outbox.Deliveries(t, q.read, readAhead)
 		if err != nil {
 			q.halt(fmt.Errorf("read deliveries: %w", err))
 			return
 		}
-		for i := range list {
-			d := &list[i]
+		for _, d := range list {
 			q.read = d.LSN
 			if !q.held[d.LSN] {
 				q.held[d.LSN] = true
-				e := entryOf(d)
-				if len(q.ready) < readAhead {
-					e.d = d // what is next need not be read twice
-				}
-				q.put(t, e)
+				q.all.load.held.Add(1)
+				q.put(t, entry{lsn: d.LSN, order: d.Order, notUntil: d.NotUntil})
 			}
 		}
 		q.more = len(list) > 0
@@ -230,9 +226,8 @@ func (q *queue) fill(t picloud.Trigger) {
 // put takes an entry to those that wait for their time, or are ready.
 func (q *queue) put(t picloud.Trigger, e entry) {
 	if e.notUntil.After(q.cfg.Now()) {
-		e.d = nil
 		if t.Ordered {
-			q.busy[e.key] = true
+			q.busy[e.order] = true
 		}
 		heap.Push(&q.waits, e)
 		return
@@ -246,7 +241,7 @@ func (q *queue) begin(ctx context.Context, t picloud.Trigger) {
 	var again []entry
 	for len(q.waits) > 0 && !q.waits[0].notUntil.After(now) {
 		e, _ := heap.Pop(&q.waits).(entry)
-		delete(q.busy, e.key)
+		delete(q.busy, e.order)
 		again = append(again, e)
 	}
 	if len(again) > 0 {
@@ -254,12 +249,16 @@ func (q *queue) begin(ctx context.Context, t picloud.Trigger) {
 	}
 	for len(q.ready) > 0 && q.running < t.Concurrency && q.paused() == 0 {
 		e := q.ready[0]
-		q.ready[0].d = nil
+		if t.Ordered && q.busy[e.order] {
+			q.ready = q.ready[1:]
+			q.blocked[e.order] = append(q.blocked[e.order], e)
+			continue
+		}
+		if !q.all.load.admits(q, q.running) {
+			return
+		}
 		q.ready = q.ready[1:]
-		if t.Ordered && q.busy[e.key] {
-			e.d = nil
-			q.blocked[e.key] = append(q.blocked[e.key], e)
-		} else if !q.start(ctx, t, e) {
+		if !q.start(ctx, t, e) {
 			q.ready = append([]entry{e}, q.ready...)
 		}
 	}
@@ -267,24 +266,34 @@ func (q *queue) begin(ctx context.Context, t picloud.Trigger) {
 
 // start begins one delivery. It reports false when it is still to be done.
 func (q *queue) start(ctx context.Context, t picloud.Trigger, e entry) bool {
-	if e.d == nil {
-		d, ok, err := q.cfg.Outbox.DeliveryAt(t, e.lsn)
-		if err != nil {
-			q.halt(fmt.Errorf("read deliveries: %w", err))
-			return false
+	d, ok, err := q.cfg.Outbox.DeliveryAt(t, e.lsn)
+	switch {
+	case errors.Is(err, picloud.ErrDeliveryGone):
+		if t.Ordered {
+			q.busy[e.order] = true
 		}
-		if !ok { // purged, or done by somebody else
-			q.release(e)
-			return true
-		}
-		e.d = &d
+		q.note(outcome{entry: e, err: err})
+		q.nudge() // what comes after it has its turn when that is concluded
+		return true
+	case err != nil:
+		q.halt(fmt.Errorf("read deliveries: %w", err))
+		return false
+	case !ok: // purged, or given up
+		q.release(e)
+		return true
 	}
-	d := *e.d
 	if t.Ordered {
-		q.busy[e.key] = true
+		q.busy[e.order] = true
 	}
 	q.running++
-	go func() { q.ends <- outcome{d: d, err: q.handle(ctx, t, d)} }()
+	bytes := len(d.What.Data)
+	q.all.load.begin(bytes)
+	go func() {
+		err := q.handle(ctx, t, d)
+		d.What = picloud.Happening{}
+		q.all.load.end(bytes)
+		q.ends <- outcome{entry: e, d: d, err: err}
+	}()
 	return true
 }
 
@@ -325,26 +334,27 @@ func (circleError) Permanent() bool { return true }
 // conclude lets the outbox know how deliveries went. What cannot be noted now is
 // noted later: nothing of it is begun again in between.
 func (q *queue) conclude(ctx context.Context, t picloud.Trigger) {
-	var done []uint64
-	var failed []outcome
-	for _, o := range q.outcomes {
-		if o.err == nil {
-			done = append(done, o.d.LSN)
-		} else {
-			failed = append(failed, o)
-		}
-	}
+	done, rest := split(q.outcomes, func(o outcome) bool { return o.err == nil })
 	if len(done) > 0 {
-		if err := q.cfg.Outbox.MarkDone(ctx, t, done); err != nil {
+		if err := q.cfg.Outbox.MarkDone(ctx, t, lsnsOf(done)); err != nil {
 			q.halt(fmt.Errorf("note what is done: %w", err))
 			return
 		}
-		for _, o := range q.outcomes {
-			if o.err == nil {
-				q.release(entryOf(&o.d))
-			}
+		for _, o := range done {
+			q.release(o.entry)
 		}
 		q.succeeded(len(done))
+	}
+	q.outcomes = rest
+	gone, failed := split(rest, func(o outcome) bool { return errors.Is(o.err, picloud.ErrDeliveryGone) })
+	if len(gone) > 0 {
+		if err := q.cfg.Outbox.GiveUp(ctx, t, lsnsOf(gone)); err != nil {
+			q.halt(fmt.Errorf("note what is given up: %w", err))
+			return
+		}
+		for _, o := range gone {
+			q.release(o.entry)
+		}
 	}
 	q.outcomes, q.urgent = failed, len(failed) > 0
 	for len(q.outcomes) > 0 {
@@ -357,28 +367,59 @@ func (q *queue) conclude(ctx context.Context, t picloud.Trigger) {
 	q.urgent = false
 }
 
+// split parts outcomes into those that are as is says, and others.
+func split(outcomes []outcome, is func(o outcome) bool) (these, others []outcome) {
+	for _, o := range outcomes {
+		if is(o) {
+			these = append(these, o)
+		} else {
+			others = append(others, o)
+		}
+	}
+	return these, others
+}
+
+func lsnsOf(outcomes []outcome) []uint64 {
+	lsns := make([]uint64, len(outcomes))
+	for i, o := range outcomes {
+		lsns[i] = o.lsn
+	}
+	return lsns
+}
+
 // release forgets a delivery that is done. The next one about the same thing
-// gets its turn.
+// gets its turn, before those that came after it.
 func (q *queue) release(e entry) {
-	delete(q.held, e.lsn)
-	delete(q.busy, e.key)
-	if next := q.blocked[e.key]; len(next) > 1 {
-		q.ready, q.blocked[e.key] = append(q.ready, next[0]), next[1:]
-	} else if len(next) == 1 {
-		q.ready = append(q.ready, next[0])
-		delete(q.blocked, e.key)
+	q.forget(e.lsn)
+	delete(q.busy, e.order)
+	next := q.blocked[e.order]
+	if len(next) == 0 {
+		return
+	}
+	q.ready = append([]entry{next[0]}, q.ready...)
+	if len(next) > 1 {
+		q.blocked[e.order] = next[1:]
+	} else {
+		delete(q.blocked, e.order)
+	}
+}
+
+// forget makes the queue know nothing of a delivery any more.
+func (q *queue) forget(lsn uint64) {
+	if q.held[lsn] {
+		delete(q.held, lsn)
+		q.all.load.held.Add(-1)
 	}
 }
 
 // fail decides what becomes of a delivery that failed.
 func (q *queue) fail(ctx context.Context, t picloud.Trigger, o outcome) error {
-	d := o.d
-	e := entryOf(&d)
+	d, e := o.d, o.entry
 	if unavailable(o.err) {
 		if ctx.Err() == nil {
 			q.halt(o.err)
 		}
-		delete(q.busy, e.key)
+		delete(q.busy, e.order)
 		q.ready = append([]entry{e}, q.ready...)
 		return nil
 	}
@@ -387,7 +428,7 @@ func (q *queue) fail(ctx context.Context, t picloud.Trigger, o outcome) error {
 	d.Errors = append(slices.Clone(d.Errors[max(0, len(d.Errors)+1-picloud.MaxErrors):]), reason)
 	q.failed()
 	if permanent(o.err) || d.Attempts >= t.Retry.Attempts {
-		if err := q.cfg.Outbox.Bury(ctx, t, d, reason); err != nil {
+		if err := q.bury(ctx, t, d, reason); err != nil {
 			return err
 		}
 		q.all.buried.Add(1)
@@ -399,8 +440,24 @@ func (q *queue) fail(ctx context.Context, t picloud.Trigger, o outcome) error {
 	if err := q.cfg.Outbox.Postpone(ctx, t, d); err != nil {
 		return err
 	}
-	q.put(t, entryOf(&d))
+	e.notUntil = d.NotUntil
+	q.put(t, e)
 	return nil
+}
+
+// bury gives a delivery up, with its data if that is still there.
+func (q *queue) bury(ctx context.Context, t picloud.Trigger, d picloud.Delivery, reason string) error {
+	full, ok, err := q.cfg.Outbox.DeliveryAt(t, d.LSN)
+	switch {
+	case errors.Is(err, picloud.ErrDeliveryGone):
+		return q.cfg.Outbox.GiveUp(ctx, t, []uint64{d.LSN}) //nolint:wrapcheck // the caller says what failed
+	case err != nil:
+		return err //nolint:wrapcheck // as above
+	case !ok: // purged, or given up
+		return nil
+	}
+	d.What = full.What
+	return q.cfg.Outbox.Bury(ctx, t, d, reason) //nolint:wrapcheck // as above
 }
 
 // unavailable reports whether an error says that the delivery was not tried.

@@ -12,7 +12,7 @@ import (
 
 func letterBody(l *picloud.DeadLetter) api.DeadLetter {
 	b := api.DeadLetter{
-		ID: l.ID, Trigger: l.Trigger, Delivery: l.Delivery, What: l.What, Attempts: l.Attempts, Reason: l.Reason, Errors: append([]string{}, l.Errors...), CreatedAt: api.At(l.CreatedAt),
+		ID: l.ID, Trigger: l.Trigger, Delivery: l.Delivery, What: l.What, Attempts: l.Attempts, Reason: l.Reason, Errors: append([]string{}, l.Errors...), CreatedAt: api.At(l.CreatedAt), GivenUp: l.GivenUp,
 		Notes: make([]api.LetterNote, len(l.Notes)),
 	}
 	for i, n := range l.Notes {

@@ -28,6 +28,7 @@ func (s *Server) triggerBody(t *picloud.Trigger) api.Trigger {
 	} else { // what enabling it would set off
 		b.Status.Waiting = s.cfg.Store.CountDeliveries(*t)
 	}
+	b.Status.BehindRecords, b.Status.GivenUp = s.cfg.Store.Behind(*t), s.cfg.Store.GivenUp(*t)
 	return b
 }
 

@@ -72,14 +72,19 @@ func (r *Reader) seek() error {
 }
 
 // NewTailReader returns a Reader as NewReader does, which does not wait for records to
-// be durable: it returns all that Append has written.
+// be durable: it returns all that Append has written. Damage to records before the one
+// to begin with does not matter.
 func (j *Journal) NewTailReader(from LSN) (*Reader, error) {
 	r, err := j.reader(from, readAhead)
 	if err != nil {
 		return nil, err
 	}
 	r.tail = true
-	if err := r.seek(); err != nil {
+	err = r.seek()
+	if _, damaged := errors.AsType[*DamageError](err); damaged {
+		_, err = r.Resync()
+	}
+	if err != nil {
 		_ = r.Close() // cannot fail
 		return nil, err
 	}

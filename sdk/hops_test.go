@@ -47,8 +47,9 @@ func TestChangesCountHops(t *testing.T) {
 		if err != nil || len(deliveries) != want {
 			t.Errorf("%s: %d deliveries, %v; want %d", kind, len(deliveries), err, want)
 		}
-		for _, d := range deliveries {
-			if d.What.Hops != 5 {
+		for _, pending := range deliveries {
+			d, _, err := n.DeliveryAt(triggers[kind], pending.LSN)
+			if err != nil || d.What.Hops != 5 {
 				t.Errorf("%s of %q (deleted: %t) is %d hops away, want 5", kind, d.What.Name, d.What.Deleted, d.What.Hops)
 			}
 		}

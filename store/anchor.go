@@ -56,7 +56,7 @@ func (s *Store) writeRows(changes []change, fresh bool) error {
 		g := s.commit.group
 		g.begin(s.catalog.Load(), micros(s.cfg.Now()))
 		g.hard = true
-		s.record(g, changes[:n])
+		s.record(g, changes[:n], 0)
 		if fresh {
 			g.catalog, g.changed = g.catalog.copy(), true
 			for _, c := range changes[:n] {

@@ -71,6 +71,7 @@ func TestCallersMayLeaveAtAnyMoment(t *testing.T) {
 		"DeleteTopic":      func(ctx context.Context) []any { return results(s.DeleteTopic(ctx, "default", fmt.Sprintf("t%d", n))) },
 		"DeleteTrigger":    func(ctx context.Context) []any { return results(s.DeleteTrigger(ctx, "default", "u")) },
 		"EnsureSigningKey": func(ctx context.Context) []any { return results(s.EnsureSigningKey(ctx, "default")) },
+		"GiveUp":           func(ctx context.Context) []any { return results(s.GiveUp(ctx, saved, []uint64{1 << 40})) },
 		"IncrementEntry": func(ctx context.Context) []any {
 			return results(s.IncrementEntry(ctx, picloud.EntryIncrement{App: "default", Key: "n", By: 1}))
 		},

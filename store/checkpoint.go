@@ -26,7 +26,7 @@ func (s *Store) untilDue() time.Duration {
 		d = min(d, max(s.cfg.CheckpointAfter-time.Since(s.commit.dirtySince), time.Until(s.commit.retryAt)))
 	}
 	d = min(d, s.untilExpiry(), s.untilRuns())
-	if s.commit.building {
+	if s.commit.building || s.commit.stepping {
 		return time.Millisecond
 	}
 	if s.clockWaits() {
@@ -51,11 +51,14 @@ func (s *Store) chores() error {
 	if err := s.writeRuns(); err != nil {
 		return err
 	}
+	var err error
 	if s.commit.building {
-		var err error
 		if s.commit.building, err = s.buildIndexes(); err != nil {
 			return err
 		}
+	}
+	if s.commit.stepping, err = s.readOn(); err != nil {
+		return err
 	}
 	if s.checkpointDue() {
 		return s.beginCheckpoint()

@@ -26,6 +26,10 @@ type committer struct {
 
 	triggersChanged bool // with the group at hand
 
+	steppedFor string    // the trigger that is behind for which a step was taken last, a key of tableBehind
+	stepping   bool      // there may be another step to take
+	stepRetry  time.Time // after the journal could not be read
+
 	checkpointing chan error  // nil: none under way
 	retryAt       time.Time   // of a checkpoint that failed
 	reaching      journal.LSN // by the checkpoint under way
@@ -118,6 +122,9 @@ func (s *Store) serve(c *command) error {
 		g := s.commit.group
 		s.beginGroup(g)
 		s.look()
+		if err := s.holdBack(g); err != nil {
+			return err
+		}
 		s.gather(g, c)
 		if err := s.stageClock(g); err != nil {
 			return err

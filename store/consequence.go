@@ -11,7 +11,7 @@ type stateBefore struct {
 type cause struct {
 	lsn  uint64
 	at   int64
-	hops int // see picloud.MaxHops; not known any more when it is replayed
+	hops int // see picloud.MaxHops
 }
 
 // apply takes a change into the catalog and returns the rows that follow from it
@@ -40,9 +40,24 @@ func (c *catalog) apply(ch change, e stateBefore, by *cause) (derived []change, 
 	if err := c.set(ch); err != nil {
 		return nil, err
 	}
-	if by == nil || k.enqueue == nil || c.triggers().Len() == 0 {
+	if by == nil || c.triggers().Len() == 0 {
 		return derived, nil
 	}
-	deliveries, err := k.enqueue(c, ch, *by)
-	return append(derived, deliveries...), err
+	if k.happened != nil {
+		m, ok, err := k.happened(ch, *by)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			derived = append(derived, enqueue(c, m)...)
+		}
+	}
+	if k.enqueue != nil {
+		deliveries, err := k.enqueue(ch, *by)
+		if err != nil {
+			return nil, err
+		}
+		derived = append(derived, deliveries...)
+	}
+	return derived, nil
 }

@@ -185,7 +185,7 @@ func (u *cursors) stageAll(s *Store, g *group) {
 	u.dirty, u.staged = false, g.at
 	u.mu.Unlock()
 	if dirty {
-		s.record(g, u.rows())
+		s.record(g, u.rows(), 0)
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 const tableDeadLetter table = 21 // app, zero byte, dead letter id
 
 var deadLetterKind = rowKind{
-	name: "dead letters", data: true, enqueue: enqueueDeadLetter,
+	name: "dead letters", data: true, happened: deadLetterHappened,
 	copied: copies[picloud.DeadLetter]{
 		as: picloud.ChangeDeadLetter,
 		from: func(_ string, row []byte) (picloud.DeadLetter, error) {
@@ -74,14 +74,21 @@ func (s *Store) Bury(ctx context.Context, t picloud.Trigger, d picloud.Delivery,
 			ID: tx.letterID(t.App, d.LSN), App: t.App, Trigger: t.Name, TriggerID: t.ID, Delivery: d.ID, LSN: d.LSN, What: d.What,
 			Attempts: d.Attempts, Reason: clip(reason, maxReason), Errors: clipAll(d.Errors), CreatedAt: fromMicros(tx.at),
 		}
-		for w := range each(tx.catalog.triggers(), pair(t.App, "")) {
-			if w.Enabled && w.Kind == picloud.TriggerDeadLetter && w.Matches(t.Name) {
-				l.HandledBy = append(l.HandledBy, w.ID)
-			}
-		}
+		l.HandledBy = tx.deadLetterTriggers(t)
 		tx.put(tableDeadLetter, pair(l.App, l.ID), deadLetterRow{Letter: l, Version: 1})
 		return nil
 	})
+}
+
+// deadLetterTriggers returns the ids of the triggers that a dead letter of a trigger is
+// delivered to.
+func (t *tx) deadLetterTriggers(tr picloud.Trigger) (ids []string) {
+	for w := range each(t.catalog.triggers(), pair(tr.App, "")) {
+		if w.Enabled && w.Kind == picloud.TriggerDeadLetter && w.Matches(tr.Name) {
+			ids = append(ids, w.ID)
+		}
+	}
+	return ids
 }
 
 // letterID is an id that sorts by time. Several triggers may give the same change up within
@@ -174,7 +181,7 @@ func (s *Store) CountDeadLetters() int { return s.tables.count(tableDeadLetter, 
 func (s *Store) Redrive(ctx context.Context, app string, f picloud.LetterFilter) (done, left int, err error) {
 	did, err := s.eachDeadLetter(ctx, app, f, func(tx *tx, l *deadLetterRow) (bool, error) {
 		t, ok := tx.catalog.triggerOf(&l.Letter)
-		if !ok {
+		if !ok || l.Letter.GivenUp > 0 {
 			return false, nil
 		}
 		l.Letter.What.Hops = 0 // somebody has looked at it
@@ -182,7 +189,9 @@ func (s *Store) Redrive(ctx context.Context, app string, f picloud.LetterFilter)
 		tx.remove(tableDeadLetter, pair(app, l.Letter.ID))
 		return true, nil
 	})
-	if l := did.lastLeft; err == nil && did.changed == 0 && l != nil {
+	if l := did.lastLeft; err == nil && did.changed == 0 && l != nil && l.GivenUp > 0 {
+		err = picloud.ErrTriggerInvalid.Detailf("the dead letter %s counts deliveries whose data is gone; purge it when it has served", l.ID)
+	} else if err == nil && did.changed == 0 && l != nil {
 		err = picloud.ErrTriggerNotFound.Detailf("the dead letter %s comes from the trigger %q of kind %s, which is gone; make it again, or purge the letter", l.ID, l.Trigger, l.What.Kind)
 	}
 	return did.changed, did.left, err
@@ -191,10 +200,8 @@ func (s *Store) Redrive(ctx context.Context, app string, f picloud.LetterFilter)
 // triggerOf returns the trigger that a letter comes from, or the one that has its
 // name now.
 func (c *catalog) triggerOf(l *picloud.DeadLetter) (picloud.Trigger, bool) {
-	for t := range each(c.triggers(), pair(l.App, "")) {
-		if t.ID == l.TriggerID {
-			return t, true
-		}
+	if t, ok := c.triggerByID(l.App, l.TriggerID); ok {
+		return t, true
 	}
 	t, err := c.trigger(l.App, l.Trigger)
 	return t, err == nil && t.Kind == l.What.Kind
@@ -294,20 +301,17 @@ func (t *tx) eachDeadLetter(page []picloud.DeadLetter, fn func(tx *tx, l *deadLe
 	return did, nil
 }
 
-// enqueueDeadLetter enqueues the deliveries of a new dead letter.
-func enqueueDeadLetter(c *catalog, ch change, by cause) ([]change, error) {
+// deadLetterHappened tells of a new dead letter.
+func deadLetterHappened(ch change, by cause) (matched, bool, error) {
 	if ch.value == nil {
-		return nil, nil
+		return matched{}, false, nil
 	}
 	l, err := decodeAs[deadLetterRow](ch.value)
 	if err != nil || l.Version != 1 {
-		return nil, err
+		return matched{}, false, err
 	}
 	what, err := deadLetterHappening(&l.Letter, by.at)
-	if err != nil {
-		return nil, err
-	}
-	return enqueue(c, matched{app: l.Letter.App, by: l.Letter.Trigger, lsn: by.lsn, what: what}), nil
+	return matched{app: l.Letter.App, by: l.Letter.Trigger, lsn: by.lsn, what: what}, err == nil, err
 }
 
 // deadLetterHappening is a dead letter as a trigger is told of it.

@@ -18,7 +18,7 @@ const tableDoc table = 23 // app, zero byte, collection name, zero byte, documen
 
 var documentKind = rowKind{
 	name: "documents", data: true,
-	derive: deriveDoc, enqueue: enqueueDocument,
+	derive: deriveDoc, happened: documentHappened,
 	copied: copies[picloud.Document]{
 		as: picloud.ChangeDocument, from: decodeDocument,
 		check: func(d *picloud.Document) error {
@@ -241,16 +241,16 @@ func mergePatch(target, patch []byte) ([]byte, error) {
 	return picloud.EncodeJSON(fields) //nolint:wrapcheck // as above
 }
 
-// enqueueDocument enqueues the deliveries of a document that was put or removed.
-func enqueueDocument(c *catalog, ch change, by cause) ([]change, error) {
+// documentHappened tells of a document that was put or removed.
+func documentHappened(ch change, by cause) (matched, bool, error) {
 	app, collection, id := splitDocKey(string(ch.key))
 	what := picloud.Happening{Kind: picloud.TriggerDocs, At: fromMicros(by.at), Hops: by.hops, Container: collection, Name: id, Deleted: ch.value == nil}
 	if ch.value != nil {
 		r, err := decodeDocRow(ch.value)
 		if err != nil {
-			return nil, err
+			return matched{}, false, err
 		}
 		what.Data, what.Version = r.Body, r.Version
 	}
-	return enqueue(c, matched{app: app, by: collection, lsn: by.lsn, what: what}), nil
+	return matched{app: app, by: collection, lsn: by.lsn, what: what}, true, nil
 }

@@ -15,20 +15,21 @@ import (
 
 // dropOld drops the oldest segments that state.db has overtaken, as long as all
 // in them is past retention or the journal is over its budget, and every reader
-// has passed them. Over the budget, events of telemetry topics go even
-// then, out of segments with others too. Called by the committer, after a
-// checkpoint.
+// has passed them. Of what is past retention, records that a delivery waits for stay;
+// over the budget such deliveries are given up, and events of telemetry topics go even
+// when a reader has not passed them, out of segments with others too. Called by the
+// committer, after a checkpoint.
 func (s *Store) dropOld() error {
 	s.maintainMu.Lock()
 	defer s.maintainMu.Unlock()
 	below := journal.LSN(0)
-	size := s.journal.SizeOnDisk()
+	size, waiting := s.journal.SizeOnDisk(), s.oldestWaiting()
 	for _, seg := range s.journal.Segments() {
 		if !seg.Sealed || seg.Last >= s.commit.reached {
 			break
 		}
 		over := size > s.cfg.JournalBytes
-		if !over && !s.pastRetention(seg.Base) {
+		if !over && (seg.Last >= waiting || !s.pastRetention(seg.Base)) {
 			break
 		}
 		if s.isPending(seg) && (!over || !s.onlyTelemetry(seg)) {
@@ -40,7 +41,10 @@ func (s *Store) dropOld() error {
 	if below == 0 {
 		return s.thinBacklog()
 	}
-	err := s.raiseFloors(below)
+	err := s.giveUpBelow(below)
+	if err == nil {
+		err = s.raiseFloors(below)
+	}
 	if err == nil {
 		err = s.writeAnchor()
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -57,7 +58,7 @@ func TestEncodingsAreThoseOnTheDisk(t *testing.T) {
 		{"attempt", attemptRow{Attempts: 2, NotUntil: at.UnixMicro(), Errors: []string{"e"}}},
 		{"tick", tickRow{Last: at.UnixMicro(), Run: true}},
 		{"dead letter", deadLetterRow{Letter: deadLetterOf(at), Version: 2}},
-		{"checkpoint", checkpointMeta{Version: stateVersion}},
+		{"checkpoint", checkpointMeta{Version: 1}},
 	}
 	var out strings.Builder
 	for _, r := range rows {
@@ -89,8 +90,26 @@ func TestEncodingsAreThoseOnTheDisk(t *testing.T) {
 	if back, err := decodeDocRow(d.encode()); err != nil || !reflect.DeepEqual(back, d) {
 		t.Errorf("a document comes back as %+v, %v", back, err)
 	}
+	w := waitingRow{order: 1 << 30, at: 5}
 	fmt.Fprintf(&out, "row put\n  %s\n", hex.EncodeToString(change{table: tableApp, key: []byte("shop"), value: []byte("v")}.append(nil)))
 	fmt.Fprintf(&out, "row deleted\n  %s\n", hex.EncodeToString(change{table: tableApp, key: []byte("shop")}.append(nil)))
+
+	fmt.Fprintf(&out, "waiting delivery\n  %s\n", hex.EncodeToString(w.encode()))
+	if back, err := decodeWaitingRow(w.encode()); err != nil || back != w {
+		t.Errorf("a waiting delivery comes back as %+v, %v", back, err)
+	}
+	step := []stepped{{lsn: 300, row: w}, {lsn: 301, row: waitingRow{order: 1}}}
+	fmt.Fprintf(&out, "step of a trigger that is behind\n  %s\n", hex.EncodeToString(encodeStep(step)))
+	if back, err := decodeStep(encodeStep(step)); err != nil || !reflect.DeepEqual(back, step) {
+		t.Errorf("a step comes back as %+v, %v", back, err)
+	}
+	for _, r := range []any{
+		behindRow{Next: 7, Past: []pastFilter{{Until: 9, Enabled: true, Topic: "a", Prefix: "b", Collection: "c", Source: "d"}}}, givenUpRow{Below: 8, Count: 3},
+	} {
+		fmt.Fprintf(&out, "%T\n  %s\n", r, hex.EncodeToString(cborEncode(r)))
+	}
+	hopped := eventBody{hops: 3, source: "s", data: []byte("1")}
+	fmt.Fprintf(&out, "event that deliveries led to\n  %s\n", hex.EncodeToString(hopped.append(nil)))
 
 	const golden = "testdata/rows.golden"
 	if *update {
@@ -123,6 +142,9 @@ func FuzzRecordBodies(f *testing.F) {
 	f.Add([]byte("shop\x00a/b"), (&eventBody{source: "s", idem: "i", count: 1, data: []byte("1")}).append(nil))
 	f.Add([]byte("shop\x00t"), (&eventBody{data: []byte("null")}).append(nil))
 	f.Add([]byte("shop\x00t"), (&eventBody{stamp: &picloud.Stamp{Boot: "b"}, data: []byte("null")}).append(nil))
+	f.Add([]byte("shop\x00t"), (&eventBody{hops: 3, stamp: &picloud.Stamp{Boot: "b"}, data: []byte("null")}).append(nil))
+	f.Add([]byte{}, waitingRow{order: 2, at: 3}.encode())
+	f.Add([]byte{}, encodeStep([]stepped{{lsn: 300, row: waitingRow{order: 1}}, {lsn: 1 << 60}}))
 	f.Add([]byte{}, change{table: tableTopic, key: []byte("k"), value: []byte("v")}.append(nil))
 	f.Add([]byte{}, change{table: tableTopic, key: []byte("k")}.append(nil))
 	f.Add([]byte{}, (&entryRow{Value: []byte("1"), Version: 3, Updated: 4, Expires: 5}).encode())
@@ -136,6 +158,14 @@ func FuzzRecordBodies(f *testing.F) {
 		if e, err := decodeEntryRow(body); err == nil && !bytes.Equal(e.encode(), body) {
 			t.Errorf("%x comes back as %x", body, e.encode())
 		}
+		if w, err := decodeWaitingRow(body); err == nil && !bytes.Equal(w.encode(), body) {
+			t.Errorf("%x comes back as %x", body, w.encode())
+		}
+		if step, err := decodeStep(body); err == nil {
+			if again, err := decodeStep(encodeStep(step)); err != nil || !slices.Equal(again, step) {
+				t.Errorf("%+v comes back as %+v, %v", step, again, err)
+			}
+		}
 		if c, err := parseChange(body); err == nil {
 			again, err := parseChange(c.append(nil))
 			if err != nil || again.table != c.table || !bytes.Equal(again.key, c.key) || !bytes.Equal(again.value, c.value) || (again.value == nil) != (c.value == nil) {
@@ -148,7 +178,7 @@ func FuzzRecordBodies(f *testing.F) {
 				}
 				catalog := newCatalog(sequences)
 				catalog.triggers().Set("a\x00t", picloud.Trigger{App: "a", Kind: picloud.TriggerKV, Enabled: true})
-				_, _ = catalog.apply(c, stateBefore{catalog: catalog, get: func(table, []byte) []byte { return nil }, tables: newTables(nil)}, &cause{lsn: 7, at: 8})
+				_, _ = catalog.apply(c, stateBefore{catalog: catalog, get: func(table, []byte) []byte { return nil }, tables: newTables(nil, maxWaiting)}, &cause{lsn: 7, at: 8})
 				_, _ = changeOf(c) // neither may panic
 			}
 		}

@@ -54,7 +54,7 @@ func MissingKinds(dir string) (missing []string, err error) {
 	if err != nil {
 		return nil, err
 	}
-	wanted := []string{kindName(kindEvent), kindName(kindChange), kindName(kindStop), eventName(eventVersion), eventName(eventStamped), footer, beyond}
+	wanted := []string{kindName(kindEvent), kindName(kindChange), kindName(kindStop), eventName(eventVersion), eventName(eventStamped), eventName(eventVersion + eventHops), footer, beyond}
 	for t := range table(255) {
 		if t.known() && t != tableToy {
 			wanted = append(wanted, tableName(byte(t)))
@@ -71,3 +71,16 @@ func MissingKinds(dir string) (missing []string, err error) {
 func tableName(t byte) string   { return fmt.Sprintf("row of table %d", t) }
 func kindName(kind byte) string { return fmt.Sprintf("record of kind %d", kind) }
 func eventName(v byte) string   { return fmt.Sprintf("event of version %d", v) }
+
+// TableBytes returns the bytes of rows that are in memory and not in state.db.
+func (s *Store) TableBytes() int { return s.tables.memory() }
+
+// StateBytesUsed returns the bytes of the pages of state.db that are in use.
+func (s *Store) StateBytesUsed() (used int64) {
+	_ = s.tables.db.View(func(tx *bbolt.Tx) error {
+		used = tx.Size()
+		return nil
+	})
+	stats := s.tables.db.Stats()
+	return used - int64(stats.FreePageN+stats.PendingPageN)*block
+}

@@ -19,8 +19,8 @@ const tableFile table = 28 // app, zero byte, path: what there is to know of a f
 
 var fileKind = rowKind{
 	name: "files", data: true,
-	enqueue: enqueueFile,
-	staged:  (*tx).replaceBlob,
+	happened: fileHappened,
+	staged:   (*tx).replaceBlob,
 	copied: copies[picloud.File]{
 		as:    picloud.ChangeFile,
 		check: checkFile,
@@ -216,23 +216,23 @@ func checkFile(f *picloud.File) error {
 	return errors.Join(check.File(f.Path, f.Type), check.Version(picloud.ErrFileInvalid, f.Version))
 }
 
-// enqueueFile enqueues the deliveries of a file that was written or removed.
-func enqueueFile(c *catalog, ch change, by cause) ([]change, error) {
+// fileHappened tells of a file that was written or removed.
+func fileHappened(ch change, by cause) (matched, bool, error) {
 	app, path, _ := strings.Cut(string(ch.key), "\x00")
 	what := picloud.Happening{Kind: picloud.TriggerFiles, At: fromMicros(by.at), Hops: by.hops, Name: path, Deleted: ch.value == nil}
 	if ch.value != nil {
 		f, err := decodeAs[picloud.File](ch.value)
 		if err != nil {
-			return nil, err
+			return matched{}, false, err
 		}
 		data, err := picloud.EncodeJSON(map[string]any{
 			"path": f.Path, "type": f.Type, "size": f.Size, "sha256": f.SHA256, "version": f.Version,
 			"created_at": f.CreatedAt.Format(picloud.TimeLayout), "updated_at": f.UpdatedAt.Format(picloud.TimeLayout),
 		})
 		if err != nil {
-			return nil, fmt.Errorf("describe a file: %w", err)
+			return matched{}, false, fmt.Errorf("describe a file: %w", err)
 		}
 		what.Data, what.Version = data, f.Version
 	}
-	return enqueue(c, matched{app: app, by: path, lsn: by.lsn, what: what}), nil
+	return matched{app: app, by: path, lsn: by.lsn, what: what}, true, nil
 }

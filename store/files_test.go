@@ -388,7 +388,7 @@ func TestFilesAreOwed(t *testing.T) {
 	if err := s.DeleteFile(t.Context(), picloud.Deletion{App: "default", Name: "in/a"}); err != nil {
 		t.Fatal(err)
 	}
-	owed, err := s.Deliveries(tr, 0, 10)
+	owed, err := s.deliveries(tr, 0, 10)
 	if err != nil || len(owed) != 2 {
 		t.Fatalf("%+v, %v", owed, err)
 	}

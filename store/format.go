@@ -20,7 +20,7 @@ import (
 // and the manifest of a backup carry it. In a directory of an older format node.json
 // takes it on before the first record is written. Each number has a fixture in
 // testdata/formats. The files of the journal have versions of their own.
-const formatVersion = 1
+const formatVersion = 2
 
 // NewerError says that a newer picloud wrote a file, so that this one must not touch
 // the directory. Nothing was changed.
@@ -159,7 +159,7 @@ func (c *Config) journal(from journal.LSN) journal.Config {
 func unknown(r *journal.Record) string {
 	switch r.Kind {
 	case kindEvent:
-		if len(r.Body) > 0 && r.Body[0] != eventVersion && r.Body[0] != eventStamped {
+		if len(r.Body) > 0 && !knownEvent(r.Body[0]) {
 			return fmt.Sprintf("version %d of events", r.Body[0])
 		}
 	case kindChange:

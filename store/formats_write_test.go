@@ -31,7 +31,7 @@ type fixtureNode struct {
 // to whom the journal is owed.
 func fixtureConfig(dir string, clock *testClock) store.Config {
 	return store.Config{
-		Dir: dir, Now: clock.Now, Readers: []string{picloud.Central}, SegmentSize: 64 << 10, JournalBytes: 500 << 10, CheckpointBytes: 100 << 10,
+		Dir: dir, Now: clock.Now, Readers: []string{picloud.Central}, SegmentSize: 64 << 10, JournalBytes: 500 << 10, CheckpointBytes: 100 << 10, MaxWaiting: 4,
 	}
 }
 
@@ -170,7 +170,7 @@ func (n *fixtureNode) run() {
 	})
 	tr, err := n.Trigger("shop", "on-order")
 	n.must(err)
-	owed, err := n.Deliveries(tr, 0, 10)
+	owed, err := n.deliveries(tr, 0, 10)
 	n.must(err)
 	if len(owed) != 2 {
 		n.t.Fatalf("on-order owes %d deliveries", len(owed))
@@ -182,11 +182,42 @@ func (n *fixtureNode) run() {
 	cron, err := n.Trigger("shop", "nightly")
 	n.must(err)
 	n.must(n.Tick(ctx, cron, n.clock.Now().Truncate(24*time.Hour), true))
+	n.fallBehind()
 	e, err := n.Endpoint("shop", "order")
 	n.must(err)
+	answered, err := n.Accept(ctx, e, []byte(`{"input":{"n":2}}`))
+	n.must(err)
+	n.must(n.SetResult(ctx, "shop", answered, picloud.Result{State: picloud.ResultDone, Output: []byte(`{"ok":true}`)}))
+	n.must(n.SetNote(ctx, "answered", []byte(answered)))
+	asTrigger := picloud.Trigger{App: e.App, Name: e.Name, ID: e.ID, Kind: picloud.TriggerHTTP}
+	requests, err := n.deliveries(asTrigger, 0, 10)
+	n.must(err)
+	n.must(n.MarkDone(ctx, asTrigger, []uint64{requests[0].LSN}))
 	_, err = n.Accept(ctx, e, []byte(`{"input":{"n":3}}`))
 	n.must(err)
-	n.must(n.SetResult(ctx, "shop", "done", picloud.Result{State: picloud.ResultDone, Output: []byte(`{"ok":true}`)}))
+}
+
+// fallBehind makes a trigger have more deliveries than may wait: one is given up, one
+// done, and so the trigger gets the next.
+func (n *fixtureNode) fallBehind() {
+	ctx := n.t.Context()
+	_, err := n.CreateApp(ctx, picloud.App{Name: "slow"})
+	n.must(err)
+	_, err = n.SaveScript(ctx, picloud.Script{App: "slow", Name: "s", Source: "//"}, picloud.Precondition{})
+	n.must(err)
+	tr, err := n.SaveTrigger(ctx, picloud.Trigger{App: "slow", Name: "t", Kind: picloud.TriggerPubSub, Script: "s", Enabled: true})
+	n.must(err)
+	for i := range 10 {
+		_, err = n.Publish(ctx, picloud.Publication{
+			App: "slow", By: picloud.LocalOperator(), Cause: picloud.Cause{Hops: i % 2}, Drafts: []picloud.Draft{{Topic: "x", Data: fmt.Append(nil, i)}},
+		})
+		n.must(err)
+	}
+	waiting, err := n.deliveries(tr, 0, 10)
+	n.must(err)
+	n.must(n.GiveUp(ctx, tr, []uint64{waiting[0].LSN}))
+	n.must(n.MarkDone(ctx, tr, []uint64{waiting[1].LSN}))
+	eventually(n.t, "a step is taken", func() bool { return n.CountDeliveries(tr) == 3 })
 }
 
 // flood publishes large events until it is enough.

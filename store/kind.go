@@ -37,8 +37,11 @@ type rowKind struct {
 	derive func(ch change, e stateBefore) ([]change, error)
 	// expires returns when a row comes to its end, in microseconds; 0: never.
 	expires func(row []byte) (int64, error)
-	// enqueue returns the deliveries that a change asks for.
-	enqueue func(c *catalog, ch change, by cause) ([]change, error)
+	// happened returns what a change tells triggers; ok is false when it tells nothing.
+	// Deliveries hold only where the change is: it is asked again when they run.
+	happened func(ch change, by cause) (m matched, ok bool, err error)
+	// enqueue returns deliveries that a change asks for and that hold their data.
+	enqueue func(ch change, by cause) ([]change, error)
 
 	// staged does what else belongs to a change that a command stages.
 	staged func(t *tx, ch change)

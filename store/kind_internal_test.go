@@ -25,13 +25,13 @@ type toy struct{ App, Name, Color string }
 
 var toyKind = rowKind{
 	name: "toys", data: true,
-	enqueue: func(c *catalog, ch change, by cause) ([]change, error) {
+	happened: func(ch change, by cause) (matched, bool, error) {
 		if ch.value == nil {
-			return nil, nil
+			return matched{}, false, nil
 		}
 		t, err := decodeAs[toy](ch.value)
 		what := picloud.Happening{Kind: picloud.TriggerKV, At: fromMicros(by.at), Name: t.Name, Data: []byte(`"` + t.Color + `"`)}
-		return enqueue(c, matched{app: t.App, by: t.Name, lsn: by.lsn, what: what}), err
+		return matched{app: t.App, by: t.Name, lsn: by.lsn, what: what}, err == nil, err
 	},
 	copied: copies[toy]{
 		as: "toy", check: func(t *toy) error { return check.Handle("toy", t.Name) },
@@ -78,8 +78,11 @@ func TestToyGoesEveryWay(t *testing.T) {
 	has := func(s *Store, after string) {
 		t.Helper()
 		deliveries, err := s.Deliveries(bell, 0, 10)
-		if s.toy("shop", "car") != red || err != nil || len(deliveries) != 1 || string(deliveries[0].What.Data) != `"red"` {
-			t.Errorf("after %s the toy is %+v, its deliveries %+v, %v", after, s.toy("shop", "car"), deliveries, err)
+		if s.toy("shop", "car") != red || err != nil || len(deliveries) != 1 {
+			t.Fatalf("after %s the toy is %+v, its deliveries %+v, %v", after, s.toy("shop", "car"), deliveries, err)
+		}
+		if d, ok, err := s.DeliveryAt(bell, deliveries[0].LSN); !ok || err != nil || string(d.What.Data) != `"red"` {
+			t.Errorf("after %s the delivery is %+v, %t, %v", after, d, ok, err)
 		}
 	}
 	has(s, "commit")

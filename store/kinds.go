@@ -32,6 +32,10 @@ var kinds = [maxTables]*rowKind{
 	tableSecret:        &secretKind,
 	tableResult:        &resultKind,
 	tableFile:          &fileKind,
+	tableWaiting:       &waitingKind,
+	tableBehind:        &behindKind,
+	tableStep:          &stepKind,
+	tableGivenUp:       &givenUpKind,
 }
 
 // kind returns the kind of rows of a table; nil: this version knows none.

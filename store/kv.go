@@ -19,8 +19,8 @@ const tableKV table = 12 // app, zero byte, key
 
 var entryKind = rowKind{
 	name: "key-value pairs", data: true,
-	expires: func(row []byte) (int64, error) { r, err := decodeEntryRow(row); return r.Expires, err },
-	enqueue: enqueueEntry,
+	expires:  func(row []byte) (int64, error) { r, err := decodeEntryRow(row); return r.Expires, err },
+	happened: entryHappened,
 	copied: copies[picloud.Entry]{
 		as: picloud.ChangeKV,
 		from: func(key string, row []byte) (picloud.Entry, error) {
@@ -299,18 +299,18 @@ func nextVersion(before uint64, at int64) uint64 {
 	return max(before+1, uint64(max(at, 1))) // #nosec G115 -- positive
 }
 
-// enqueueEntry enqueues the deliveries of a key that was set or removed.
-func enqueueEntry(c *catalog, ch change, by cause) ([]change, error) {
+// entryHappened tells of a key that was set or removed.
+func entryHappened(ch change, by cause) (matched, bool, error) {
 	app, key, _ := strings.Cut(string(ch.key), "\x00")
 	what := picloud.Happening{Kind: picloud.TriggerKV, At: fromMicros(by.at), Hops: by.hops, Name: key, Deleted: ch.value == nil}
 	if ch.value != nil {
 		r, err := decodeEntryRow(ch.value)
 		if err != nil {
-			return nil, err
+			return matched{}, false, err
 		}
 		what.Data, what.Binary, what.Version = r.Value, r.Binary, r.Version
 	}
-	return enqueue(c, matched{app: app, by: key, lsn: by.lsn, what: what}), nil
+	return matched{app: app, by: key, lsn: by.lsn, what: what}, true, nil
 }
 
 // never is a time that does not come.

@@ -18,6 +18,7 @@ type storeMetrics struct {
 	checkpoints *metrics.Counter
 	cpBytes     *metrics.Counter
 	cpFailed    *metrics.Counter
+	givenUp     *metrics.Counter
 }
 
 func (s *Store) register(set *metrics.Set) {
@@ -33,6 +34,9 @@ func (s *Store) register(set *metrics.Set) {
 		cpBytes:     set.GetOrCreateCounter("picloud_checkpoint_written_bytes_total"),
 		cpFailed:    set.GetOrCreateCounter("picloud_checkpoint_failures_total"),
 	}
+	s.metrics.givenUp = set.GetOrCreateCounter("picloud_deliveries_dropped_total")
+	set.GetOrCreateGauge("picloud_deliveries_positions", func() float64 { return float64(s.tables.pending.waiting()) })
+	set.GetOrCreateGauge("picloud_triggers_behind", func() float64 { return float64(s.catalog.Load().behind().Len()) })
 	set.GetOrCreateGauge("picloud_journal_bytes", func() float64 { return float64(s.journal.SizeOnDisk()) })
 	set.GetOrCreateGauge("picloud_journal_segments", func() float64 { return float64(len(s.journal.Segments())) })
 	set.GetOrCreateGauge("picloud_journal_last_lsn", func() float64 { return float64(s.journal.Written()) })

@@ -179,7 +179,7 @@ func (s *Store) openState(r *recovery, known bool) error {
 	db, meta, err := openState(path, s.readOnly)
 	if s.readOnly && err != nil {
 		s.health.note(fmt.Sprintf("state.db could not be read (%v).", err))
-		s.tables = newTables(nil)
+		s.tables = newTables(nil, s.cfg.MaxWaiting)
 		return nil
 	}
 	if isNewer(err) {
@@ -206,7 +206,7 @@ func (s *Store) openState(r *recovery, known bool) error {
 	if meta.Node != "" && !known {
 		s.ident.ID = meta.Node // node.json was lost; this is who we were
 	}
-	s.tables, r.state = newTables(db), meta
+	s.tables, r.state = newTables(db, s.cfg.MaxWaiting), meta
 	return nil
 }
 
@@ -244,7 +244,7 @@ func (s *Store) match(r *recovery) error {
 		if err != nil {
 			return err
 		}
-		s.tables, r.state = newTables(db), meta
+		s.tables, r.state = newTables(db, s.cfg.MaxWaiting), meta
 		return s.match(r)
 	case j.Fresh:
 		r.lost = append(r.lost, "The journal is gone: apps, topics and keys are those of the last checkpoint, the history of events is lost.")
@@ -267,8 +267,14 @@ func (s *Store) load(r *recovery) error {
 		s.catalog.Store(c)
 		return nil
 	}
-	wanted := func(t table) bool { return t.inCatalog() || t.kind().recovered != nil }
+	wanted := func(t table) bool {
+		return t.inCatalog() || t.kind().recovered != nil || s.tables.pending.counts(t)
+	}
 	err := scanState(s.tables.db, wanted, func(t table, key, value []byte) error {
+		if s.tables.pending.counts(t) {
+			s.tables.pending.add(t, string(key), 1)
+			return nil
+		}
 		ch := change{table: t, key: key, value: value}
 		take := func() error { return c.set(ch) }
 		if fn := t.kind().recovered; fn != nil {
@@ -369,7 +375,7 @@ func (s *Store) replayRecord(r *recovery, c *catalog, rec *journal.Record) error
 			if err != nil {
 				return err
 			}
-			s.tables.put(enqueueEvent(c, &ev, uint64(rec.LSN), 0))
+			s.tables.put(enqueue(c, eventHappened(&ev, uint64(rec.LSN), body.hops)))
 		}
 	case kindChange:
 		ch, err := parseChange(rec.Body)
@@ -402,7 +408,7 @@ func (s *Store) replayChange(r *recovery, c *catalog, rec *journal.Record, ch ch
 		return nil
 	}
 	ch = cloneChange(ch)
-	derived, err := c.apply(ch, stateBefore{catalog: c, get: s.tables.get, tables: s.tables}, &cause{lsn: uint64(rec.LSN), at: rec.At})
+	derived, err := c.apply(ch, stateBefore{catalog: c, get: s.tables.get, tables: s.tables}, &cause{lsn: uint64(rec.LSN), at: rec.At, hops: hopsOf(rec)})
 	if err != nil {
 		return err
 	}

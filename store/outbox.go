@@ -1,7 +1,10 @@
 package store
 
 import (
+	"cmp"
 	"context"
+	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -9,21 +12,32 @@ import (
 )
 
 const (
-	tableDelivery table = 18 // app, zero byte, trigger id, zero byte, LSN: a delivery that is not done. Follows from the journal
+	tableDelivery table = 18 // app, zero byte, trigger id, zero byte, LSN: a delivery that is not done and holds its data
 	tableAttempt  table = 19 // the key of a delivery: its attempts so far
 	tableTick     table = 20 // app, zero byte, trigger id, zero byte: the last time that came
 )
 
+// A delivery that the journal does not make holds its data: one that was redriven or
+// backfilled, a tick, a request that is answered later, and what versions before format
+// 2 have made. Removing one removes a position in its place as well.
 var deliveryKind = rowKind{
-	name: "deliveries", data: true,
-	committed: func(s *Store, ch change) {
-		if s.cfg.Deliverer == nil || ch.value == nil {
-			return
+	name: "deliveries", data: true, committed: tellDelivery,
+	derive: func(ch change, e stateBefore) ([]change, error) {
+		if ch.value != nil || e.get(tableWaiting, ch.key) == nil {
+			return nil, nil
 		}
-		if id, lsn, ok := splitDeliveryKey(string(ch.key)); ok {
-			s.cfg.Deliverer.Enqueued(id, lsn)
-		}
+		return []change{{table: tableWaiting, key: ch.key}}, nil
 	},
+}
+
+// tellDelivery lets the deliverer know of a new delivery.
+func tellDelivery(s *Store, ch change) {
+	if s.cfg.Deliverer == nil || ch.value == nil {
+		return
+	}
+	if id, lsn, ok := splitDeliveryKey(string(ch.key)); ok {
+		s.cfg.Deliverer.Enqueued(id, lsn)
+	}
 }
 
 var attemptKind = rowKind{name: "attempts", data: true}
@@ -49,81 +63,118 @@ type attemptRow struct {
 	Errors   []string // of the last of them
 }
 
+// notUntil returns when the next attempt is due; zero: at once.
+func (r *attemptRow) notUntil() time.Time {
+	if r.NotUntil == 0 {
+		return time.Time{}
+	}
+	return fromMicros(r.NotUntil)
+}
+
 // tickRow is the last time that came for a trigger of the clock.
 type tickRow struct {
 	Last int64 // microseconds
 	Run  bool  // a run is due for it; otherwise it was passed over
 }
 
-// Deliveries returns the deliveries of a trigger that are not done, in the order of
-// the records they are about, those after an LSN.
-func (s *Store) Deliveries(t picloud.Trigger, after uint64, limit int) ([]picloud.Delivery, error) {
-	var list []picloud.Delivery
-	var fault error
-	size, from := 0, after+1
-	s.tables.scan(tableDelivery, deliveryKey(t.App, t.ID, nil), deliveryKey(t.App, t.ID, &from), func(k string, v []byte) bool {
-		var d picloud.Delivery
-		if d, fault = decodeDelivery(t, k, v); fault != nil {
-			return false
-		}
-		list = append(list, d)
-		size += len(v)
-		return len(list) < limit && size < pageBytes/4
-	})
-	if fault != nil {
-		return nil, fault
+// Deliveries returns deliveries of a trigger that are not done, in the order of the
+// records they are about, those after an LSN.
+func (s *Store) Deliveries(t picloud.Trigger, after uint64, limit int) ([]picloud.Pending, error) {
+	counts := s.tables.pending.of(t.ID)
+	var list []picloud.Pending
+	through := uint64(math.MaxUint64)
+	add := func(tb table, orderIn func(row []byte) (uint32, error)) (fault error) {
+		from, size, n := after+1, 0, 0
+		s.tables.scan(tb, deliveryKey(t.App, t.ID, nil), deliveryKey(t.App, t.ID, &from), func(k string, v []byte) bool {
+			var d picloud.Pending
+			_, d.LSN, _ = splitDeliveryKey(k)
+			if n == limit || size > pageBytes/4 {
+				through = min(through, d.LSN-1)
+				return false
+			}
+			n, size = n+1, size+len(v)
+			d.Order, fault = orderIn(v)
+			list = append(list, d)
+			return fault == nil
+		})
+		return fault
 	}
-	for i := range list {
-		if fault = s.addAttempts(t, &list[i]); fault != nil {
-			return nil, fault
+	if counts.waiting > 0 {
+		if err := add(tableWaiting, func(b []byte) (uint32, error) { r, err := decodeWaitingRow(b); return r.order, err }); err != nil {
+			return nil, err
 		}
+	}
+	if counts.kept > 0 {
+		err := add(tableDelivery, func(b []byte) (uint32, error) {
+			what, err := decodeAs[picloud.Happening](b)
+			return orderOf(&what), err
+		})
+		if err != nil {
+			return nil, err
+		}
+		slices.SortFunc(list, func(a, b picloud.Pending) int { return cmp.Compare(a.LSN, b.LSN) })
+		list = slices.CompactFunc(list, func(a, b picloud.Pending) bool { return a.LSN == b.LSN })
+	}
+	list = slices.DeleteFunc(list, func(d picloud.Pending) bool { return d.LSN > through })
+	for i := range list {
+		r, err := s.attempts(t, list[i].LSN)
+		if err != nil {
+			return nil, err
+		}
+		list[i].NotUntil = r.notUntil()
 	}
 	return list, nil
 }
 
-// CountDeliveries counts the deliveries of a trigger that are not done, up to 10 000.
+// CountDeliveries counts the deliveries of a trigger that are not done.
 func (s *Store) CountDeliveries(t picloud.Trigger) int {
-	return s.tables.count(tableDelivery, deliveryKey(t.App, t.ID, nil), maxCounted)
+	c := s.tables.pending.of(t.ID)
+	return c.waiting + c.kept
 }
 
-// DeliveryAt returns the delivery of a trigger at an LSN; false: it is done.
+// DeliveryAt returns the delivery of a trigger at an LSN, with its data; false: it is
+// done. An error that is picloud.ErrDeliveryGone says that its data is gone for good:
+// GiveUp is all that remains.
 func (s *Store) DeliveryAt(t picloud.Trigger, lsn uint64) (picloud.Delivery, bool, error) {
-	key := deliveryKey(t.App, t.ID, &lsn)
-	b := s.tables.get(tableDelivery, []byte(key))
-	if b == nil {
-		return picloud.Delivery{}, false, nil
+	d := picloud.Delivery{App: t.App, Trigger: t.Name, LSN: lsn}
+	ok, err := s.addHappening(t, &d)
+	if !ok || err != nil {
+		return picloud.Delivery{}, false, err
 	}
-	d, err := decodeDelivery(t, key, b)
-	if err == nil {
-		err = s.addAttempts(t, &d)
-	}
+	d.ID = picloud.DeliveryID(t.ID, lsn, d.What.At)
+	r, err := s.attempts(t, lsn)
+	d.Attempts, d.NotUntil, d.Errors = r.Attempts, r.notUntil(), r.Errors
 	return d, err == nil, err
 }
 
-func decodeDelivery(t picloud.Trigger, key string, value []byte) (picloud.Delivery, error) {
-	_, lsn, ok := splitDeliveryKey(key)
-	if !ok {
-		return picloud.Delivery{}, errRecord
+// addHappening fills in what a delivery is about; false: it is done.
+func (s *Store) addHappening(t picloud.Trigger, d *picloud.Delivery) (ok bool, err error) {
+	key, counts := []byte(deliveryKey(t.App, t.ID, &d.LSN)), s.tables.pending.of(t.ID)
+	if counts.kept > 0 {
+		if b := s.tables.get(tableDelivery, key); b != nil {
+			return true, cborDecode(b, &d.What)
+		}
 	}
-	d := picloud.Delivery{App: t.App, Trigger: t.Name, LSN: lsn}
-	if err := cborDecode(value, &d.What); err != nil {
-		return picloud.Delivery{}, err
+	if counts.waiting == 0 {
+		return false, nil
 	}
-	d.ID = picloud.DeliveryID(t.ID, lsn, d.What.At)
-	return d, nil
+	b := s.tables.get(tableWaiting, key)
+	if b == nil {
+		return false, nil
+	}
+	row, err := decodeWaitingRow(b)
+	if err == nil {
+		d.What, err = s.happening(d.LSN, row)
+	}
+	return true, err
 }
 
-func (s *Store) addAttempts(t picloud.Trigger, d *picloud.Delivery) error {
-	b := s.tables.get(tableAttempt, []byte(deliveryKey(t.App, t.ID, &d.LSN)))
-	if b == nil {
-		return nil
+// attempts returns what is known of the attempts of a delivery.
+func (s *Store) attempts(t picloud.Trigger, lsn uint64) (r attemptRow, err error) {
+	if b := s.tables.get(tableAttempt, []byte(deliveryKey(t.App, t.ID, &lsn))); b != nil {
+		err = cborDecode(b, &r)
 	}
-	var r attemptRow
-	if err := cborDecode(b, &r); err != nil {
-		return err
-	}
-	d.Attempts, d.NotUntil, d.Errors = r.Attempts, fromMicros(r.NotUntil), r.Errors
-	return nil
+	return r, err
 }
 
 // MarkDone notes that deliveries of a trigger are done. Losing the note in a crash
@@ -139,7 +190,7 @@ func (s *Store) MarkDone(ctx context.Context, t picloud.Trigger, lsns []uint64) 
 
 // removeDelivery removes a delivery, and reports whether it was there.
 func (t *tx) removeDelivery(key string) bool {
-	if t.get(tableDelivery, []byte(key)) == nil {
+	if !t.isPending(key) {
 		return false
 	}
 	t.remove(tableDelivery, key)
@@ -149,17 +200,29 @@ func (t *tx) removeDelivery(key string) bool {
 	return true
 }
 
+// isPending reports whether a delivery is not done.
+func (t *tx) isPending(key string) bool {
+	return t.get(tableWaiting, []byte(key)) != nil || t.get(tableDelivery, []byte(key)) != nil
+}
+
 // Postpone notes that a delivery failed and is to be tried again. Losing the note
 // in a crash makes that happen sooner.
 func (s *Store) Postpone(ctx context.Context, t picloud.Trigger, d picloud.Delivery) error {
 	return s.doSoft(ctx, func(tx *tx) error {
-		key := deliveryKey(t.App, t.ID, &d.LSN)
-		if tx.get(tableDelivery, []byte(key)) != nil {
-			tx.put(tableAttempt, key, attemptRow{Attempts: d.Attempts, NotUntil: micros(d.NotUntil), Errors: clipAll(d.Errors)})
+		key, errs := deliveryKey(t.App, t.ID, &d.LSN), clipAll(d.Errors)
+		if len(errs) > 1 && s.tables.pending.of(t.ID).waiting > manyWaiting {
+			errs = errs[len(errs)-1:]
+		}
+		if tx.isPending(key) {
+			tx.put(tableAttempt, key, attemptRow{Attempts: d.Attempts, NotUntil: micros(d.NotUntil), Errors: errs})
 		}
 		return nil
 	})
 }
+
+// manyWaiting is from how many waiting deliveries of a trigger on only the newest error
+// of each is kept: all of them would be many times as large as the positions.
+const manyWaiting = 1000
 
 // What is kept of the error that decided, and of each of those before.
 const (
@@ -202,14 +265,14 @@ func (s *Store) Tick(ctx context.Context, t picloud.Trigger, due time.Time, run 
 			return nil //nolint:nilerr // it is gone, and nothing is due
 		}
 		prefix := deliveryKey(t.App, t.ID, nil)
-		pending := tx.g.holdsDeliveries(t.App, t.ID) || tx.s.tables.count(tableDelivery, prefix, 1) > 0
+		pending := tx.g.holdsDeliveries(t.App, t.ID) || tx.s.CountDeliveries(t) > 0
 		tx.put(tableTick, prefix, tickRow{Last: micros(due), Run: run && !pending})
 		return nil
 	})
 }
 
 // enqueueTick enqueues the run that a due tick of a trigger of the clock asks for.
-func enqueueTick(_ *catalog, ch change, by cause) ([]change, error) {
+func enqueueTick(ch change, by cause) ([]change, error) {
 	app, id, _ := strings.Cut(strings.TrimSuffix(string(ch.key), "\x00"), "\x00")
 	var r tickRow
 	if ch.value == nil {

@@ -26,13 +26,25 @@ func (r *running) trigger(t *testing.T, tr picloud.Trigger) picloud.Trigger {
 	return tr
 }
 
+// deliveries returns deliveries of a trigger that are not done, with their data.
+func (r *running) deliveries(tr picloud.Trigger, after uint64, limit int) ([]picloud.Delivery, error) {
+	list, err := r.Deliveries(tr, after, limit)
+	out := make([]picloud.Delivery, len(list))
+	for i := range list {
+		if err == nil {
+			out[i], _, err = r.DeliveryAt(tr, list[i].LSN)
+		}
+	}
+	return out, err
+}
+
 // owed returns the ids and names of what a trigger owes.
 func (r *running) owed(t *testing.T, tr picloud.Trigger) []string {
 	t.Helper()
 	var all []string
 	after := uint64(0)
 	for {
-		list, err := r.Deliveries(tr, after, 7)
+		list, err := r.deliveries(tr, after, 7)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -91,7 +103,7 @@ func TestOwedEqualsAModel(t *testing.T) {
 			if !there || len(model[name]) == 0 {
 				continue
 			}
-			list, err := s.Deliveries(tr, 0, 50)
+			list, err := s.deliveries(tr, 0, 50)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -154,7 +166,7 @@ func TestAttemptsOutlastAnEnd(t *testing.T) {
 	s := start(t, cfg)
 	tr := s.trigger(t, picloud.Trigger{Name: "t", Kind: picloud.TriggerPubSub, Enabled: true})
 	publish(t, s, "default", "x", "1")
-	list, err := s.Deliveries(tr, 0, 10)
+	list, err := s.deliveries(tr, 0, 10)
 	if err != nil || len(list) != 1 {
 		t.Fatal(list, err)
 	}
@@ -172,6 +184,31 @@ func TestAttemptsOutlastAnEnd(t *testing.T) {
 	}
 }
 
+// How many deliveries led to a change is known after an end, so that circles are found
+// over restarts.
+func TestHopsOutlastAnEnd(t *testing.T) {
+	t.Parallel()
+	cfg := store.Config{Dir: t.TempDir()}
+	s := start(t, cfg)
+	tr := s.trigger(t, picloud.Trigger{Name: "e", Kind: picloud.TriggerPubSub, Enabled: true})
+	kv := s.trigger(t, picloud.Trigger{Name: "k", Kind: picloud.TriggerKV, Enabled: true})
+	by := picloud.Cause{Hops: 7}
+	_, err := s.Publish(t.Context(), picloud.Publication{App: "default", By: picloud.LocalOperator(), Cause: by, Drafts: []picloud.Draft{{Topic: "x", Data: []byte("1")}}})
+	if err == nil {
+		_, err = s.SetEntry(t.Context(), picloud.EntryChange{App: "default", Key: "x", Value: []byte("1"), Cause: by})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.Dir = killed(t, s, cfg.Dir)
+	s = start(t, cfg)
+	for _, tr := range []picloud.Trigger{tr, kv} {
+		if list, err := s.deliveries(tr, 0, 2); err != nil || len(list) != 1 || list[0].What.Hops != 7 || string(list[0].What.Data) != "1" {
+			t.Errorf("after an end trigger %s has %+v, %v", tr.Name, list, err)
+		}
+	}
+}
+
 // TR-5: the dead letter and what dead_letter triggers owe for it are there together,
 // whatever happens next.
 func TestBuryIsOneCommit(t *testing.T) {
@@ -181,7 +218,7 @@ func TestBuryIsOneCommit(t *testing.T) {
 	tr := s.trigger(t, picloud.Trigger{Name: "t", Kind: picloud.TriggerPubSub, Enabled: true})
 	dead := s.trigger(t, picloud.Trigger{Name: "dead", Kind: picloud.TriggerDeadLetter, Enabled: true})
 	publish(t, s, "default", "x", "1")
-	list, err := s.Deliveries(tr, 0, 10)
+	list, err := s.deliveries(tr, 0, 10)
 	if err != nil || len(list) != 1 {
 		t.Fatal(list, err)
 	}
@@ -219,7 +256,7 @@ func TestBuryingTogetherLosesNothing(t *testing.T) {
 	publish(t, s, "default", "x", "1")
 	var group sync.WaitGroup
 	for _, tr := range triggers {
-		list, err := s.Deliveries(tr, 0, 10)
+		list, err := s.deliveries(tr, 0, 10)
 		if err != nil || len(list) != 1 {
 			t.Fatal(list, err)
 		}

@@ -77,7 +77,7 @@ func (s *Store) stagePublication(g *group, c *command) (hard bool, err error) {
 			durability, hard = picloud.DurabilityLocal, true
 		}
 		row.sequence.last++
-		body := eventBody{source: source, stamp: g.stamp, data: d.Data}
+		body := eventBody{hops: p.Cause.Hops, source: source, stamp: g.stamp, data: d.Data}
 		if i == 0 && p.IdempotencyKey != "" {
 			body.idem, body.print, body.count = p.IdempotencyKey, c.print, len(p.Drafts)
 			g.changes = append(g.changes, idemChange(p.App, row.sequence.last, g.at, &body))
@@ -91,7 +91,9 @@ func (s *Store) stagePublication(g *group, c *command) (hard bool, err error) {
 			Position: picloud.Position{Epoch: s.ident.epoch, Seq: row.sequence.last},
 			App:      p.App, Topic: d.Topic, Data: d.Data, PublishedAt: at, Source: source, Durability: durability, Stamp: g.stamp,
 		}
-		g.changes = append(g.changes, enqueueEvent(g.catalog, &c.events[i], lsn, p.Cause.Hops)...)
+		if g.catalog.triggers().Len() > 0 {
+			g.changes = append(g.changes, enqueue(g.catalog, eventHappened(&c.events[i], lsn, p.Cause.Hops))...)
+		}
 	}
 	g.touch(row.sequence)
 	g.notices = append(g.notices, notice{events: c.events})

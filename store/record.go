@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/journal"
@@ -22,6 +23,7 @@ const (
 const (
 	eventVersion = 1
 	eventStamped = 2 // a stamp follows: the clock could not be believed
+	eventHops    = 2 // what is added to either when deliveries led to the event: how many follows
 )
 
 var errRecord = errors.New("malformed record")
@@ -44,7 +46,8 @@ func splitEventKey(key []byte) (app, topic string, err error) {
 // eventBody is what an event record holds beside its head. The layout:
 //
 //	version u8
-//	· in version 2: boot (uvarint length, bytes), started i64 (µs, little endian)
+//	· in versions 3 and 4: hops u8
+//	· in versions 2 and 4: boot (uvarint length, bytes), started i64 (µs, little endian)
 //	· source (uvarint length, bytes)
 //	· idempotency key (uvarint length, bytes; length 0: none)
 //	· with a key: fingerprint 16 bytes, number of events of the publication uvarint
@@ -53,6 +56,7 @@ func splitEventKey(key []byte) (app, topic string, err error) {
 // Only the first event of a publication carries its idempotency key, so that
 // the key and all the events it stands for survive together or not at all.
 type eventBody struct {
+	hops   int // see picloud.MaxHops
 	stamp  *picloud.Stamp
 	source string
 	idem   string
@@ -62,10 +66,16 @@ type eventBody struct {
 }
 
 func (e *eventBody) append(b []byte) []byte {
-	if e.stamp == nil {
-		b = append(b, eventVersion)
+	version := byte(eventVersion)
+	if e.stamp != nil {
+		version = eventStamped
+	}
+	if e.hops > 0 {
+		b = append(b, version+eventHops, byte(min(e.hops, math.MaxUint8)))
 	} else {
-		b = append(b, eventStamped)
+		b = append(b, version)
+	}
+	if e.stamp != nil {
 		b = appendText(b, e.stamp.Boot)
 		b = binary.LittleEndian.AppendUint64(b, uint64(micros(e.stamp.Started))) // #nosec G115 -- two's complement there and back
 	}
@@ -78,14 +88,26 @@ func (e *eventBody) append(b []byte) []byte {
 	return append(b, e.data...)
 }
 
+// knownEvent reports whether this version reads events of a version.
+func knownEvent(version byte) bool {
+	return version >= eventVersion && version <= eventStamped+eventHops
+}
+
 // parseEventBody reads what append wrote. The data shares b's memory.
 func parseEventBody(b []byte) (eventBody, error) {
 	var e eventBody
-	if len(b) == 0 || (b[0] != eventVersion && b[0] != eventStamped) {
+	if len(b) == 0 || !knownEvent(b[0]) {
 		return e, fmt.Errorf("%w: event of unknown version", errRecord)
 	}
-	stamped := b[0] == eventStamped
+	version := b[0]
 	b = b[1:]
+	if version > eventStamped {
+		if len(b) == 0 || b[0] == 0 {
+			return e, errRecord
+		}
+		version, e.hops, b = version-eventHops, int(b[0]), b[1:]
+	}
+	stamped := version == eventStamped
 	var ok bool
 	if stamped {
 		e.stamp = new(picloud.Stamp)
@@ -155,6 +177,18 @@ func parseChange(b []byte) (change, error) {
 		return change{}, errRecord
 	}
 	return c, nil
+}
+
+// hopsOf returns how many deliveries led to what a record holds, see picloud.MaxHops.
+func hopsOf(r *journal.Record) int {
+	switch r.Kind {
+	case kindEvent:
+		body, _ := parseEventBody(r.Body) // who needs the event meets the fault again
+		return body.hops
+	case kindChange:
+		return int(min(r.Seq, math.MaxUint8)) // #nosec G115 -- bounded
+	}
+	return 0
 }
 
 // parseEvent turns a record into the event it holds. Its data is a copy.

@@ -51,6 +51,10 @@ type Config struct {
 	// 15 minutes. An idle node writes none.
 	CheckpointAfter time.Duration
 
+	// MaxWaiting is how many deliveries of a trigger may wait as positions in memory and
+	// state.db; those after them wait in the journal. Default 10 000.
+	MaxWaiting int
+
 	// MaxFile bounds the content of a file in bytes; default picloud.DefaultMaxFile.
 	MaxFile int64
 
@@ -88,6 +92,7 @@ func (c Config) withDefaults() Config {
 	c.Retention = c.Retention.Or(picloud.Retention{MaxEvents: 10_000, MaxAge: 7 * 24 * time.Hour, MaxBytes: 64 << 20})
 	c.JournalBytes = or(c.JournalBytes, 256<<20)
 	c.ReserveBytes = or(c.ReserveBytes, 64<<20)
+	c.MaxWaiting = or(c.MaxWaiting, maxWaiting)
 	c.MaxFile = or(c.MaxFile, picloud.DefaultMaxFile)
 	c.Intake = or(c.Intake, 4096)
 	c.IntakeBytes = or(c.IntakeBytes, 16<<20)

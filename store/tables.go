@@ -22,10 +22,14 @@ type tables struct {
 	frozen *btree.Map[string, []byte] // nil while no checkpoint is under way
 	size   int                        // bytes in live
 	db     *bbolt.DB                  // nil: there is none, and none can be made
+
+	pending *pending
 }
 
-func newTables(db *bbolt.DB) *tables {
-	return &tables{live: new(btree.Map[string, []byte]), db: db}
+// newTables returns the tables over a state.db, for triggers of which each may have
+// maxWaiting positions.
+func newTables(db *bbolt.DB, maxWaiting int) *tables {
+	return &tables{live: new(btree.Map[string, []byte]), db: db, pending: newPending(maxWaiting)}
 }
 
 // rowCost is what a row costs in memory beside its bytes, roughly.
@@ -39,9 +43,45 @@ func (t *tables) put(changes []change) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, c := range changes {
-		t.live.Set(rowKey(c.table, c.key), c.value)
+		key := rowKey(c.table, c.key)
+		before, known := t.live.Set(key, c.value)
 		t.size += len(c.key) + len(c.value) + rowCost
+		if t.pending.counts(c.table) {
+			t.countPending(c, key, before != nil, known)
+		}
 	}
+}
+
+// countPending counts a change of a delivery: there says whether the row was there before,
+// if that is known. The caller holds mu.
+func (t *tables) countPending(c change, key string, there, known bool) {
+	if !known && (c.value == nil || c.table != tableWaiting) { // a record makes a trigger wait once: a new position is new
+		there = t.below(key)
+	}
+	switch {
+	case c.value != nil && !there:
+		t.pending.add(c.table, key[1:], 1)
+	case c.value == nil && there:
+		t.pending.add(c.table, key[1:], -1)
+	}
+}
+
+// below reports whether there is a row below those that changed lately. The caller
+// holds mu.
+func (t *tables) below(key string) (there bool) {
+	if t.frozen != nil {
+		if v, ok := t.frozen.Get(key); ok {
+			return v != nil
+		}
+	}
+	if t.db == nil {
+		return false
+	}
+	_ = t.db.View(func(tx *bbolt.Tx) error { // fails only when closed: then there is nothing to find
+		there = tx.Bucket(bucketRows).Get([]byte(key)) != nil
+		return nil
+	})
+	return there
 }
 
 // get returns a row, or nil when there is none. Nobody may change its bytes.

@@ -67,6 +67,16 @@ func (c *catalog) trigger(app, name string) (picloud.Trigger, error) {
 	return t, nil
 }
 
+// triggerByID finds the trigger of an app that has an id.
+func (c *catalog) triggerByID(app, id string) (picloud.Trigger, bool) {
+	for t := range each(c.triggers(), pair(app, "")) {
+		if t.ID == id {
+			return t, true
+		}
+	}
+	return picloud.Trigger{}, false
+}
+
 // SaveTrigger makes a trigger, or changes the one of that name; its kind stays
 // what it was. It concerns what is committed from then on.
 func (s *Store) SaveTrigger(ctx context.Context, t picloud.Trigger) (picloud.Trigger, error) {
@@ -91,8 +101,7 @@ func (s *Store) SaveTrigger(ctx context.Context, t picloud.Trigger) (picloud.Tri
 		case sameTrigger(old, t):
 			return old, nil
 		}
-		tx.put(tableTrigger, pair(t.App, t.Name), t)
-		return t, nil
+		return t, tx.putTrigger(old, t)
 	})
 }
 
@@ -117,7 +126,10 @@ func (t *tx) deleteTrigger(app, name string) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	for _, tb := range []table{tableDelivery, tableAttempt, tableTick} {
+	if key := pair(app, tr.ID); t.catalog.hasBehind(key) {
+		t.remove(tableBehind, key)
+	}
+	for _, tb := range []table{tableWaiting, tableDelivery, tableAttempt, tableTick, tableStep, tableGivenUp} {
 		var keys []string
 		keys, more = t.s.tables.keys(tb, deliveryKey(app, tr.ID, nil), t.s.chunk()/3)
 		for _, k := range keys {
@@ -141,7 +153,7 @@ func (t *tx) deleteTrigger(app, name string) (more bool, err error) {
 func (g *group) holdsDeliveries(app, id string) bool {
 	prefix := []byte(deliveryKey(app, id, nil))
 	for _, c := range g.changes {
-		if c.table == tableDelivery && c.value != nil && bytes.HasPrefix(c.key, prefix) {
+		if (c.table == tableWaiting || c.table == tableDelivery) && c.value != nil && bytes.HasPrefix(c.key, prefix) {
 			return true
 		}
 	}

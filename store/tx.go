@@ -38,7 +38,7 @@ func (s *Store) stageChanges(g *group, fn func(tx *tx) error) error {
 		g.catalog, g.changed = t.catalog, true
 	}
 	if len(t.changes) > 0 {
-		s.record(g, t.changes)
+		s.record(g, t.changes, t.hops)
 	}
 	g.changes = append(g.changes, t.derived...)
 	for i := range t.revoked {
@@ -56,11 +56,11 @@ func (s *Store) stageCommand(g *group, c *command) error {
 	})
 }
 
-// record stages changes as one unit.
-func (s *Store) record(g *group, changes []change) {
+// record stages changes as one unit, to which a number of deliveries led.
+func (s *Store) record(g *group, changes []change, hops int) {
 	for i, c := range changes {
 		g.records = append(g.records, journal.Record{
-			Kind: kindChange, More: i < len(changes)-1, At: g.at, Body: g.hold(c.append),
+			Kind: kindChange, More: i < len(changes)-1, Seq: uint64(max(hops, 0)), At: g.at, Body: g.hold(c.append), // #nosec G115 -- not negative
 		})
 		g.size += recordCost + len(c.key) + len(c.value)
 	}

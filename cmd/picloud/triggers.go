@@ -65,6 +65,8 @@ func triggerState(t *api.Trigger) []string {
 		state = "disabled"
 	case !st.PausedUntil.IsZero():
 		state = "paused: " + st.Error
+	case st.BehindRecords > 0:
+		state = fmt.Sprintf("behind by %d records", st.BehindRecords)
 	case st.Running > 0:
 		state = "running"
 	case st.Waiting > 0:
@@ -84,7 +86,7 @@ func (c *cli) counted(cmd *cobra.Command, path string, in any, word string) erro
 	}
 	c.printf("%d %s\n", b.Count, word)
 	if b.Left > 0 {
-		c.printf("%d left, whose trigger is gone\n", b.Left)
+		c.printf("%d left: their trigger is gone, or they count deliveries whose data is\n", b.Left)
 	}
 	return nil
 }

@@ -209,7 +209,7 @@ const retryStep = 30 * time.Second
 // there may be another one to take.
 func (s *Store) readOn() (more bool, err error) {
 	c := s.catalog.Load()
-	if c.behind().Len() == 0 || s.readOnly || s.space.full.Load() || time.Now().Before(s.commit.stepRetry) {
+	if c.behind().Len() == 0 || s.readOnly || time.Now().Before(s.commit.stepRetry) {
 		return false, nil
 	}
 	key, row, ok := s.nextBehind(c)
@@ -247,7 +247,12 @@ func (s *Store) readOn() (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	return true, s.commitGroup(g)
+	before := s.journal.Written()
+	err = s.commitGroup(g)
+	if more = s.journal.Written() > before; !more { // there is no space for it
+		s.commit.stepRetry = time.Now().Add(checkEvery)
+	}
+	return more, err
 }
 
 // nextBehind returns the next trigger that is behind and has room for a step, in turns.

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -194,6 +195,52 @@ func TestWaitingDeliveriesAreSmallOnTheCard(t *testing.T) {
 	s = start(t, cfg)
 	if left := s.StateBytesUsed(); left > used/20 {
 		t.Errorf("%d of %d bytes are in use when all is done", left, used)
+	}
+}
+
+// Promise 4, SR-3: on a full disk what makes room is accepted: deliveries are done, given
+// up and tried again, triggers that are behind go on, and triggers and apps are deleted.
+func TestFullDiskTakesWhatMakesRoom(t *testing.T) {
+	t.Parallel()
+	cfg := store.Config{Dir: t.TempDir(), MaxWaiting: 8}
+	s := start(t, cfg)
+	tr := s.trigger(t, picloud.Trigger{Name: "t", Kind: picloud.TriggerPubSub, Enabled: true})
+	other := s.trigger(t, picloud.Trigger{Name: "other", Kind: picloud.TriggerPubSub, Enabled: true})
+	w := &slow{tr: tr}
+	for i := range 30 {
+		publish(t, s, "default", "x", fmt.Sprint(i))
+		w.owed = append(w.owed, "x "+fmt.Sprint(i))
+	}
+	s.stop(t)
+	cfg.ReserveBytes = 1 << 60 // more than there is
+	s = start(t, cfg)
+	_, err := s.Publish(t.Context(), picloud.Publication{App: "default", By: picloud.LocalOperator(), Drafts: []picloud.Draft{{Topic: "x", Data: []byte("1")}}})
+	if !errors.Is(err, picloud.ErrNoSpace) {
+		t.Fatal("the disk is not full", err)
+	}
+	d, _, err := s.deliveryAt(tr, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Attempts, d.Errors = 1, []string{"broken"}
+	if err := s.Postpone(t.Context(), tr, d); err != nil {
+		t.Error(err)
+	}
+	for len(w.owed) > 0 {
+		w.first(t, s, "on a full disk")
+	}
+	d, _, err = s.deliveryAt(other, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Bury(t.Context(), other, d, "broken"); err != nil {
+		t.Error(err)
+	}
+	if err := s.GiveUp(t.Context(), other, []uint64{d.LSN + 1}); err != nil {
+		t.Error(err)
+	}
+	if err := s.DeleteTrigger(t.Context(), "default", "other"); err != nil || s.CountDeliveries(other) != 0 {
+		t.Errorf("%d deliveries of a deleted trigger wait, %v", s.CountDeliveries(other), err)
 	}
 }
 

@@ -23,11 +23,14 @@ func (s *Store) untilDue() time.Duration {
 		d = min(d, s.cfg.SyncWithin-time.Since(s.commit.softSince))
 	}
 	if !s.commit.dirtySince.IsZero() && s.commit.checkpointing == nil {
-		d = min(d, max(s.cfg.CheckpointAfter-time.Since(s.commit.dirtySince), time.Until(s.commit.retryAt)))
+		d = min(d, max(s.checkpointAfter()-time.Since(s.commit.dirtySince), time.Until(s.commit.retryAt)))
 	}
 	d = min(d, s.untilExpiry(), s.untilRuns())
 	if s.commit.building || s.commit.stepping {
 		return time.Millisecond
+	}
+	if retry := time.Until(s.commit.stepRetry); retry > 0 {
+		d = min(d, retry)
 	}
 	if s.clockWaits() {
 		d = min(d, clockEvery-time.Since(s.commit.clock.checked))
@@ -72,7 +75,19 @@ func (s *Store) checkpointDue() bool {
 		return false
 	}
 	return c.writtenBytes >= s.cfg.CheckpointBytes || s.tables.memory() >= checkpointMemory ||
-		time.Since(c.dirtySince) >= s.cfg.CheckpointAfter
+		time.Since(c.dirtySince) >= s.checkpointAfter()
+}
+
+// checkpointWhenFull is how long changes wait for a checkpoint when there is no space:
+// what was deleted gives some back only then.
+const checkpointWhenFull = 10 * time.Second
+
+// checkpointAfter is how long changes may wait for a checkpoint.
+func (s *Store) checkpointAfter() time.Duration {
+	if s.space.full.Load() || s.space.state.Load() {
+		return min(s.cfg.CheckpointAfter, checkpointWhenFull)
+	}
+	return s.cfg.CheckpointAfter
 }
 
 // beginCheckpoint freezes what there is and writes it to state.db while the
@@ -109,6 +124,7 @@ func (s *Store) writeCheckpoint(rows *btree.Map[string, []byte], meta checkpoint
 	if err != nil {
 		return fmt.Errorf("write state.db: %w", err)
 	}
+	s.shrinkState()
 	s.metrics.checkpoints.Inc()
 	s.metrics.cpBytes.AddInt64(n)
 	s.wear.add(s.cfg.Now(), n)

@@ -28,7 +28,7 @@ type committer struct {
 
 	steppedFor string    // the trigger that is behind for which a step was taken last, a key of tableBehind
 	stepping   bool      // there may be another step to take
-	stepRetry  time.Time // after the journal could not be read
+	stepRetry  time.Time // after the journal could not be read or written
 
 	checkpointing chan error  // nil: none under way
 	retryAt       time.Time   // of a checkpoint that failed

@@ -16,7 +16,7 @@ import (
 // dropOld drops the oldest segments that state.db has overtaken, as long as all
 // in them is past retention or the journal is over its budget, and every reader
 // has passed them. Of what is past retention, records that a delivery waits for stay;
-// over the budget such deliveries are given up, and events of telemetry topics go even
+// over the budget, or on a full disk, such deliveries are given up, and events of telemetry topics go even
 // when a reader has not passed them, out of segments with others too. Called by the
 // committer, after a checkpoint.
 func (s *Store) dropOld() error {
@@ -29,7 +29,7 @@ func (s *Store) dropOld() error {
 			break
 		}
 		over := size > s.cfg.JournalBytes
-		if !over && (seg.Last >= waiting || !s.pastRetention(seg.Base)) {
+		if held := seg.Last >= waiting && !s.space.full.Load(); !over && (held || !s.pastRetention(seg.Base)) {
 			break
 		}
 		if s.isPending(seg) && (!over || !s.onlyTelemetry(seg)) {

@@ -38,7 +38,7 @@ func (s *Store) untilExpiry() time.Duration {
 // plug is pulled before that is on the card: they come to their end again.
 func (s *Store) expire() error {
 	now := micros(s.cfg.Now())
-	if s.readOnly || now < s.commit.nextExpiry || s.space.full.Load() {
+	if s.readOnly || now < s.commit.nextExpiry {
 		return nil
 	}
 	var due []dueRow

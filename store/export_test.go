@@ -76,11 +76,14 @@ func eventName(v byte) string   { return fmt.Sprintf("event of version %d", v) }
 func (s *Store) TableBytes() int { return s.tables.memory() }
 
 // StateBytesUsed returns the bytes of the pages of state.db that are in use.
-func (s *Store) StateBytesUsed() (used int64) {
-	_ = s.tables.db.View(func(tx *bbolt.Tx) error {
-		used = tx.Size()
+func (s *Store) StateBytesUsed() int64 { return usedBytes(s.tables.db) }
+
+// CheckState walks all pages of state.db.
+func (s *Store) CheckState() error {
+	return s.tables.db.View(func(tx *bbolt.Tx) error {
+		for err := range tx.Check() {
+			return err
+		}
 		return nil
 	})
-	stats := s.tables.db.Stats()
-	return used - int64(stats.FreePageN+stats.PendingPageN)*block
 }

@@ -65,9 +65,6 @@ func (s *Store) stagePublication(g *group, c *command) (hard bool, err error) {
 			return true, nil
 		}
 	}
-	if s.space.state.Load() && g.catalog.hasEventTriggers(p.App) {
-		return false, picloud.ErrStateFull
-	}
 	source := p.By.Source()
 	at := fromMicros(g.at)
 	c.events = make([]picloud.Event, len(p.Drafts))

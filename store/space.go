@@ -4,7 +4,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"go.etcd.io/bbolt"
 	"golang.org/x/sys/unix"
 )
 
@@ -17,6 +16,7 @@ type space struct {
 	full    atomic.Bool // the reserve is reached
 	backlog atomic.Bool // the journal is over its budget, and its readers have not done all in it
 	state   atomic.Bool // state.db holds about as much as it can
+	noHoles bool        // the file system takes no pages of state.db back; guarded by maintainMu
 }
 
 // checkEvery is often enough: between two looks a node cannot write more than
@@ -61,12 +61,4 @@ func freeBytes(dir string) (bytes int64, known bool) {
 }
 
 // lookAtState looks at how much of what state.db can hold it holds.
-func (s *Store) lookAtState() {
-	var size int64
-	_ = s.tables.db.View(func(tx *bbolt.Tx) error { // fails only when closed
-		size = tx.Size()
-		return nil
-	})
-	free := int64(s.tables.db.Stats().FreePageN) * block
-	s.space.state.Store(size-free > maxStateBytes/4*3)
-}
+func (s *Store) lookAtState() { s.space.state.Store(usedBytes(s.tables.db) > maxStateBytes/4*3) }

@@ -160,16 +160,6 @@ func (g *group) holdsDeliveries(app, id string) bool {
 	return false
 }
 
-// hasEventTriggers reports whether events of an app set triggers off.
-func (c *catalog) hasEventTriggers(app string) bool {
-	for t := range each(c.triggers(), pair(app, "")) {
-		if t.Enabled && t.Kind == picloud.TriggerPubSub {
-			return true
-		}
-	}
-	return false
-}
-
 // usesScript returns what runs a script; empty: nothing does.
 func (c *catalog) usesScript(app, script string) string {
 	for t := range each(c.triggers(), pair(app, "")) {

@@ -86,9 +86,9 @@ func (s *Store) recoverAnchor(r *recovery, ch change) error {
 		return err
 	}
 	if bytes.Equal(ch.key, anchorData) {
-		r.data = true
+		r.Data = true
 		return nil
 	}
-	r.based = r.based || journal.LSN(start) >= r.journal.First
+	r.Based = r.Based || journal.LSN(start) >= r.journal.First
 	return nil
 }

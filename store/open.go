@@ -64,19 +64,16 @@ func Open(cfg Config) (*Store, error) {
 
 // recovery is what opening finds out on its way.
 type recovery struct {
+	found
+
 	began   time.Time
 	state   checkpointMeta
 	journal journal.Recovery
-	lost    []string    // why this is no longer the history it was; empty: it is
-	lostLSN journal.LSN // newest loss the journal tells of
-	clean   bool        // the last thing noted is that the node stopped in good order
+	clean   bool // the last thing noted is that the node stopped in good order
 	records int
-	unbased bool // there is no checkpoint below the journal's first record
-	based   bool // but the journal repeats the catalog as it was
-
-	data bool // and says that there was data beside
 
 	unrepeated bool // the journal is new and has nothing of the checkpoint's catalog
+	unwritable bool // state.db takes no checkpoint
 }
 
 func (s *Store) open() error {
@@ -217,9 +214,9 @@ func (s *Store) openJournal(r *recovery) error {
 	}
 	s.journal, s.journalID, r.journal = j, rec.ID, rec
 	for _, d := range rec.Damage {
-		r.lost = append(r.lost, fmt.Sprintf("The journal file %s was damaged (%s): records %d to %d are lost. The file is kept as %s.",
+		r.Lost = append(r.Lost, fmt.Sprintf("The journal file %s was damaged (%s): records %d to %d are lost. The file is kept as %s.",
 			filepath.Base(d.File), d.Reason, d.First, d.Last, d.SetAside))
-		r.lostLSN = max(r.lostLSN, d.Last)
+		r.LostLSN = max(r.LostLSN, d.Last)
 	}
 	return nil
 }
@@ -227,9 +224,12 @@ func (s *Store) openJournal(r *recovery) error {
 // match holds checkpoint and journal against each other.
 func (s *Store) match(r *recovery) error {
 	st, j := &r.state, &r.journal
+	if st.Found != nil && st.Journal == j.ID {
+		r.add(st.Found)
+	}
 	switch {
 	case st.Journal == 0: // no checkpoint yet, or it was lost: the journal has to have everything
-		r.unbased = j.First > 1
+		r.Unbased = j.First > 1
 		return nil
 	case st.Journal != j.ID && !j.Fresh && s.readOnly:
 		return errors.New("state.db belongs to another journal, and the disk cannot be written to mend that")
@@ -247,13 +247,13 @@ func (s *Store) match(r *recovery) error {
 		s.tables, r.state = newTables(db, s.cfg.MaxWaiting), meta
 		return s.match(r)
 	case j.Fresh:
-		r.lost = append(r.lost, "The journal is gone: apps, topics and keys are those of the last checkpoint, the history of events is lost.")
+		r.Lost = append(r.Lost, "The journal is gone: apps, topics and keys are those of the last checkpoint, the history of events is lost.")
 		st.LSN, r.unrepeated = 0, true
 	case j.Last < st.LSN:
-		r.lost = append(r.lost, fmt.Sprintf("The journal ends at record %d, before the checkpoint at %d: what was between is lost from the history.", j.Last, st.LSN))
+		r.Lost = append(r.Lost, fmt.Sprintf("The journal ends at record %d, before the checkpoint at %d: what was between is lost from the history.", j.Last, st.LSN))
 		st.LSN = j.Last
 	case j.First > st.LSN+1:
-		r.lost = append(r.lost, fmt.Sprintf("The journal begins at record %d, after the checkpoint at %d: what was between is lost.", j.First, st.LSN))
+		r.Lost = append(r.Lost, fmt.Sprintf("The journal begins at record %d, after the checkpoint at %d: what was between is lost.", j.First, st.LSN))
 		st.LSN = j.First - 1
 	}
 	return nil
@@ -281,7 +281,7 @@ func (s *Store) load(r *recovery) error {
 			take = func() error { return fn(s, r, ch) }
 		}
 		if err := take(); err != nil { // the others are good: one row must not stop the start
-			r.lost = append(r.lost, fmt.Sprintf("A row of %s in state.db, %q, cannot be read (%v) and is lost.", t.kind().name, key, err))
+			r.Lost = append(r.Lost, fmt.Sprintf("A row of %s in state.db, %q, cannot be read (%v) and is lost.", t.kind().name, key, err))
 			s.tables.put([]change{{table: t, key: bytes.Clone(key)}})
 		}
 		return nil
@@ -317,6 +317,7 @@ func (s *Store) replay(r *recovery) error {
 			return fmt.Errorf("replay journal: record %d: %w", rec.LSN, err)
 		}
 		r.records++
+		s.relieve(r, &rec)
 	}
 	s.catalog.Store(c)
 	return nil
@@ -390,7 +391,7 @@ func (s *Store) replayRecord(r *recovery, c *catalog, rec *journal.Record) error
 		r.clean = true
 	case journal.KindThinned: // on purpose, and told then
 	case journal.KindLost:
-		r.lostLSN = max(r.lostLSN, rec.LSN)
+		r.LostLSN = max(r.LostLSN, rec.LSN)
 	default:
 		return fmt.Errorf("kind %d is not known: a newer picloud wrote this journal; install that version", rec.Kind)
 	}
@@ -419,23 +420,23 @@ func (s *Store) replayChange(r *recovery, c *catalog, rec *journal.Record, ch ch
 // conclude draws the conclusions and makes them durable before anything is
 // served.
 func (s *Store) conclude(r *recovery, known bool) error {
-	if r.unbased && !r.based {
-		r.lost = append(r.lost, fmt.Sprintf("state.db was lost and the journal begins at record %d: apps, topics and keys made before are lost.", r.journal.First))
+	if r.Unbased && !r.Based {
+		r.Lost = append(r.Lost, fmt.Sprintf("state.db was lost and the journal begins at record %d: apps, topics and keys made before are lost.", r.journal.First))
 	}
-	if r.unbased && r.based && r.data {
-		r.lost = append(r.lost, fmt.Sprintf("state.db was lost and the journal begins at record %d: what apps kept before (keys, scripts, deliveries) is lost.", r.journal.First))
+	if r.Unbased && r.Based && r.Data {
+		r.Lost = append(r.Lost, fmt.Sprintf("state.db was lost and the journal begins at record %d: what apps kept before (keys, scripts, deliveries) is lost.", r.journal.First))
 	}
-	if r.lostLSN > journal.LSN(s.ident.LostLSN) && len(r.lost) == 0 {
-		r.lost = append(r.lost, "The journal tells of lost records.")
+	if r.LostLSN > journal.LSN(s.ident.LostLSN) && len(r.Lost) == 0 {
+		r.Lost = append(r.Lost, "The journal tells of lost records.")
 	}
-	for _, text := range r.lost {
+	for _, text := range r.Lost {
 		s.log.Error("data was lost", slog.String("what", text))
 		s.health.note(text + " Restore a backup if you need it.")
 	}
-	if len(r.lost) > 0 {
+	if len(r.Lost) > 0 {
 		s.ident.renewEpoch()
 		s.ident.KeepFiles = true
-		s.ident.LostLSN = max(s.ident.LostLSN, uint64(r.lostLSN))
+		s.ident.LostLSN = max(s.ident.LostLSN, uint64(r.LostLSN))
 	}
 	if s.readOnly {
 		return nil
@@ -457,7 +458,7 @@ func (s *Store) conclude(r *recovery, known bool) error {
 		s.commit.stopLSN = r.journal.Last
 	}
 	s.commit.reached = r.state.LSN
-	s.commit.building = true // maybe
+	s.commit.building, s.commit.stepping = true, true // maybe
 	if err := s.openCommit(r); err != nil {
 		return err
 	}
@@ -466,7 +467,7 @@ func (s *Store) conclude(r *recovery, known bool) error {
 			return err
 		}
 	}
-	if len(r.lost) > 0 { // a checkpoint that does not fit the journal must not be met again
+	if len(r.Lost) > 0 { // a checkpoint that does not fit the journal must not be met again
 		return s.checkpointNow()
 	}
 	if r.records > 0 {

@@ -35,6 +35,8 @@ type checkpointMeta struct {
 	Node    string      `cbor:"2,keyasint"`
 	Journal uint64      `cbor:"3,keyasint"`
 	LSN     journal.LSN `cbor:"4,keyasint"`
+
+	Found *found `cbor:"5,keyasint,omitempty"` // by a start that is still under way; nil: none is
 }
 
 // maxStateBytes bounds the file by what a 32-bit board can map.

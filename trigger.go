@@ -255,8 +255,8 @@ func DeliveryID(trigger string, lsn uint64, at time.Time) string {
 
 // Errors about triggers and what they owe.
 var (
-	ErrTriggerNotFound    = &Error{Code: CodeNotFound, Type: "trigger-not-found", Title: "There is no such trigger"}
-	ErrTriggerInvalid     = &Error{Code: CodeUnprocessable, Type: "trigger-invalid", Title: "The trigger is not valid"}
+	ErrTriggerNotFound = &Error{Code: CodeNotFound, Type: "trigger-not-found", Title: "There is no such trigger"}
+	ErrTriggerInvalid  = &Error{Code: CodeUnprocessable, Type: "trigger-invalid", Title: "The trigger is not valid"}
 	// ErrDeliveryGone is the internal error that a waiting delivery cannot be carried out:
 	// the journal has given up what it is about, or cannot read it.
 	ErrDeliveryGone = errors.New("the record of the delivery is gone")

@@ -61,6 +61,12 @@ type Activity struct {
 	Failed      uint64 `json:"failed"` // attempts
 	Buried      uint64 `json:"buried"`
 	DeadLetters int    `json:"dead_letters"` // in the store, counted up to 10000
+
+	// Behind is how many triggers have more deliveries than may wait, so that the rest
+	// waits in the journal. Dropped counts deliveries whose data the journal dropped
+	// before they ran, since the start of the node.
+	Behind  int    `json:"behind"`
+	Dropped uint64 `json:"dropped"`
 }
 
 // Sync is the state of the copy to Postgres.

@@ -26,7 +26,7 @@ func (s *Server) showNode(r *request) error {
 	t := s.cfg.Dispatcher.Totals()
 	b.Apps = api.Activity{
 		Triggers: t.Triggers, Running: t.Running, Waiting: t.Waiting, Paused: t.Paused, Error: t.Error,
-		Done: t.Done, Failed: t.Failed, Buried: t.Buried, DeadLetters: s.cfg.Store.CountDeadLetters(),
+		Done: t.Done, Failed: t.Failed, Buried: t.Buried, DeadLetters: s.cfg.Store.CountDeadLetters(), Behind: st.TriggersBehind, Dropped: st.Dropped,
 	}
 	b.Memory = s.memory()
 	if h.Degraded {

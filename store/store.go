@@ -193,6 +193,9 @@ type Stats struct {
 	Written      int64     // bytes to the card since start
 	WrittenDay   int64     // of these, in the last 24 hours
 	WearBudget   int64     // that should not be more than this
+
+	TriggersBehind int    // triggers of which more deliveries wait than may
+	Dropped        uint64 // deliveries given up since start because their records were gone
 }
 
 // Stats returns the present figures.
@@ -205,6 +208,9 @@ func (s *Store) Stats() Stats {
 		Written:      s.wear.all(),
 		WrittenDay:   s.wear.day(s.cfg.Now()),
 		WearBudget:   s.cfg.WearBudget,
+
+		TriggersBehind: s.catalog.Load().behind().Len(),
+		Dropped:        s.metrics.givenUp.Get(),
 	}
 	if at := s.commit.lastCommit.Load(); at != 0 {
 		st.LastCommit = fromMicros(at)

@@ -186,6 +186,8 @@ func appsFinding(a *api.Activity) finding {
 	switch {
 	case a.Paused > 0:
 		return finding{"apps", false, fmt.Sprintf("%d triggers pause: %s", a.Paused, plain(a.Error)), "They go on by themselves once that is over; 'picloud triggers list' says which."}
+	case a.Behind > 0:
+		return finding{"apps", false, fmt.Sprintf("%d triggers are slower than what comes", a.Behind), "'picloud triggers list' says which are behind. Make their scripts faster or let more of them run at once (--concurrency); what the journal has no room for is dropped, oldest first."}
 	case a.DeadLetters > 0:
 		return finding{"apps", false, fmt.Sprintf("%d dead letters", a.DeadLetters), "'picloud dead-letters list' says why; redrive them when the cause is mended, or purge them."}
 	}

@@ -32,6 +32,9 @@ func (c *cli) statusCommand() *cobra.Command {
 			c.printf("apps         %d triggers, %d deliveries done and %d given up since the start, %d wait, %d dead letters\n",
 				n.Apps.Triggers, n.Apps.Done, n.Apps.Buried, n.Apps.Waiting, n.Apps.DeadLetters)
 			c.printf("memory       %s of %s held for requests, %d refused since the start\n", mib(int64(n.Memory.HeldBytes)), mib(int64(n.Memory.BudgetBytes)), n.Memory.Refused)
+			if n.Apps.Behind > 0 || n.Apps.Dropped > 0 {
+				c.printf("slow         %d triggers are behind, %d deliveries dropped since the start\n", n.Apps.Behind, n.Apps.Dropped)
+			}
 			c.printf("postgres     %s\n", syncLine(st))
 			for _, note := range n.Notes {
 				c.printf("note         %s\n", note)

@@ -130,6 +130,9 @@ func TestSlowTriggerFallsBehindAndCatchesUp(t *testing.T) {
 		if n := o.CountDeliveries(slow); n != 0 || o.Behind(slow) != 0 {
 			t.Fatalf("%d deliveries wait for ever, behind by %d", n, o.Behind(slow))
 		}
+		if all := o.d.Totals(); all.Held != 0 || all.Bytes != 0 {
+			t.Errorf("at rest %d deliveries and %d bytes are held", all.Held, all.Bytes)
+		}
 		got := map[string][]string{}
 		seen := map[string]bool{}
 		for _, tr := range append(done, o.told("slow")...) {
@@ -155,6 +158,7 @@ func TestSlowTriggerFallsBehindAndCatchesUp(t *testing.T) {
 // TR-8: a delivery whose record cannot be read is given up and told, and holds up none of
 // the others, ordered or not.
 func TestDeliveryOfDamagedRecordIsGivenUp(t *testing.T) {
+	t.Parallel()
 	for _, ordered := range []bool{false, true} {
 		t.Run(fmt.Sprintf("ordered %t", ordered), func(t *testing.T) {
 			t.Parallel()

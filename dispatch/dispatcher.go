@@ -151,6 +151,8 @@ type Totals struct {
 	Waiting  int    // deliveries that are known to wait, for their turn or for another attempt
 	Paused   int    // triggers that pause, because their handler could not be reached
 	Error    string // why one of those does
+	Held     int    // deliveries that queues know, without their data
+	Bytes    int    // data of the deliveries that run
 	Done     uint64 // deliveries since the start
 	Failed   uint64 // attempts since the start
 	Buried   uint64 // deliveries that were given up since the start
@@ -158,7 +160,7 @@ type Totals struct {
 
 // Totals returns how the deliveries of all triggers are doing.
 func (d *Dispatcher) Totals() Totals {
-	t := Totals{Done: d.counts.done.Load(), Failed: d.counts.failed.Load(), Buried: d.counts.buried.Load()}
+	t := Totals{Held: int(d.counts.load.held.Load()), Bytes: d.counts.load.bytesNow(), Done: d.counts.done.Load(), Failed: d.counts.failed.Load(), Buried: d.counts.buried.Load()}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, q := range d.queues {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -58,7 +59,7 @@ var stepKind = rowKind{
 		step, err := decodeStep(ch.value)
 		out := make([]change, len(step))
 		for i, d := range step {
-			key := append(ch.key[:len(ch.key):len(ch.key)], make([]byte, 8)...)
+			key := append(slices.Clip(ch.key), make([]byte, 8)...)
 			binary.BigEndian.PutUint64(key[len(ch.key):], d.lsn)
 			out[i] = change{table: tableWaiting, key: key, value: d.row.encode()}
 		}
@@ -166,7 +167,7 @@ func (t *tx) putTrigger(old, tr picloud.Trigger) error {
 			if len(b.Past) == maxPast {
 				return picloud.ErrTriggerInvalid.Detailf("the trigger is behind by %d records and was changed %d times since; wait until it has caught up, or delete it", t.lsn()-b.Next, maxPast)
 			}
-			b.Past = append(b.Past[:len(b.Past):len(b.Past)], was)
+			b.Past = append(slices.Clip(b.Past), was)
 			t.put(tableBehind, key, b)
 		}
 	}
@@ -339,7 +340,9 @@ func (s *Store) countBehind(below uint64, lost map[string]lostRange) {
 			app, id, _ := strings.Cut(key, "\x00")
 			t, _ := s.catalog.Load().triggerByID(app, id)
 			list, from = append(list, one{key, t, row}), min(from, row.Next)
-			lost[key] = lost[key] // it goes on behind them
+			if _, waits := lost[key]; !waits {
+				lost[key] = lostRange{} // it goes on behind them, whatever it loses
+			}
 		}
 		return true
 	})

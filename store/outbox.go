@@ -117,6 +117,9 @@ func (s *Store) Deliveries(t picloud.Trigger, after uint64, limit int) ([]piclou
 	}
 	list = slices.DeleteFunc(list, func(d picloud.Pending) bool { return d.LSN > through })
 	for i := range list {
+		if counts.tried == 0 {
+			break
+		}
 		r, err := s.attempts(t, list[i].LSN)
 		if err != nil {
 			return nil, err
@@ -142,6 +145,9 @@ func (s *Store) DeliveryAt(t picloud.Trigger, lsn uint64) (picloud.Delivery, boo
 		return picloud.Delivery{}, false, err
 	}
 	d.ID = picloud.DeliveryID(t.ID, lsn, d.What.At)
+	if s.tables.pending.of(t.ID).tried == 0 {
+		return d, true, nil
+	}
 	r, err := s.attempts(t, lsn)
 	d.Attempts, d.NotUntil, d.Errors = r.Attempts, r.notUntil(), r.Errors
 	return d, err == nil, err
@@ -194,7 +200,7 @@ func (t *tx) removeDelivery(key string) bool {
 		return false
 	}
 	t.remove(tableDelivery, key)
-	if t.get(tableAttempt, []byte(key)) != nil {
+	if t.mayHave(tableAttempt, key) && t.get(tableAttempt, []byte(key)) != nil {
 		t.remove(tableAttempt, key)
 	}
 	return true
@@ -202,7 +208,17 @@ func (t *tx) removeDelivery(key string) bool {
 
 // isPending reports whether a delivery is not done.
 func (t *tx) isPending(key string) bool {
-	return t.get(tableWaiting, []byte(key)) != nil || t.get(tableDelivery, []byte(key)) != nil
+	return t.get(tableWaiting, []byte(key)) != nil || t.mayHave(tableDelivery, key) && t.get(tableDelivery, []byte(key)) != nil
+}
+
+// mayHave reports whether there may be a row of a delivery: none is known to be when its
+// trigger has no such rows and the group stages none. It saves looking into state.db.
+func (t *tx) mayHave(tb table, key string) bool {
+	if t.s.tables.pending.any(tb, key) {
+		return true
+	}
+	_, staged := t.g.staged(tb, []byte(key))
+	return staged || slices.ContainsFunc(t.changes, func(c change) bool { return c.table == tb })
 }
 
 // Postpone notes that a delivery failed and is to be tried again. Losing the note

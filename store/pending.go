@@ -29,6 +29,18 @@ type pendingCount struct {
 	app     string
 	waiting int // positions
 	kept    int // deliveries that hold their data
+	tried   int // deliveries with failed attempts
+}
+
+// in returns the count of a table.
+func (c *pendingCount) in(tb table) *int {
+	switch tb {
+	case tableWaiting:
+		return &c.waiting
+	case tableDelivery:
+		return &c.kept
+	}
+	return &c.tried
 }
 
 func newPending(limit int) *pending {
@@ -36,7 +48,9 @@ func newPending(limit int) *pending {
 }
 
 // counts reports whether rows of a table are counted.
-func (p *pending) counts(tb table) bool { return tb == tableWaiting || tb == tableDelivery }
+func (p *pending) counts(tb table) bool {
+	return tb == tableWaiting || tb == tableDelivery || tb == tableAttempt
+}
 
 // add counts n rows of a table whose keys are of one trigger.
 func (p *pending) add(tb table, key string, n int) {
@@ -48,16 +62,14 @@ func (p *pending) add(tb table, key string, n int) {
 	defer p.mu.Unlock()
 	c := p.triggers[id]
 	c.app = app
+	*c.in(tb) += n
 	if tb == tableWaiting {
-		c.waiting += n
 		p.total += n
-	} else {
-		c.kept += n
 	}
 	if n > 0 && tb == tableWaiting && p.isOver(c.waiting) {
 		p.over[id] = app
 	}
-	if c.waiting == 0 && c.kept == 0 {
+	if c.waiting == 0 && c.kept == 0 && c.tried == 0 {
 		delete(p.triggers, id)
 	} else {
 		p.triggers[id] = c
@@ -99,6 +111,13 @@ func (p *pending) all() map[string]pendingCount {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return maps.Clone(p.triggers)
+}
+
+// any reports whether a trigger has rows in a table, by the key of one.
+func (p *pending) any(tb table, key string) bool {
+	_, id, _ := deliveryTrigger(key)
+	c := p.of(id)
+	return *c.in(tb) > 0
 }
 
 // of returns the counts of a trigger, by its id.

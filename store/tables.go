@@ -56,7 +56,7 @@ func (t *tables) put(changes []change) {
 // if that is known. The caller holds mu.
 func (t *tables) countPending(c change, key string, there, known bool) {
 	if !known && (c.value == nil || c.table != tableWaiting) { // a record makes a trigger wait once: a new position is new
-		there = t.below(key)
+		there = t.pending.any(c.table, key[1:]) && t.below(key)
 	}
 	switch {
 	case c.value != nil && !there:

@@ -151,6 +151,10 @@ func FuzzLeases(f *testing.F) {
 			case step >= 0xe0:
 				l.Set(want)
 				forced[step%4] = true
+			case step%2 == 0 && step >= 0x80:
+				if !l.Try(want) && l.Bytes() != was {
+					t.Fatalf("a lease without room has %d bytes and had %d", l.Bytes(), was)
+				}
 			default:
 				if err := l.Resize(want); err != nil && l.Bytes() != was {
 					t.Fatalf("a refused lease has %d bytes and had %d", l.Bytes(), was)

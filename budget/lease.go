@@ -45,6 +45,23 @@ func (l *Lease) Resize(bytes int) error {
 	return nil
 }
 
+// Try is Resize for what can do without, or come again later: that there is no room is no
+// refusal.
+func (l *Lease) Try(bytes int) bool {
+	s := &l.b.shares[l.holder]
+	if bytes = min(bytes, s.bytes); bytes <= l.bytes {
+		l.Set(bytes)
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.admit(l.party, l.bytes, bytes-l.bytes) != nil {
+		return false
+	}
+	l.bytes = bytes
+	return true
+}
+
 // Wait is Resize that waits for room until ctx ends. Those that wait are served in the
 // order in which they came, but for those whose app or address has no room. One that holds
 // some already must not wait: two of them could wait for each other.

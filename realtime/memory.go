@@ -87,7 +87,7 @@ func (s *shard) keep(sub *subscriber, rest []byte) bool {
 
 // roomFor draws the memory of a rest. It reports whether there is room.
 func (s *shard) roomFor(sub *subscriber, bytes int) bool {
-	return bytes <= unmeteredRest || sub.lease.Resize(bytes) == nil
+	return bytes <= unmeteredRest || sub.lease.Try(bytes)
 }
 
 // keepFrame keeps the rest of the frame of an entry of which a part has been sent. It lies
@@ -102,9 +102,9 @@ func (s *shard) keepFrame(sub *subscriber, e *entry, sent int) bool {
 	chunk := &e.chunk[0]
 	h := s.held[chunk]
 	if h == nil {
-		lease, err := s.hub.cfg.Budget.Draw(budget.Streams, budget.Party{App: sub.sub.App}, cap(e.chunk))
+		lease := s.hub.cfg.Budget.Lease(budget.Streams, budget.Party{App: sub.sub.App})
 		switch {
-		case err == nil:
+		case lease.Try(cap(e.chunk)):
 			h = &heldChunk{lease: lease}
 			s.held[chunk] = h
 		case e.relayed: // the history here does not have it

@@ -39,7 +39,6 @@ func (m *machine) measure(set *metrics.Set) {
 		"picloud_deliveries_running":        func(t dispatch.Totals) float64 { return float64(t.Running) },
 		"picloud_deliveries_waiting":        func(t dispatch.Totals) float64 { return float64(t.Waiting) },
 		"picloud_deliveries_held":           func(t dispatch.Totals) float64 { return float64(t.Held) },
-		"picloud_deliveries_running_bytes":  func(t dispatch.Totals) float64 { return float64(t.Bytes) },
 		"picloud_deliveries_done_total":     func(t dispatch.Totals) float64 { return float64(t.Done) },
 		"picloud_delivery_failures_total":   func(t dispatch.Totals) float64 { return float64(t.Failed) },
 		"picloud_deliveries_given_up_total": func(t dispatch.Totals) float64 { return float64(t.Buried) },

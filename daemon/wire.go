@@ -78,7 +78,7 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 	}
 	m.board = hw.New(hw.Config{Driver: cfg.Driver, Pins: cfg.Pins, Data: cfg.Data, Logger: log})
 	m.scripts = newScripts(cfg, st, publisher, authority, m.board, m.memory, log)
-	m.owed = dispatch.NewDispatcher(dispatch.DispatcherConfig{Outbox: st, Handler: trigger.New(m.scripts, st), Tick: cfg.CronTick, Logger: log})
+	m.owed = dispatch.NewDispatcher(dispatch.DispatcherConfig{Outbox: st, Handler: trigger.New(m.scripts, st), Tick: cfg.CronTick, Budget: m.memory, Logger: log})
 	st.SetDeliverer(m.owed)
 	st.SetAppDeleted(m.scripts.EndApp)
 	m.measure(set)

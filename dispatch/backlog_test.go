@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/budget"
 	"github.com/picloud/picloud/store"
 )
 
@@ -130,8 +131,8 @@ func TestSlowTriggerFallsBehindAndCatchesUp(t *testing.T) {
 		if n := o.CountDeliveries(slow); n != 0 || o.Behind(slow) != 0 {
 			t.Fatalf("%d deliveries wait for ever, behind by %d", n, o.Behind(slow))
 		}
-		if all := o.d.Totals(); all.Held != 0 || all.Bytes != 0 {
-			t.Errorf("at rest %d deliveries and %d bytes are held", all.Held, all.Bytes)
+		if all, bytes := o.d.Totals(), o.memory.Held(budget.Deliveries); all.Held != 0 || bytes != 0 {
+			t.Errorf("at rest %d deliveries and %d bytes are held", all.Held, bytes)
 		}
 		got := map[string][]string{}
 		seen := map[string]bool{}
@@ -216,4 +217,53 @@ func damage(t *testing.T, dir string, text []byte) {
 		return
 	}
 	t.Fatalf("%q is not in the journal", text)
+}
+
+// SR-1, SR-2: deliveries that run hold no more than their share, in the name of their app,
+// and those of another app begin meanwhile.
+func TestRunningDeliveriesStayWithinTheirShare(t *testing.T) {
+	release := make(chan struct{})
+	begun := make(chan string, 1000)
+	o := openReal(t, store.Config{Dir: t.TempDir(), ReserveBytes: -1}, func(ctx context.Context, tr picloud.Trigger, _ picloud.Delivery) error {
+		begun <- tr.App
+		select {
+		case <-release:
+		case <-ctx.Done():
+		}
+		return nil
+	})
+	defer o.stop()
+	if _, err := o.CreateApp(t.Context(), picloud.App{Name: "other"}); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 30 {
+		o.trigger(t, picloud.Trigger{Name: fmt.Sprint("t", i), Kind: picloud.TriggerPubSub, Topic: "big", Concurrency: 8})
+	}
+	if _, err := o.SaveScript(t.Context(), picloud.Script{App: "other", Name: "s", Source: "export default 1"}, picloud.Precondition{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.SaveTrigger(t.Context(), picloud.Trigger{App: "other", Name: "t", Kind: picloud.TriggerPubSub, Topic: "big", Script: "s", Enabled: true}.WithDefaults()); err != nil {
+		t.Fatal(err)
+	}
+	data := []byte(`"` + strings.Repeat("x", 100_000) + `"`)
+	publish := func(app string, n int) {
+		for range n {
+			if _, err := o.Publish(t.Context(), picloud.Publication{App: app, By: picloud.LocalOperator(), Drafts: []picloud.Draft{{Topic: "big", Data: slices.Clone(data)}}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	publish("default", 20)
+	<-begun
+	publish("other", 1)
+	for app := ""; app != "other"; app = <-begun {
+	}
+	if held, share := o.memory.Held(budget.Deliveries), o.memory.Share(budget.Deliveries); held > 3*share {
+		t.Errorf("they hold %d bytes, their share is %d", held, share)
+	}
+	close(release)
+	until(t, "all are done", func() bool { return o.d.Totals().Done == 30*20+1 })
+	if held := o.memory.Held(budget.Deliveries); held != 0 {
+		t.Errorf("%d bytes are held at rest", held)
+	}
 }

@@ -9,14 +9,16 @@ import (
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/budget"
 )
 
 // DispatcherConfig configures a Dispatcher. Zero values mean the defaults.
 type DispatcherConfig struct {
 	Outbox  Outbox
 	Handler Handler
-	Tick    time.Duration // how often the clock is looked at; default 1 s
-	Logger  *slog.Logger  // nil: discard
+	Tick    time.Duration  // how often the clock is looked at; default 1 s
+	Budget  *budget.Budget // of the data of deliveries that run; nil: of the default size
+	Logger  *slog.Logger   // nil: discard
 	Now     func() time.Time
 }
 
@@ -37,6 +39,9 @@ type Dispatcher struct {
 // NewDispatcher returns a Dispatcher.
 func NewDispatcher(cfg DispatcherConfig) *Dispatcher {
 	cfg.Tick = or(cfg.Tick, time.Second)
+	if cfg.Budget == nil {
+		cfg.Budget = budget.New(0, nil)
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -44,6 +49,7 @@ func NewDispatcher(cfg DispatcherConfig) *Dispatcher {
 		cfg.Now = time.Now
 	}
 	d := &Dispatcher{cfg: cfg, log: cfg.Logger.With(slog.String("component", "dispatch")), changed: make(chan struct{}, 1), queues: map[string]*queue{}, ending: map[string]<-chan struct{}{}}
+	d.counts.load.budget = cfg.Budget
 	d.moved.Store(time.Now().UnixNano())
 	return d
 }
@@ -152,7 +158,6 @@ type Totals struct {
 	Paused   int    // triggers that pause, because their handler could not be reached
 	Error    string // why one of those does
 	Held     int    // deliveries that queues know, without their data
-	Bytes    int    // data of the deliveries that run
 	Done     uint64 // deliveries since the start
 	Failed   uint64 // attempts since the start
 	Buried   uint64 // deliveries that were given up since the start
@@ -160,7 +165,7 @@ type Totals struct {
 
 // Totals returns how the deliveries of all triggers are doing.
 func (d *Dispatcher) Totals() Totals {
-	t := Totals{Held: int(d.counts.load.held.Load()), Bytes: d.counts.load.bytesNow(), Done: d.counts.done.Load(), Failed: d.counts.failed.Load(), Buried: d.counts.buried.Load()}
+	t := Totals{Held: int(d.counts.load.held.Load()), Done: d.counts.done.Load(), Failed: d.counts.failed.Load(), Buried: d.counts.buried.Load()}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, q := range d.queues {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/budget"
 	"github.com/picloud/picloud/dispatch"
 	"github.com/picloud/picloud/store"
 )
@@ -38,8 +39,9 @@ type try struct {
 // outbox is a real store with a dispatcher over it.
 type outbox struct {
 	*store.Store
-	d    *dispatch.Dispatcher
-	stop func()
+	d      *dispatch.Dispatcher
+	memory *budget.Budget
+	stop   func()
 
 	forget bool // do not keep tries
 
@@ -93,8 +95,8 @@ func openSized(t *testing.T, sc store.Config, handle func(ctx context.Context, t
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := &outbox{Store: st, handle: handle}
-	o.d = dispatch.NewDispatcher(dispatch.DispatcherConfig{Outbox: st, Handler: o, Now: sc.Now})
+	o := &outbox{Store: st, handle: handle, memory: budget.New(16<<20, nil)}
+	o.d = dispatch.NewDispatcher(dispatch.DispatcherConfig{Outbox: st, Handler: o, Budget: o.memory, Now: sc.Now})
 	st.SetDeliverer(o.d)
 	storeCtx, stopStore := context.WithCancel(context.Background())
 	ctx, stop := context.WithCancel(context.Background())

@@ -3,23 +3,28 @@ package dispatch
 import (
 	"sync"
 	"sync/atomic"
+
+	"github.com/picloud/picloud/budget"
 )
 
 // What all queues together hold in memory.
 const (
-	maxLoad    = 8 << 20 // bytes of data of deliveries that run, beyond one for each trigger
 	maxHeld    = 10_000  // deliveries that a queue knows, without their data
 	maxHeldAll = 200_000 // deliveries that all queues know, beyond minHeld for each
 	minHeld    = 256
+
+	// firstDraw is what a delivery draws before its data is read. Its data may be more: then
+	// the share is overdrawn, and the next one waits for longer.
+	firstDraw = 64 << 10
 )
 
-// load bounds what all queues together hold in memory. A trigger may always run one
-// delivery and know minHeld of them, so that none waits for another for ever.
+// load bounds what all queues together hold in memory: the data of deliveries that run,
+// by the node's budget, and the deliveries that queues know.
 type load struct {
-	held atomic.Int64 // deliveries that queues know
+	held   atomic.Int64 // deliveries that queues know
+	budget *budget.Budget
 
 	mu     sync.Mutex // guards what follows
-	bytes  int        // data of the deliveries that run
 	denied map[*queue]struct{}
 }
 
@@ -28,45 +33,31 @@ func (l *load) room(n int) bool {
 	return n < minHeld || n < maxHeld && l.held.Load() < maxHeldAll
 }
 
-// admits reports whether a queue in which some deliveries run may begin another one. A
-// queue that was denied that is nudged when it may.
-func (l *load) admits(q *queue, running int) bool {
+// admits draws the memory of a delivery that begins to run. A queue that was denied that is
+// nudged when another one has ended: there always is one, as an app that holds nothing has
+// room.
+func (l *load) admits(q *queue, app string) (lease budget.Lease, ok bool) {
+	lease = l.budget.Lease(budget.Deliveries, budget.Party{App: app})
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if running == 0 || l.bytes < maxLoad {
-		return true
+	if lease.Try(firstDraw) {
+		return lease, true
 	}
 	if l.denied == nil {
 		l.denied = map[*queue]struct{}{}
 	}
 	l.denied[q] = struct{}{}
-	return false
+	return lease, false
 }
 
-// begin counts the data of a delivery that begins to run.
-func (l *load) begin(bytes int) {
+// end gives back the memory of a delivery.
+func (l *load) end(lease *budget.Lease) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.bytes += bytes
-}
-
-// end gives back what begin has counted.
-func (l *load) end(bytes int) {
-	l.mu.Lock()
-	l.bytes -= bytes
-	var denied map[*queue]struct{}
-	if l.bytes < maxLoad {
-		denied, l.denied = l.denied, nil
-	}
+	lease.Release()
+	denied := l.denied
+	l.denied = nil
 	l.mu.Unlock()
 	for q := range denied {
 		q.nudge()
 	}
-}
-
-// bytesNow returns how much data the deliveries hold that run.
-func (l *load) bytesNow() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.bytes
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/backoff"
+	"github.com/picloud/picloud/budget"
 )
 
 // queue carries out the deliveries to one trigger: up to so many at once, in order as far as
@@ -254,18 +255,26 @@ func (q *queue) begin(ctx context.Context, t picloud.Trigger) {
 			q.blocked[e.order] = append(q.blocked[e.order], e)
 			continue
 		}
-		if !q.all.load.admits(q, q.running) {
+		lease, ok := q.all.load.admits(q, t.App)
+		if !ok {
 			return
 		}
 		q.ready = q.ready[1:]
-		if !q.start(ctx, t, e) {
+		if !q.start(ctx, t, e, lease) {
 			q.ready = append([]entry{e}, q.ready...)
 		}
 	}
 }
 
-// start begins one delivery. It reports false when it is still to be done.
-func (q *queue) start(ctx context.Context, t picloud.Trigger, e entry) bool {
+// start begins one delivery, for which memory was drawn. It reports false when it is still
+// to be done.
+func (q *queue) start(ctx context.Context, t picloud.Trigger, e entry, lease budget.Lease) bool {
+	begun := false
+	defer func() {
+		if !begun {
+			q.all.load.end(&lease)
+		}
+	}()
 	d, ok, err := q.cfg.Outbox.DeliveryAt(t, e.lsn)
 	switch {
 	case errors.Is(err, picloud.ErrDeliveryGone):
@@ -286,12 +295,12 @@ func (q *queue) start(ctx context.Context, t picloud.Trigger, e entry) bool {
 		q.busy[e.order] = true
 	}
 	q.running++
-	bytes := len(d.What.Data)
-	q.all.load.begin(bytes)
+	lease.Set(max(firstDraw, 2*len(d.What.Data))) // as it is, and as the input of its run
+	begun = true
 	go func() {
 		err := q.handle(ctx, t, d)
 		d.What = picloud.Happening{}
-		q.all.load.end(bytes)
+		q.all.load.end(&lease)
 		q.ends <- outcome{entry: e, d: d, err: err}
 	}()
 	return true

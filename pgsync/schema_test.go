@@ -12,6 +12,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/dispatch"
+	"github.com/picloud/picloud/migrations"
 	"github.com/picloud/picloud/pgsync"
 	"github.com/picloud/picloud/pgsync/pgtest"
 )
@@ -94,6 +95,33 @@ func TestMigrationsRunOnce(t *testing.T) {
 	st, err := pgsync.MigrateUp(t.Context(), urlOf(url))
 	if err != nil || st.Version != 99 || st.Steps[len(st.Steps)-1].Name != "0099_from_the_future" || st.Usable() != nil {
 		t.Errorf("newer: %+v, %v", st, err)
+	}
+}
+
+// PG-3: a database of the first schema is brought up to date: the auth modes there
+// are stay, one that no picloud knows becomes the mode that lets in fewer, and is
+// admitted no more.
+func TestAuthModesThereAre(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	pgtest.Exec(t, url, "CREATE SCHEMA picloud; SET search_path = picloud; "+migrations.All()[0].SQL+`
+		CREATE TABLE migrations (version int PRIMARY KEY, name text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now(), applied_by text NOT NULL DEFAULT current_user);
+		INSERT INTO migrations (version, name) VALUES (1, '0001_first');
+		INSERT INTO nodes (id, name, version, epoch, incarnation, recovery) VALUES ('n', 'n', '1', 'e', 1, '')`)
+	topic := func(name, mode string) string {
+		return "INSERT INTO picloud.topics VALUES ('n', 'default', '" + name + "', '', true, '" + mode + "', 'sync', 0, 0, 0, now(), now())"
+	}
+	for _, mode := range []string{"public", "token", "session"} {
+		pgtest.Exec(t, url, topic(mode, mode))
+	}
+	if st, err := pgsync.MigrateUp(t.Context(), urlOf(url)); err != nil || st.Pending() || st.Usable() != nil {
+		t.Fatalf("%+v, %v", st, err)
+	}
+	same(t, pgtest.Query(t, url, "SELECT name, auth_mode FROM picloud.topics ORDER BY name"), []string{"public public", "session token", "token token"})
+	conn := pgtest.Connect(t, url)
+	defer conn.Close(t.Context())
+	if _, err := conn.Exec(t.Context(), topic("later", "session")); err == nil || !strings.Contains(err.Error(), "23514") {
+		t.Errorf("an auth mode of later: %v", err)
 	}
 }
 

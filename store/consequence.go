@@ -28,14 +28,12 @@ func (c *catalog) apply(ch change, e stateBefore, by *cause) (derived []change, 
 			return nil, err
 		}
 	}
-	if k.expires != nil && ch.value != nil {
-		at, err := k.expires(ch.value)
+	if k.expires != nil {
+		ends, err := k.deriveExpiry(ch, e.get(ch.table, ch.key))
 		if err != nil {
 			return nil, err
 		}
-		if at != 0 {
-			derived = append(derived, expiryOf(ch, at))
-		}
+		derived = append(derived, ends...)
 	}
 	if err := c.set(ch); err != nil {
 		return nil, err

@@ -25,6 +25,27 @@ func expiryOf(ch change, at int64) change {
 	return change{table: tableExpiry, key: expiryKey(at, ch.key), value: []byte{byte(ch.table)}}
 }
 
+// deriveExpiry returns the rows that come and go with the end of a row, which was
+// before as it was.
+func (k *rowKind) deriveExpiry(ch change, before []byte) (derived []change, err error) {
+	var was, is int64
+	if before != nil {
+		was, _ = k.expires(before) // one that cannot be read must not keep the next from taking its place
+	}
+	if ch.value != nil {
+		if is, err = k.expires(ch.value); err != nil {
+			return nil, err
+		}
+	}
+	if was != 0 && was != is {
+		derived = append(derived, change{table: tableExpiry, key: expiryKey(was, ch.key)})
+	}
+	if is != 0 {
+		derived = append(derived, expiryOf(ch, is))
+	}
+	return derived, nil
+}
+
 // untilExpiry is how long it takes until the next entry comes to its end.
 func (s *Store) untilExpiry() time.Duration {
 	next := s.commit.nextExpiry

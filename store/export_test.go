@@ -20,6 +20,9 @@ func (s *Store) FloorRows() int { return s.catalog.Load().floors().Len() }
 // IndexRows counts the rows of all indexes of documents.
 func (s *Store) IndexRows() int { return s.tables.count(tableDocIndex, "", 1<<30) }
 
+// ExpiryRows counts the ends of rows.
+func (s *Store) ExpiryRows() int { return s.tables.count(tableExpiry, "", 1<<30) }
+
 // MissingKinds lists what there is no example of in a data directory: tables, kinds of
 // records, versions of events, complete segments, records beyond the checkpoint.
 func MissingKinds(dir string) (missing []string, err error) {

@@ -73,9 +73,10 @@ const (
 
 // Limits of documents.
 const (
-	MaxIndexes    = 10  // of a collection
-	MaxConditions = 20  // of a query
-	MaxField      = 128 // bytes of the name of a field, dots included
+	MaxCollections = 1000 // of one app, that are declared
+	MaxIndexes     = 10   // of a collection
+	MaxConditions  = 20   // of a query
+	MaxField       = 128  // bytes of the name of a field, dots included
 )
 
 // Errors about documents.

@@ -18,8 +18,12 @@ type APIKey struct {
 	LastUsedAt time.Time // zero: never; within a minute of the truth
 }
 
-// MaxLabel is the longest label of a key in bytes.
-const MaxLabel = 128
+// Limits of keys.
+const (
+	MaxLabel       = 128  // bytes of the label of an API key
+	MaxAPIKeys     = 1000 // of one app, and of the instance
+	MaxSigningKeys = 50   // of one app on one node that have not ended
+)
 
 // Principal returns who acts when k is shown.
 func (k APIKey) Principal() Principal {

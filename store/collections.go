@@ -145,6 +145,9 @@ func (t *tx) declare(c picloud.Collection) (picloud.Collection, error) {
 	if c.CreatedAt = r.Collection.CreatedAt; c.CreatedAt.IsZero() {
 		c.CreatedAt = fromMicros(t.at)
 	}
+	if r.Collection.Name == "" && len(t.catalog.trees[tableCollection].keys(pair(c.App, ""))) >= picloud.MaxCollections {
+		return c, picloud.ErrQueryInvalid.Detailf("the app has %d declared collections, which is the limit; delete some first. Documents need no declaration", picloud.MaxCollections)
+	}
 	c.UpdatedAt = fromMicros(t.at)
 	r.Collection = c
 	wanted := slices.Clone(c.Indexes)

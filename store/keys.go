@@ -18,15 +18,7 @@ const tableKey table = 3 // API key id
 
 var apiKeyKind = rowKind{
 	name: "API keys", catalog: inMemory[picloud.APIKey], node: true,
-	ofApp: func(c *catalog, app string) (ids []string) {
-		c.keys().Scan(func(id string, k picloud.APIKey) bool {
-			if k.App == app {
-				ids = append(ids, id)
-			}
-			return true
-		})
-		return ids
-	},
+	ofApp: (*catalog).keysOf,
 	staged: func(t *tx, ch change) {
 		if k, ok := t.catalog.keys().Get(string(ch.key)); ok && ch.value == nil {
 			t.revoke(picloud.Revocation{App: k.App, APIKey: k.ID})
@@ -44,6 +36,17 @@ var apiKeyKind = rowKind{
 
 func (c *catalog) keys() *btree.Map[string, picloud.APIKey] {
 	return rowsOf[picloud.APIKey](c, tableKey)
+}
+
+// keysOf returns the ids of the keys of an app; of the instance for the empty name.
+func (c *catalog) keysOf(app string) (ids []string) {
+	c.keys().Scan(func(id string, k picloud.APIKey) bool {
+		if k.App == app {
+			ids = append(ids, id)
+		}
+		return true
+	})
+	return ids
 }
 
 // APIKeys returns all API keys, sorted by id.
@@ -74,6 +77,9 @@ func (s *Store) CreateAPIKey(ctx context.Context, k picloud.APIKey) (picloud.API
 		}
 		if _, taken := tx.catalog.keys().Get(k.ID); taken || k.ID == "" {
 			return k, picloud.ErrKeyInvalid.Detailf("the id is empty or taken; create the key again")
+		}
+		if len(tx.catalog.keysOf(k.App)) >= picloud.MaxAPIKeys {
+			return k, picloud.ErrKeyInvalid.Detailf("there are %d keys of its app, which is the limit; revoke some first", picloud.MaxAPIKeys)
 		}
 		k.CreatedAt = fromMicros(tx.at)
 		tx.put(tableKey, k.ID, k)

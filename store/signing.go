@@ -90,6 +90,9 @@ func (s *Store) RotateSigningKey(ctx context.Context, app string, overlap time.D
 		}
 		now := fromMicros(tx.at)
 		end := now.Add(max(0, overlap)).Truncate(time.Microsecond)
+		if n := tx.catalog.validKeys(app, now); overlap > 0 && n >= picloud.MaxSigningKeys {
+			return picloud.SigningKey{}, picloud.ErrKeyInvalid.Detailf("the app has %d signing keys that have not ended, which is the limit; wait until the overlap of earlier rotations is over, or rotate with an overlap of 0", n)
+		}
 		for old := range each(tx.catalog.signing(), pair(app, "")) {
 			switch {
 			case retired(old, now):
@@ -108,6 +111,16 @@ func (s *Store) RotateSigningKey(ctx context.Context, app string, overlap time.D
 		}
 		return tx.newKey(app, end), nil
 	})
+}
+
+// validKeys counts the signing keys of an app on this node that have not ended.
+func (c *catalog) validKeys(app string, now time.Time) (n int) {
+	for k := range each(c.signing(), pair(app, "")) {
+		if !retired(k, now) {
+			n++
+		}
+	}
+	return n
 }
 
 // signingKeys returns all keys of an app, as the transaction sees them.

@@ -36,3 +36,37 @@ const (
 	MaxDescription = 1024 // bytes
 	MaxOrigins     = 32
 )
+
+// Usage is what an app keeps, and what it may.
+type Usage struct {
+	App             string
+	Data            Amount // key-value pairs, documents and files
+	Results         Amount // of requests of callers with a key that are answered later, waiting ones included
+	Anonymous       Amount // the same of anonymous callers
+	Scripts         Amount // with their versions
+	Runs            Amount // records of runs
+	DeadLetters     Amount
+	LettersDropped  int64  // dead letters that had to make room for those that are there
+	IdempotencyKeys Amount // of today
+	TopicNames      Amount // of topics that have events and are not registered
+}
+
+// Amount is a number of items with their bytes, and what there may be of them; a limit
+// of 0 means none.
+type Amount struct {
+	Items, MaxItems int64
+	Bytes, MaxBytes int64
+}
+
+// Percent returns how much of what there may be there is, by the limit that is nearer;
+// 0 without a limit.
+func (a Amount) Percent() int64 {
+	var p int64
+	if a.MaxItems > 0 {
+		p = a.Items * 100 / a.MaxItems
+	}
+	if a.MaxBytes > 0 {
+		p = max(p, a.Bytes*100/a.MaxBytes)
+	}
+	return p
+}

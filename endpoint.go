@@ -34,6 +34,7 @@ const (
 	MaxEndpoints       = 200 // of one app
 	MaxEndpointPath    = 256 // bytes
 	MaxEndpointTimeout = 30 * time.Second
+	MaxOutput          = 1 << 20 // bytes of what a script returns
 )
 
 // WithDefaults completes what an endpoint does not say.
@@ -73,7 +74,8 @@ type Result struct {
 
 // Errors about endpoints.
 var (
-	ErrResultNotFound   = &Error{Code: CodeNotFound, Type: "result-not-found", Title: "There is no such result", Detail: "It never was, or it is older than a day."}
+	ErrResultNotFound   = &Error{Code: CodeNotFound, Type: "result-not-found", Title: "There is no such result", Detail: "It never was, or it is older than a day; of an anonymous caller, older than ten minutes."}
+	ErrResultsFull      = &Error{Code: CodeTooMany, Type: "results-full", Title: "The app keeps as many results as it may", RetryAfter: time.Minute}
 	ErrEndpointNotFound = &Error{Code: CodeNotFound, Type: "endpoint-not-found", Title: "There is no such endpoint"}
 	ErrEndpointInvalid  = &Error{Code: CodeUnprocessable, Type: "endpoint-invalid", Title: "The endpoint is not valid"}
 )

@@ -96,6 +96,7 @@ var (
 	ErrTopicNotFound    = &Error{Code: CodeNotFound, Type: "topic-not-found", Title: "There is no such topic here", Detail: "Only registered topics with external = true can be subscribed to from outside."}
 	ErrTopicExists      = &Error{Code: CodeConflict, Type: "topic-exists", Title: "A topic of this name is registered already"}
 	ErrTopicNameInvalid = &Error{Code: CodeUnprocessable, Type: "topic-name-invalid", Title: "The topic name is not valid"}
+	ErrTopicsFull       = &Error{Code: CodeTooMany, Type: "topic-names-full", Title: "The app has events under as many names of topics as it may", RetryAfter: 10 * time.Minute}
 	ErrTopicReserved    = &Error{Code: CodeForbidden, Type: "topic-reserved", Title: "Topic names beginning with '$' belong to the system"}
 	ErrTopicInvalid     = &Error{Code: CodeUnprocessable, Type: "topic-invalid", Title: "The topic is not valid"}
 	ErrExternalField    = &Error{Code: CodeUnprocessable, Type: "external-has-its-own-endpoint", Title: "'external' is changed only by its own endpoint", Detail: "Use PATCH …/topics/{topic}/external with {\"external\": true} or {\"external\": false}."}
@@ -116,6 +117,7 @@ var (
 	ErrDataTooLarge       = &Error{Code: CodeTooLarge, Type: "data-too-large", Title: "The event is too large"}
 	ErrBatchInvalid       = &Error{Code: CodeUnprocessable, Type: "batch-invalid", Title: "The batch is not valid"}
 	ErrIdempotencyInvalid = &Error{Code: CodeInvalid, Type: "idempotency-key-invalid", Title: "The Idempotency-Key is not valid"}
+	ErrIdempotencyFull    = &Error{Code: CodeTooMany, Type: "idempotency-keys-full", Title: "The app has used as many idempotency keys as it may today"}
 	ErrIdempotencyReused  = &Error{Code: CodeUnprocessable, Type: "idempotency-key-reused", Title: "The Idempotency-Key was used for another request", Detail: "Use a fresh key for each new request, and repeat a key only with the same topic and data."}
 )
 
@@ -126,5 +128,6 @@ var (
 	ErrNoSpace     = &Error{Code: CodeNoSpace, Type: "disk-reserve-reached", Title: "The disk is full up to its reserve", Detail: "Nothing was stored. Free space on the card or shorten retention, then repeat the request.", RetryAfter: time.Minute}
 	ErrBacklogFull = &Error{Code: CodeNoSpace, Type: "backlog-full", Title: "The journal is full of what Postgres has not got yet", Detail: "Nothing was stored. Events already acknowledged are kept until Postgres can be reached; mend that connection, or raise storage.journal_bytes.", RetryAfter: time.Minute}
 	ErrStateFull   = &Error{Code: CodeNoSpace, Type: "state-full", Title: "The node keeps as much data as it can", Detail: "Nothing was stored. Delete keys that are not needed any more.", RetryAfter: time.Minute}
+	ErrAppFull     = &Error{Code: CodeNoSpace, Type: "app-quota-reached", Title: "The app keeps as much data as it may", RetryAfter: time.Minute}
 	ErrReadOnly    = &Error{Code: CodeUnavailable, Type: "read-only", Title: "The node cannot write to its disk", Detail: "Nothing was stored. Reading still works; 'picloud doctor' on the node says what is wrong.", RetryAfter: time.Minute}
 )

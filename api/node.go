@@ -67,6 +67,10 @@ type Activity struct {
 	// before they ran, since the start of the node.
 	Behind  int    `json:"behind"`
 	Dropped uint64 `json:"dropped"`
+
+	LettersDropped int64 `json:"dead_letters_dropped"` // for newer ones, until these are purged or redriven
+	DataBytes      int64 `json:"data_bytes"`           // key-value pairs, documents and files of all apps
+	DataQuota      int64 `json:"data_quota_bytes"`     // of each app; 0: none
 }
 
 // Sync is the state of the copy to Postgres.

@@ -65,6 +65,9 @@ type Config struct {
 	SecretsKey    string   // file; empty: none
 	MaxFile       int64
 
+	DataBytes, ResultBytes, AnonymousBytes int64 // of each app
+	IdempotencyKeys, TopicNames            int64
+
 	Driver string         // of the pins: "kernel" or "sim"
 	Pins   []hw.PinConfig // from the file alone
 
@@ -206,6 +209,12 @@ var Settings = []Setting{
 
 	{"files.max_bytes", "PICLOUD_FILES_MAX_BYTES", "", "268435456", "Largest file of an app in bytes.", false, fileSize},
 
+	{"quota.data_bytes", "PICLOUD_QUOTA_DATA_BYTES", "", "0", "Bytes of key-value pairs, documents and files that each app may keep, their names included; more is refused with 507. 0: as many as fit.", false, size(func(c *Config) *int64 { return &c.DataBytes }, 0)},
+	{"quota.result_bytes", "PICLOUD_QUOTA_RESULT_BYTES", "", "67108864", "Bytes of answers that each app may keep for callers with a key whose requests are answered later, and as many bytes of such requests that wait.", false, size(func(c *Config) *int64 { return &c.ResultBytes }, 2<<20)},
+	{"quota.anonymous_result_bytes", "PICLOUD_QUOTA_ANONYMOUS_RESULT_BYTES", "", "33554432", "The same for anonymous callers, requests and answers together; a request takes 1 MiB until it is answered.", false, size(func(c *Config) *int64 { return &c.AnonymousBytes }, 2<<20)},
+	{"quota.idempotency_keys", "PICLOUD_QUOTA_IDEMPOTENCY_KEYS", "", "200000", "Idempotency keys that each app may use in a day of UTC; each 64 bytes count as one.", false, count(func(c *Config) *int64 { return &c.IdempotencyKeys })},
+	{"quota.topic_names", "PICLOUD_QUOTA_TOPIC_NAMES", "", "4000", "Names of topics, registered ones aside, under which each app may have events. One costs up to 13 kB of memory, 400 bytes for each file of the journal.", false, count(func(c *Config) *int64 { return &c.TopicNames })},
+
 	{"hw.driver", "PICLOUD_HW_DRIVER", "", hw.DriverKernel, "What the pins below hw.inputs and hw.outputs are: kernel, lines of this board; sim, of one that does not exist, for development.", false, oneOf(func(c *Config) *string { return &c.Driver }, hw.DriverKernel, hw.DriverSim)},
 
 	{"apps_dir", "PICLOUD_APPS_DIR", "", "", "Folder whose folders are apps: each has an app.toml, and is applied when it changes. Default: /etc/picloud/apps.d for an installed node, else none; off: none.", false, text(func(c *Config) *string { return &c.Apps })},
@@ -318,6 +327,17 @@ func size(at func(*Config) *int64, lo int64) field {
 		},
 		get: func(c *Config) string { return strconv.FormatInt(*at(c), 10) },
 	}
+}
+
+// count is a number of things, at least 1.
+func count(at func(*Config) *int64) field {
+	f := size(at, 1)
+	return field{get: f.get, set: func(c *Config, v string) error {
+		if f.set(c, v) != nil {
+			return fmt.Errorf("%q: use a whole number, at least 1", v)
+		}
+		return nil
+	}}
 }
 
 // fileSize is a size that the HTTP library can count to, on any board.

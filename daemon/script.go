@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"log/slog"
 	"time"
 
@@ -46,6 +48,35 @@ func (m *machine) measure(set *metrics.Set) {
 		set.GetOrCreateGauge(name, func() float64 { return value(m.owed.Totals()) })
 	}
 	set.GetOrCreateGauge("picloud_dead_letters", func() float64 { return float64(m.store.CountDeadLetters()) })
+	set.RegisterMetricsWriter(func(w io.Writer) {
+		for _, u := range m.store.Usages() {
+			writeUsage(w, u)
+		}
+	})
 	set.GetOrCreateGauge("picloud_script_workers_idle", func() float64 { idle, _ := m.scripts.Workers(); return float64(idle) })
 	set.GetOrCreateGauge("picloud_script_runs_running", func() float64 { _, running := m.scripts.Workers(); return float64(running) })
+}
+
+// writeUsage exports what an app keeps, and what it may; a limit of 0 is none.
+func writeUsage(w io.Writer, u picloud.Usage) {
+	for _, a := range []struct {
+		kind string
+		picloud.Amount
+	}{
+		{"data", u.Data},
+		{"results", u.Results},
+		{"anonymous_results", u.Anonymous},
+		{"idempotency_keys", u.IdempotencyKeys},
+		{"topic_names", u.TopicNames},
+		{"scripts", u.Scripts},
+		{"runs", u.Runs},
+		{"dead_letters", u.DeadLetters},
+	} {
+		for name, value := range map[string]int64{
+			"picloud_app_items": a.Items, "picloud_app_items_limit": a.MaxItems, "picloud_app_bytes": a.Bytes, "picloud_app_bytes_limit": a.MaxBytes,
+		} {
+			metrics.WriteGaugeUint64(w, fmt.Sprintf("%s{app=%q,kind=%q}", name, u.App, a.kind), uint64(max(0, value))) // #nosec G115 -- not negative
+		}
+	}
+	metrics.WriteGaugeUint64(w, fmt.Sprintf("picloud_app_dead_letters_dropped{app=%q}", u.App), uint64(max(0, u.LettersDropped))) // #nosec G115 -- as above
 }

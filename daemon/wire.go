@@ -112,6 +112,7 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 func (c Config) StoreConfig() store.Config {
 	sc := store.Config{
 		Dir: c.Data, NodeName: c.Name, Retention: c.Retention, JournalBytes: c.JournalBytes, ReserveBytes: c.ReserveBytes,
+		DataBytes: c.DataBytes, ResultBytes: c.ResultBytes, AnonymousBytes: c.AnonymousBytes, IdempotencyKeys: c.IdempotencyKeys, TopicNames: c.TopicNames,
 		WearBudget: c.WearBudget, SegmentSize: c.SegmentBytes, CheckpointBytes: c.CheckpointBytes, Intake: c.Intake, MaxFile: c.MaxFile, Clock: boardClock(c.Clock),
 	}
 	if c.HasDatabase() {

@@ -48,7 +48,13 @@ func (s *Server) showApp(r *request) error {
 	if err != nil {
 		return err
 	}
-	return r.reply(fasthttp.StatusOK, appBody(a))
+	usage, err := s.cfg.Store.Usage(a.Name)
+	if err != nil {
+		return err
+	}
+	b := appBody(a)
+	b.Usage = usageBody(usage)
+	return r.reply(fasthttp.StatusOK, b)
 }
 
 func (s *Server) updateApp(r *request) error {

@@ -13,11 +13,11 @@ import (
 )
 
 func (s *Server) showNode(r *request) error {
-	n, h, st := s.cfg.Store.Node(), s.cfg.Store.Health(), s.cfg.Store.Stats()
+	n, h, st, usages := s.cfg.Store.Node(), s.cfg.Store.Health(), s.cfg.Store.Stats(), s.cfg.Store.Usages()
 	b := api.Node{
 		ID: n.ID, Name: n.Name, Version: s.cfg.Version, Commit: s.cfg.Commit, StartedAt: api.At(s.cfg.Started),
 		UptimeSec: int64(s.cfg.Now().Sub(s.cfg.Started) / time.Second), Epoch: n.Epoch.String(), Incarnation: n.Incarnation,
-		Status: "ok", Notes: h.Notes, Subscribers: s.cfg.Hub.Stats().Subscribers,
+		Status: "ok", Notes: append(h.Notes, usageNotes(usages)...), Subscribers: s.cfg.Hub.Stats().Subscribers,
 		Storage: api.Storage{
 			JournalBytes: st.JournalBytes, Segments: st.Segments, FirstLSN: st.FirstLSN, LastLSN: st.LastLSN,
 			Events: st.Events, Commits: st.Commits, Written: st.Written, WrittenDay: st.WrittenDay, WearBudget: st.WearBudget, ReadOnly: h.ReadOnly, NoSpace: h.NoSpace,
@@ -29,6 +29,11 @@ func (s *Server) showNode(r *request) error {
 		Done: t.Done, Failed: t.Failed, Buried: t.Buried, DeadLetters: s.cfg.Store.CountDeadLetters(), Behind: st.TriggersBehind, Dropped: st.Dropped,
 	}
 	b.Memory = s.memory()
+	for _, u := range usages {
+		b.Apps.DataBytes += u.Data.Bytes
+		b.Apps.DataQuota = u.Data.MaxBytes
+		b.Apps.LettersDropped += u.LettersDropped
+	}
 	if h.Degraded {
 		b.Status = "degraded"
 	}

@@ -68,6 +68,34 @@ func (j *Journal) Spans(key []byte) []Span {
 	return out
 }
 
+// Has reports whether there are records of a key.
+func (j *Journal) Has(key []byte) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, s := range slices.Backward(j.segments) {
+		if s.keys[string(key)] != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// EachKey calls fn once with every indexed key and the sequence of its newest record, in
+// no order.
+func (j *Journal) EachKey(fn func(key string, lastSeq uint64)) {
+	j.mu.Lock()
+	all := map[string]uint64{}
+	for _, s := range j.segments {
+		for key, k := range s.keys {
+			all[key] = k.span.LastSeq
+		}
+	}
+	j.mu.Unlock()
+	for key, last := range all {
+		fn(key, last)
+	}
+}
+
 // Keys calls yield with every indexed key and its spans, in no order, until it
 // returns false. The slices are valid during the call.
 func (j *Journal) Keys(yield func(key []byte, spans []Span) bool) {

@@ -69,7 +69,7 @@ type Limits struct {
 
 // DefaultLimits are those of a board with little memory.
 func DefaultLimits() Limits {
-	return Limits{Time: 5 * time.Second, Total: 30 * time.Second, Memory: 32 << 20, Calls: 1000, Output: 1 << 20, Lines: 64 << 10}
+	return Limits{Time: 5 * time.Second, Total: 30 * time.Second, Memory: 32 << 20, Calls: 1000, Output: picloud.MaxOutput, Lines: 64 << 10}
 }
 
 // or returns l, completed by what d says.

@@ -193,6 +193,14 @@ func (t *tx) rowsOfApp(app string) (list []change) {
 			})
 		}
 	}
+	for _, d := range t.s.sequenceOf(app).account.staged.keys {
+		if d.n > 0 && len(list) <= deleteChunk {
+			t.s.tables.scan(tableIdem, string(idemKey(d.day, app, "")), "", func(key string, _ []byte) bool {
+				add(tableIdem, key)
+				return len(list) <= deleteChunk
+			})
+		}
+	}
 	if len(list) <= deleteChunk {
 		addCatalog(true)
 	}

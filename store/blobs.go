@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -226,57 +225,4 @@ func (s *Store) CollectFiles(ctx context.Context) (removed int, err error) {
 		}
 	}
 	return removed, nil
-}
-
-// room returns picloud.ErrNoSpace when so many bytes more would use up what is left
-// to others.
-func (s *Store) room(n int64) error {
-	free, known := s.space.free()
-	if known && (free-n < s.space.reserve || s.space.full.Load()) {
-		return picloud.ErrNoSpace.Detailf("%d bytes are free, of which %d are left to others", free, s.space.reserve)
-	}
-	return nil
-}
-
-// lookEvery is after how many bytes of a file the free space is looked at again.
-const lookEvery = 8 << 20
-
-// bounded reads a content as long as it may be and there is room for it.
-type bounded struct {
-	s    *Store
-	r    io.Reader
-	left int64 // up to the limit
-	next int64 // bytes until the next look
-	err  error // why it ended: that of the reader, or a public one
-}
-
-func (b *bounded) Read(p []byte) (int, error) {
-	n, err := b.r.Read(p)
-	b.left -= int64(n)
-	b.next -= int64(n)
-	switch {
-	case b.left < 0:
-		err = picloud.ErrFileTooLarge.Detailf("it has more than %d bytes, the limit is that; the operator can raise files.max_bytes", b.s.cfg.MaxFile)
-	case b.next < 0:
-		b.next = lookEvery
-		if fault := b.s.room(0); fault != nil {
-			err = fault
-		}
-	}
-	if err != nil && !errors.Is(err, io.EOF) {
-		b.err = err
-	}
-	return n, err
-}
-
-// fault is what a write that failed is told as: what was read was at fault, or the
-// disk.
-func (b *bounded) fault(err error) error {
-	switch {
-	case b.err != nil:
-		return b.err
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return picloud.ErrNoSpace
-	}
-	return fmt.Errorf("write a file: %w", err)
 }

@@ -24,6 +24,8 @@ type committer struct {
 	busySince  atomic.Int64 // microseconds; 0: idle
 	events     []picloud.Event
 
+	toldDropped     int64 // when the log said that dead letters are dropped, microseconds
+	names           topicNames
 	triggersChanged bool // with the group at hand
 
 	steppedFor string    // the trigger that is behind for which a step was taken last, a key of tableBehind
@@ -263,6 +265,12 @@ func (s *Store) publishGroup(g *group) {
 	for _, q := range g.touched {
 		q.visible.Store(q.last)
 	}
+	s.named(g)
+	for i, a := range g.accounts {
+		if i == 0 || a != g.accounts[i-1] {
+			a.publish()
+		}
+	}
 	s.announce(g.notices)
 	s.tellCommitted(g)
 	for _, c := range g.commands {
@@ -314,6 +322,9 @@ func (s *Store) announce(notices []notice) {
 func (s *Store) refuse(g *group, err error) {
 	for _, q := range g.touched {
 		q.last = q.visible.Load()
+	}
+	for _, a := range g.accounts {
+		a.staged = a.read()
 	}
 	for _, c := range g.commands {
 		c.events = nil

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
+	"time"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/check"
@@ -15,6 +17,11 @@ const tableDeadLetter table = 21 // app, zero byte, dead letter id
 
 var deadLetterKind = rowKind{
 	name: "dead letters", data: true, happened: deadLetterHappened,
+	holds: func(u *usage, key, row []byte, sign int64) {
+		r, _ := decodeAs[struct{ Dropped int64 }](row)
+		u.letters.add(amountOf(key, row, 0), sign)
+		u.dropped += sign * r.Dropped
+	},
 	copied: copies[picloud.DeadLetter]{
 		as: picloud.ChangeDeadLetter,
 		from: func(_ string, row []byte) (picloud.DeadLetter, error) {
@@ -50,10 +57,27 @@ const maxLetterData = 4 * picloud.MaxValue
 
 // deadLetterRow is a dead letter as it is kept. Its first version is delivered to
 // the triggers that wait for dead letters; later ones are notes on it.
+//
+// Dropped counts dead letters that had to make room for this one, or for one of those.
+// So the sum of all that are there is how many were dropped since somebody purged or
+// redrove them.
 type deadLetterRow struct {
 	Letter  picloud.DeadLetter
 	Version uint64
+	Dropped int64 `cbor:",omitempty"`
 }
+
+// What dead letters of one app there may be. The oldest make room for a new one: to
+// keep them all would stop the triggers of an app as soon as enough of its events are
+// bad, and to refuse the new one would hide what goes wrong now. What was dropped is
+// counted and told until the others are purged or redriven.
+const (
+	maxDeadLetters     = 10_000
+	maxDeadLetterBytes = 64 << 20
+)
+
+// tellDropped is how often the log says that dead letters are dropped.
+const tellDropped = time.Minute
 
 // Bury gives a delivery up: it becomes a dead letter, whose deliveries to dead_letter
 // triggers are there with the same commit. A delivery to such a trigger does not
@@ -64,8 +88,7 @@ func (s *Store) Bury(ctx context.Context, t picloud.Trigger, d picloud.Delivery,
 			return nil
 		}
 		if t.Kind == picloud.TriggerHTTP { // who asked learns it
-			tx.failResult(t.App, d.What.Name)
-			return nil
+			return tx.failResult(t.App, d.What.Name)
 		}
 		if t.Kind == picloud.TriggerDeadLetter {
 			return tx.noteDeadLetter(t, d.What.Name, reason)
@@ -75,8 +98,7 @@ func (s *Store) Bury(ctx context.Context, t picloud.Trigger, d picloud.Delivery,
 			Attempts: d.Attempts, Reason: clip(reason, maxReason), Errors: clipAll(d.Errors), CreatedAt: fromMicros(tx.at),
 		}
 		l.HandledBy = tx.deadLetterTriggers(t)
-		tx.put(tableDeadLetter, pair(l.App, l.ID), deadLetterRow{Letter: l, Version: 1})
-		return nil
+		return tx.putDeadLetter(deadLetterRow{Letter: l, Version: 1})
 	})
 }
 
@@ -89,6 +111,40 @@ func (t *tx) deadLetterTriggers(tr picloud.Trigger) (ids []string) {
 		}
 	}
 	return ids
+}
+
+// putDeadLetter keeps a dead letter, for which the oldest of its app make room.
+func (t *tx) putDeadLetter(l deadLetterRow) error {
+	app, key := l.Letter.App, pair(l.Letter.App, l.Letter.ID)
+	var by usage
+	tableDeadLetter.kind().difference(&by, change{key: []byte(key), value: cborEncode(l)}, t.get(tableDeadLetter, []byte(key)))
+	over := func() bool {
+		u := t.usage(app)
+		return u.letters.rows+by.letters.rows > maxDeadLetters || u.letters.bytes+by.letters.bytes > maxDeadLetterBytes
+	}
+	before := l.Dropped
+	for limit, more := 8<<10, true; more && over(); limit *= 4 {
+		var keys []string
+		keys, more = t.s.tables.keys(tableDeadLetter, pair(app, ""), limit)
+		for _, k := range keys {
+			b := t.get(tableDeadLetter, []byte(k))
+			if k == key || b == nil || !over() { // nil: it has gone with the group at hand
+				continue
+			}
+			old, err := decodeAs[struct{ Dropped int64 }](b)
+			if err != nil {
+				return err
+			}
+			l.Dropped += 1 + old.Dropped
+			t.remove(tableDeadLetter, k)
+		}
+	}
+	t.put(tableDeadLetter, key, l)
+	if c := &t.s.commit; l.Dropped > before && t.at-c.toldDropped > tellDropped.Microseconds() {
+		c.toldDropped = t.at
+		t.s.log.Warn("oldest dead letters are dropped to make room", slog.String("app", app), slog.Int64("dropped", l.Dropped))
+	}
+	return nil
 }
 
 // letterID is an id that sorts by time. Several triggers may give the same change up within
@@ -115,8 +171,7 @@ func (t *tx) noteDeadLetter(by picloud.Trigger, id, text string) error {
 		l.Letter.Notes = l.Letter.Notes[n-deadLetterNotes:]
 	}
 	l.Version++
-	t.put(tableDeadLetter, pair(by.App, id), l)
-	return nil
+	return t.putDeadLetter(l)
 }
 
 func (t *tx) deadLetter(app, id string) (deadLetterRow, error) {

@@ -18,7 +18,7 @@ const tableDoc table = 23 // app, zero byte, collection name, zero byte, documen
 
 var documentKind = rowKind{
 	name: "documents", data: true,
-	derive: deriveDoc, happened: documentHappened,
+	derive: deriveDoc, happened: documentHappened, holds: holdsData,
 	copied: copies[picloud.Document]{
 		as: picloud.ChangeDocument, from: decodeDocument,
 		check: func(d *picloud.Document) error {

@@ -54,10 +54,12 @@ func TestEncodingsAreThoseOnTheDisk(t *testing.T) {
 		{"secret", picloud.Secret{App: "shop", Name: "s", Sealed: []byte{1, 2}, UpdatedAt: at}},
 		{"file", picloud.File{App: "shop", Path: "a/b", Type: "t/u", Size: 5, SHA256: "0f", Version: 3, CreatedAt: at, UpdatedAt: at, Blob: "x"}},
 		{"result", resultRow{State: "done", Output: []byte("1"), Expires: at.UnixMicro(), Response: true}},
+		{"result of an anonymous caller", resultRow{State: "waiting", Expires: at.UnixMicro(), Anonymous: true, Held: 5}},
 		{"delivery", deadLetterOf(at).What},
 		{"attempt", attemptRow{Attempts: 2, NotUntil: at.UnixMicro(), Errors: []string{"e"}}},
 		{"tick", tickRow{Last: at.UnixMicro(), Run: true}},
 		{"dead letter", deadLetterRow{Letter: deadLetterOf(at), Version: 2}},
+		{"dead letter that others made room for", deadLetterRow{Letter: deadLetterOf(at), Version: 1, Dropped: 3}},
 		{"checkpoint", checkpointMeta{Version: 1}},
 	}
 	var out strings.Builder

@@ -125,7 +125,9 @@ func (t *tx) deleteEndpoint(app, name string) (more bool, err error) {
 			return false, err
 		}
 		t.removeDelivery(k)
-		t.failResult(app, what.Name)
+		if err := t.failResult(app, what.Name); err != nil {
+			return false, err
+		}
 	}
 	if more || t.g.holdsDeliveries(app, e.ID) {
 		return true, nil

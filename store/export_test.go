@@ -2,9 +2,11 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"go.etcd.io/bbolt"
 
@@ -22,6 +24,40 @@ func (s *Store) IndexRows() int { return s.tables.count(tableDocIndex, "", 1<<30
 
 // ExpiryRows counts the ends of rows.
 func (s *Store) ExpiryRows() int { return s.tables.count(tableExpiry, "", 1<<30) }
+
+// FreshRunBytes returns how much the records of runs take that wait for the journal.
+func (s *Store) FreshRunBytes() int {
+	s.runs.mu.Lock()
+	defer s.runs.mu.Unlock()
+	return s.runs.bytes
+}
+
+// Counted returns what the account of an app says.
+func (s *Store) Counted(app string) string { return describe(s.sequenceOf(app).account.read()) }
+
+// Recounted returns what it has to say, by the rows there are.
+func (s *Store) Recounted(app string) string {
+	var u usage
+	for _, tb := range tablesWhere(func(k *rowKind) bool { return k.holds != nil }) {
+		s.tables.scan(tb, "", "", func(key string, row []byte) bool {
+			if c := (change{table: tb, key: []byte(key)}); s.accountOf(c) == &s.sequenceOf(app).account {
+				tb.kind().holds(&u, c.key, row, 1)
+			}
+			return true
+		})
+	}
+	return describe(u)
+}
+
+func describe(u usage) string {
+	slices.SortFunc(u.keys[:], func(a, b dayCount) int { return cmp.Compare(a.day, b.day) })
+	for i := range u.keys {
+		if u.keys[i].n == 0 {
+			u.keys[i].day = 0
+		}
+	}
+	return fmt.Sprintf("%+v", u)
+}
 
 // MissingKinds lists what there is no example of in a data directory: tables, kinds of
 // records, versions of events, complete segments, records beyond the checkpoint.

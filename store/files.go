@@ -20,7 +20,11 @@ const tableFile table = 28 // app, zero byte, path: what there is to know of a f
 var fileKind = rowKind{
 	name: "files", data: true,
 	happened: fileHappened,
-	staged:   (*tx).replaceBlob,
+	holds: func(u *usage, key, row []byte, sign int64) {
+		f, _ := decodeAs[picloud.File](row)
+		u.data.add(amountOf(key, row, f.Size), sign)
+	},
+	staged: (*tx).replaceBlob,
 	copied: copies[picloud.File]{
 		as:    picloud.ChangeFile,
 		check: checkFile,
@@ -100,10 +104,15 @@ func (s *Store) PutFile(ctx context.Context, c picloud.FileChange, content io.Re
 	if err := check.File(c.Path, c.Type); err != nil {
 		return f, err
 	}
-	if err := s.mayPutFile(&c); err != nil {
+	old, err := s.mayPutFile(&c)
+	if err != nil {
 		return f, err
 	}
-	in := &bounded{s: s, r: content, left: s.cfg.MaxFile, next: lookEvery}
+	in, err := s.beginUpload(&c, old.Size, content)
+	if err != nil {
+		return f, err
+	}
+	defer in.end()
 	w, err := s.blobs.write(in)
 	kept := false
 	defer func() { s.blobs.finish(w.name, kept) }()
@@ -142,21 +151,19 @@ func (t *tx) putFile(f *picloud.File, cond picloud.Precondition) error {
 	return nil
 }
 
-// mayPutFile says before anything is read what would be said afterwards.
-func (s *Store) mayPutFile(c *picloud.FileChange) error {
-	old, err := s.File(c.App, c.Path)
+// mayPutFile says before anything is read what would be said afterwards, and returns
+// the file that is replaced; all zero: none.
+func (s *Store) mayPutFile(c *picloud.FileChange) (old picloud.File, err error) {
+	old, err = s.File(c.App, c.Path)
 	switch {
 	case err != nil && !errors.Is(err, picloud.ErrFileNotFound):
-		return err
+		return old, err
 	case s.readOnly:
-		return picloud.ErrReadOnly
+		return old, picloud.ErrReadOnly
 	case c.Size > s.cfg.MaxFile:
-		return picloud.ErrFileTooLarge.Detailf("it has %d bytes, the limit is %d; the operator can raise files.max_bytes", c.Size, s.cfg.MaxFile)
+		return old, picloud.ErrFileTooLarge.Detailf("it has %d bytes, the limit is %d; the operator can raise files.max_bytes", c.Size, s.cfg.MaxFile)
 	}
-	if err := c.If.Check(old.Version); err != nil {
-		return err
-	}
-	return s.room(max(c.Size, 0))
+	return old, c.If.Check(old.Version)
 }
 
 // DeleteFile removes a file, or returns picloud.ErrFileNotFound. Who reads it reads

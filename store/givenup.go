@@ -146,8 +146,7 @@ func (t *tx) putGivenUpLetter(tr picloud.Trigger, lost lostRange) error {
 	l.LSN, l.GivenUp = lost.first, lost.count
 	l.Reason = fmt.Sprintf("%d deliveries, of records %d to %d, were given up: the journal had no room to keep what they were about until the script got to it, or cannot read it. Make the script faster or let more of it run at once (concurrency), or raise storage.journal_bytes. They cannot be redriven; purge this letter when it has served.",
 		lost.count, lost.first, lost.last)
-	t.put(tableDeadLetter, key, row)
-	return nil
+	return t.putDeadLetter(row)
 }
 
 // giveUpBelow gives up what waits for records that the journal is about to drop.

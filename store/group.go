@@ -18,7 +18,11 @@ type group struct {
 	changes  []change
 	notices  []notice
 	touched  []*sequence
+	accounts []*account // that have changed; some several times
+	counts   []counted  // of the command at hand
+	seen     change     // the row that it looked at last; no table: none
 	commands []*command
+	names    newNames
 	hard     bool   // must be fsynced before it is answered
 	size     int    // upper bound of its bytes in the journal
 	arena    []byte // keys and bodies of the records
@@ -41,13 +45,14 @@ func (g *group) begin(committed *catalog, at int64) {
 	clear(g.changes)
 	clear(g.notices)
 	clear(g.commands)
+	g.names.begin()
 	arena := g.arena[:0]
 	if cap(arena) > arenaKept {
 		arena = nil
 	}
 	*g = group{
 		at: at, catalog: committed, records: g.records[:0], changes: g.changes[:0], notices: g.notices[:0],
-		touched: g.touched[:0], commands: g.commands[:0], arena: arena,
+		names: g.names, touched: g.touched[:0], accounts: g.accounts[:0], counts: g.counts[:0], seen: change{key: g.seen.key[:0]}, commands: g.commands[:0], arena: arena,
 	}
 }
 
@@ -60,6 +65,11 @@ func (g *group) hold(fn func([]byte) []byte) []byte {
 
 // encoded is an upper bound of the bytes the records take in the journal.
 func (g *group) encoded() int { return len(g.arena) + recordCost*len(g.records) }
+
+// see notes a row as the command at hand knows it.
+func (g *group) see(tb table, key, row []byte) {
+	g.seen = change{table: tb, key: append(g.seen.key[:0], key...), value: row}
+}
 
 func (g *group) touch(q *sequence) { g.touched = append(g.touched, q) }
 
@@ -95,7 +105,13 @@ func (g *group) staged(t table, key []byte) (value []byte, ok bool) {
 func (g *group) holdsData(app string) bool {
 	prefix := []byte(pair(app, ""))
 	return slices.ContainsFunc(g.changes, func(c change) bool {
-		return c.table.isData() && c.value != nil && bytes.HasPrefix(c.key, prefix)
+		switch {
+		case c.value == nil:
+			return false
+		case c.table == tableIdem:
+			return bytes.HasPrefix(c.key[idemDayBytes:], prefix)
+		}
+		return c.table.isData() && bytes.HasPrefix(c.key, prefix)
 	})
 }
 

@@ -43,6 +43,10 @@ type rowKind struct {
 	// enqueue returns deliveries that a change asks for and that hold their data.
 	enqueue func(ch change, by cause) ([]change, error)
 
+	// holds adds a row, sign times, to what its app keeps. It must not fail: a row that
+	// cannot be read counts as far as it can be.
+	holds func(u *usage, key, row []byte, sign int64)
+
 	// staged does what else belongs to a change that a command stages.
 	staged func(t *tx, ch change)
 	// committed is told of a change that has become visible.

@@ -21,6 +21,7 @@ var entryKind = rowKind{
 	name: "key-value pairs", data: true,
 	expires:  func(row []byte) (int64, error) { r, err := decodeEntryRow(row); return r.Expires, err },
 	happened: entryHappened,
+	holds:    holdsData,
 	copied: copies[picloud.Entry]{
 		as: picloud.ChangeKV,
 		from: func(key string, row []byte) (picloud.Entry, error) {

@@ -106,6 +106,7 @@ func (s *Store) open() error {
 	if err := s.replay(&r); err != nil {
 		return err
 	}
+	s.publishAccounts()
 	if err := s.conclude(&r, known); err != nil {
 		return err
 	}
@@ -268,7 +269,8 @@ func (s *Store) load(r *recovery) error {
 		return nil
 	}
 	wanted := func(t table) bool {
-		return t.inCatalog() || t.kind().recovered != nil || s.tables.pending.counts(t)
+		k := t.kind()
+		return k.catalog != nil || k.recovered != nil || k.holds != nil || s.tables.pending.counts(t)
 	}
 	err := scanState(s.tables.db, wanted, func(t table, key, value []byte) error {
 		if s.tables.pending.counts(t) {
@@ -276,6 +278,9 @@ func (s *Store) load(r *recovery) error {
 			return nil
 		}
 		ch := change{table: t, key: key, value: value}
+		if s.recount(ch, nil) != nil && !t.inCatalog() && t.kind().recovered == nil {
+			return nil
+		}
 		take := func() error { return c.set(ch) }
 		if fn := t.kind().recovered; fn != nil {
 			take = func() error { return fn(s, r, ch) }
@@ -369,7 +374,9 @@ func (s *Store) replayRecord(r *recovery, c *catalog, rec *journal.Record) error
 			return err
 		}
 		if body.idem != "" {
-			s.tables.put([]change{idemChange(app, rec.Seq, rec.At, &body)})
+			key := idemChange(app, rec.Seq, rec.At, &body)
+			s.recount(key, s.tables.get(key.table, key.key))
+			s.tables.put([]change{key})
 		}
 		if c.triggers().Len() > 0 {
 			ev, err := parseEvent(s.ident.epoch, rec)
@@ -409,7 +416,18 @@ func (s *Store) replayChange(r *recovery, c *catalog, rec *journal.Record, ch ch
 		return nil
 	}
 	ch = cloneChange(ch)
-	derived, err := c.apply(ch, stateBefore{catalog: c, get: s.tables.get, tables: s.tables}, &cause{lsn: uint64(rec.LSN), at: rec.At, hops: hopsOf(rec)})
+	get := s.tables.get
+	if k.holds != nil || k.expires != nil { // both look at the row that is replaced
+		before := get(ch.table, ch.key)
+		s.recount(ch, before)
+		get = func(tb table, key []byte) []byte {
+			if tb == ch.table && bytes.Equal(key, ch.key) {
+				return before
+			}
+			return s.tables.get(tb, key)
+		}
+	}
+	derived, err := c.apply(ch, stateBefore{catalog: c, get: get, tables: s.tables}, &cause{lsn: uint64(rec.LSN), at: rec.At, hops: hopsOf(rec)})
 	if err != nil {
 		return err
 	}

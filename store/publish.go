@@ -64,6 +64,12 @@ func (s *Store) stagePublication(g *group, c *command) (hard bool, err error) {
 			// overtake its fsync.
 			return true, nil
 		}
+		if err := s.admitIdem(row, p.IdempotencyKey, g.at); err != nil {
+			return false, err
+		}
+	}
+	if err := s.admitNames(g, p); err != nil {
+		return false, err
 	}
 	source := p.By.Source()
 	at := fromMicros(g.at)
@@ -77,7 +83,9 @@ func (s *Store) stagePublication(g *group, c *command) (hard bool, err error) {
 		body := eventBody{hops: p.Cause.Hops, source: source, stamp: g.stamp, data: d.Data}
 		if i == 0 && p.IdempotencyKey != "" {
 			body.idem, body.print, body.count = p.IdempotencyKey, c.print, len(p.Drafts)
-			g.changes = append(g.changes, idemChange(p.App, row.sequence.last, g.at, &body))
+			key := idemChange(p.App, row.sequence.last, g.at, &body)
+			s.stageCount(g, key)
+			g.changes = append(g.changes, key)
 		}
 		lsn := s.nextLSN(g)
 		g.records = append(g.records, journal.Record{

@@ -47,6 +47,7 @@ func (s *Store) restoreChange(g *group, c *picloud.Change, count thingCount) err
 		return fault(err)
 	}
 	for _, ch := range changes {
+		s.stageCount(g, ch)
 		s.record(g, []change{ch}, 0)
 		derived, err := g.catalog.apply(ch, stateBefore{catalog: g.catalog, get: s.tables.get, tables: s.tables}, nil)
 		if err != nil {

@@ -22,15 +22,16 @@ func TestResultsOfRequests(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	keyed := []byte(`{"about":{"caller":{"kind":"key","name":"k"}}}`)
 	var ids []string
 	for range 1000 {
-		id, err := s.Accept(t.Context(), e, []byte(`{}`))
+		id, err := s.Accept(t.Context(), e, keyed)
 		if err != nil {
 			t.Fatal(err)
 		}
 		ids = append(ids, id)
 	}
-	if _, err := s.Accept(t.Context(), e, []byte(`{}`)); !errors.Is(err, picloud.ErrBusy) {
+	if _, err := s.Accept(t.Context(), e, keyed); !errors.Is(err, picloud.ErrBusy) {
 		t.Errorf("one more: %v", err)
 	}
 	is := func(id, want, output string) {

@@ -14,7 +14,10 @@ import (
 
 const tableRun table = 16 // app, zero byte, script name, zero byte, run id: how a run went
 
-var runKind = rowKind{name: "runs", data: true}
+var runKind = rowKind{
+	name: "runs", data: true,
+	holds: func(u *usage, key, row []byte, sign int64) { u.runs.add(amountOf(key, row, 0), sign) },
+}
 
 // The records of runs are notes: they are shown at once, and reach the journal
 // together every few seconds, only those that would be kept. A node that loses
@@ -24,12 +27,16 @@ const (
 	keptRuns  = 50 // of each script
 	runsEvery = 5 * time.Second
 	runLines  = 16 << 10 // bytes of console lines that are kept of one run
+
+	maxRunBytes   = 32 << 20 // of the runs of an app; old ones of a script make room for its new ones, of which one is always kept
+	freshRunBytes = 4 << 20  // of the records that wait for the journal, of all apps; more lose lines and stack
 )
 
 // runs are the records that the journal does not have yet.
 type runs struct {
 	mu    sync.Mutex
 	fresh map[string][]picloud.Run // by app, zero byte, script; oldest first
+	bytes int                      // of them
 	since int64                    // when the oldest of them came, microseconds
 	last  int64                    // the newest id
 	news  chan struct{}            // closed when there is a new one
@@ -61,11 +68,16 @@ func (s *Store) RecordRun(r picloud.Run) picloud.Run {
 	if first {
 		u.since = u.last
 	}
-	list := append(u.fresh[key], r)
-	if len(list) > keptRuns {
-		list = slices.Delete(list, 0, len(list)-keptRuns)
+	list := u.fresh[key]
+	for len(list) > 0 && (len(list) >= keptRuns || u.bytes+runSize(&r) > freshRunBytes) {
+		u.bytes -= runSize(&list[0])
+		list = slices.Delete(list, 0, 1)
 	}
-	u.fresh[key] = list
+	if u.bytes+runSize(&r) > freshRunBytes {
+		r.Lines, r.Stack, r.Truncated = nil, "", true
+	}
+	u.bytes += runSize(&r)
+	u.fresh[key] = append(list, r)
 	if u.news != nil {
 		close(u.news)
 		u.news = nil
@@ -77,12 +89,33 @@ func (s *Store) RecordRun(r picloud.Run) picloud.Run {
 	return r
 }
 
+// runSize is about what a record takes.
+func runSize(r *picloud.Run) int {
+	n := 256 + len(r.Error) + len(r.Stack)
+	for i := range r.Lines {
+		n += 64 + len(r.Lines[i].Text)
+	}
+	return n
+}
+
+// drop drops the records of a script. The caller holds mu.
+func (u *runs) drop(key string) {
+	for i := range u.fresh[key] {
+		u.bytes -= runSize(&u.fresh[key][i])
+	}
+	delete(u.fresh, key)
+}
+
 // dropApp drops the records of an app that was deleted. Its catalog is visible
 // already: later records are refused.
 func (u *runs) dropApp(app string) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	maps.DeleteFunc(u.fresh, func(key string, _ []picloud.Run) bool { return strings.HasPrefix(key, pair(app, "")) })
+	for key := range u.fresh {
+		if strings.HasPrefix(key, pair(app, "")) {
+			u.drop(key)
+		}
+	}
 }
 
 // wake lets the committer look at what is due.
@@ -231,7 +264,7 @@ func (u *runs) take() (key string, list []picloud.Run) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	for key, list := range u.fresh {
-		delete(u.fresh, key)
+		u.drop(key)
 		return key, list
 	}
 	return "", nil
@@ -245,13 +278,21 @@ func (t *tx) putRuns(key string, list []picloud.Run) (size int) {
 		return 0
 	}
 	old, _ := t.s.tables.keys(tableRun, key+"\x00", math.MaxInt)
-	for _, k := range old[:max(0, min(len(old), len(old)+len(list)-keptRuns))] {
-		t.remove(tableRun, k)
+	for len(old) > 0 && len(old)+len(list) > keptRuns {
+		t.remove(tableRun, old[0])
+		old = old[1:]
 	}
-	for _, r := range list {
-		b := cborEncode(r)
-		t.change(change{table: tableRun, key: []byte(key + "\x00" + r.ID), value: b})
-		size += recordCost + len(b)
+	for i, r := range list {
+		c := change{table: tableRun, key: []byte(key + "\x00" + r.ID), value: cborEncode(r)}
+		for len(old) > 0 && t.usage(app).runs.bytes+int64(len(c.value)) > maxRunBytes {
+			t.remove(tableRun, old[0])
+			old = old[1:]
+		}
+		if i < len(list)-1 && t.usage(app).runs.bytes+int64(len(c.value)) > maxRunBytes {
+			continue // a newer one follows
+		}
+		t.change(c)
+		size += recordCost + len(c.value)
 	}
 	return size
 }
@@ -260,7 +301,7 @@ func (t *tx) putRuns(key string, list []picloud.Run) (size int) {
 func (t *tx) forgetRuns(app, script string) {
 	key := pair(app, script)
 	t.s.runs.mu.Lock()
-	delete(t.s.runs.fresh, key)
+	t.s.runs.drop(key)
 	t.s.runs.mu.Unlock()
 	keys, _ := t.s.tables.keys(tableRun, key+"\x00", math.MaxInt)
 	for _, k := range keys {

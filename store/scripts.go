@@ -17,7 +17,7 @@ const (
 )
 
 var scriptKind = rowKind{
-	name: "scripts", data: true,
+	name: "scripts", data: true, holds: holdsScript,
 	copied: copies[picloud.Script]{
 		as: picloud.ChangeScript, limit: picloud.MaxScripts,
 		check: func(sc *picloud.Script) error {
@@ -30,7 +30,13 @@ var scriptKind = rowKind{
 	},
 }
 
-var scriptVersionKind = rowKind{name: "versions of scripts", data: true}
+var scriptVersionKind = rowKind{name: "versions of scripts", data: true, holds: holdsScript}
+
+// maxScriptBytes bounds the scripts of an app with their versions. Old versions of the
+// script that is saved make room.
+const maxScriptBytes = 64 << 20
+
+func holdsScript(u *usage, key, row []byte, sign int64) { u.scripts.add(amountOf(key, row, 0), sign) }
 
 // Script returns the newest version of a script, or picloud.ErrScriptNotFound.
 func (s *Store) Script(app, name string) (picloud.Script, error) {
@@ -132,8 +138,20 @@ func (s *Store) SaveScript(ctx context.Context, sc picloud.Script, cond picloud.
 		if sc.Version > picloud.MaxScriptVersions {
 			tx.remove(tableScriptVersion, versionKey(sc.App, sc.Name, sc.Version-picloud.MaxScriptVersions))
 		}
-		return sc, nil
+		return sc, tx.dropVersions(&sc)
 	})
+}
+
+// dropVersions removes the oldest versions of a script that was saved until the scripts
+// of its app take no more than they may.
+func (t *tx) dropVersions(sc *picloud.Script) error {
+	for v := sc.Version - min(sc.Version, picloud.MaxScriptVersions) + 1; t.usage(sc.App).scripts.bytes > maxScriptBytes; v++ {
+		if v == sc.Version {
+			return picloud.ErrScriptInvalid.Detailf("the scripts of the app, with their versions, take more than %d bytes; delete some first", maxScriptBytes)
+		}
+		t.remove(tableScriptVersion, versionKey(sc.App, sc.Name, v))
+	}
+	return nil
 }
 
 // DeleteScript removes a script with all its versions.

@@ -16,6 +16,8 @@ var sequenceKind = rowKind{
 type sequence struct {
 	last    uint64        // staged by the committer, and seen by nobody else
 	visible atomic.Uint64 // committed
+
+	account account // of what the app that has the name now keeps
 }
 
 // sequenceOf returns the counter of an app name, which is made when missing.

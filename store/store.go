@@ -55,6 +55,27 @@ type Config struct {
 	// state.db; those after them wait in the journal. Default 10 000.
 	MaxWaiting int
 
+	// DataBytes bounds what each app may keep of key-value pairs, documents and files,
+	// names included; 0: no bound but the disk.
+	DataBytes int64
+
+	// Results bounds the results that each app may keep, waiting ones included, for
+	// callers with a key, and again for anonymous callers; default 10 000.
+	Results int64
+	// ResultBytes bounds what each app may keep of answers to requests that are answered
+	// later, for callers with a key, and what may wait of such requests; default 64 MiB.
+	// AnonymousBytes does so for requests of anonymous callers and their answers
+	// together, each of which takes at least 1 MiB until it is answered; default 32 MiB.
+	ResultBytes, AnonymousBytes int64
+
+	// IdempotencyKeys bounds how many idempotency keys each app may use in one day of UTC,
+	// of which 64 bytes count as one; default 200 000.
+	IdempotencyKeys int64
+
+	// TopicNames bounds under how many names of topics that are not registered each app
+	// may have events; default 4 000.
+	TopicNames int64
+
 	// MaxFile bounds the content of a file in bytes; default picloud.DefaultMaxFile.
 	MaxFile int64
 
@@ -93,6 +114,11 @@ func (c Config) withDefaults() Config {
 	c.JournalBytes = or(c.JournalBytes, 256<<20)
 	c.ReserveBytes = or(c.ReserveBytes, 64<<20)
 	c.MaxWaiting = or(c.MaxWaiting, maxWaiting)
+	c.Results = or(c.Results, 10_000)
+	c.ResultBytes = or(c.ResultBytes, 64<<20)
+	c.AnonymousBytes = or(c.AnonymousBytes, 32<<20)
+	c.IdempotencyKeys = or(c.IdempotencyKeys, 200_000)
+	c.TopicNames = or(c.TopicNames, 4_000)
 	c.MaxFile = or(c.MaxFile, picloud.DefaultMaxFile)
 	c.Intake = or(c.Intake, 4096)
 	c.IntakeBytes = or(c.IntakeBytes, 16<<20)
@@ -140,6 +166,7 @@ type Store struct {
 	runs       runs
 	scripts    scripts
 	blobs      blobs
+	uploads    uploads
 	inbox      inbox
 	shared     shared
 	space      space

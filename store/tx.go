@@ -28,6 +28,7 @@ type tx struct {
 // command that fails or changes nothing leaves no trace.
 func (s *Store) stageChanges(g *group, fn func(tx *tx) error) error {
 	t := tx{s: s, g: g, at: g.at, catalog: g.catalog}
+	g.counts, g.seen.table = g.counts[:0], 0
 	if err := fn(&t); err != nil {
 		return err
 	}
@@ -41,6 +42,7 @@ func (s *Store) stageChanges(g *group, fn func(tx *tx) error) error {
 		s.record(g, t.changes, t.hops)
 	}
 	g.changes = append(g.changes, t.derived...)
+	g.settle()
 	for i := range t.revoked {
 		g.notices = append(g.notices, notice{revocation: &t.revoked[i]})
 	}
@@ -51,6 +53,9 @@ func (s *Store) stageChanges(g *group, fn func(tx *tx) error) error {
 func (s *Store) stageCommand(g *group, c *command) error {
 	return s.stageChanges(g, func(tx *tx) error {
 		err := c.fn(tx)
+		if err == nil {
+			err = tx.withinQuota()
+		}
 		c.blobs = tx.blobs
 		return err
 	})
@@ -95,12 +100,14 @@ func (t *tx) change(c change) {
 	if k := c.table.kind(); k.staged != nil {
 		k.staged(t, c)
 	}
+	t.count(c)
 	derived, err := t.catalog.apply(c, stateBefore{catalog: t.catalog, get: t.get, tables: t.s.tables}, &cause{lsn: t.lsn(), at: t.at, hops: t.hops})
 	t.derived = append(t.derived, derived...)
 	if err != nil && t.err == nil {
 		t.err = err
 	}
 	t.changes = append(t.changes, c)
+	t.g.see(c.table, c.key, c.value)
 }
 
 // lsn is what the next change gets.
@@ -108,6 +115,16 @@ func (t *tx) lsn() uint64 { return t.s.nextLSN(t.g) + uint64(len(t.changes)) }
 
 // get returns a row as it is with all that was staged before; nil: there is none.
 func (t *tx) get(tb table, key []byte) []byte {
+	if seen := &t.g.seen; seen.table == tb && bytes.Equal(seen.key, key) {
+		return seen.value
+	}
+	v := t.find(tb, key)
+	t.g.see(tb, key, v)
+	return v
+}
+
+// find is get for a row that was not looked at last.
+func (t *tx) find(tb table, key []byte) []byte {
 	for _, c := range slices.Backward(t.changes) {
 		if c.table == tb && bytes.Equal(c.key, key) {
 			return c.value

@@ -32,6 +32,7 @@ type Scripts interface {
 // Results keeps the answers to requests that are answered later; *store.Store
 // implements it.
 type Results interface {
+	ReserveResult(app, id string) (release func(), err error)
 	SetResult(ctx context.Context, app, id string, r picloud.Result) error
 }
 
@@ -74,6 +75,11 @@ func (h *Handler) request(ctx context.Context, t picloud.Trigger, d picloud.Deli
 	if err != nil {
 		return err
 	}
+	release, err := h.results.ReserveResult(t.App, d.What.Name)
+	if err != nil {
+		return err
+	}
+	defer release()
 	res, err := h.scripts.Do(ctx, script.Job{
 		App: t.App, Script: t.Script, Export: t.Export, Input: r.Input, Context: about,
 		Cause: "endpoint:" + t.Name, Delivery: d.ID, Attempt: d.Attempts + 1, Hops: d.What.Hops + 1, Limits: script.Limits{Total: t.Timeout},

@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -20,7 +21,7 @@ func (c *cli) appsCommand() *cobra.Command {
 	}}
 	show := &cobra.Command{Use: "show APP", Short: "Show an app", Args: exactly(1), RunE: func(cmd *cobra.Command, args []string) error {
 		c.app = args[0]
-		return c.oneApp(cmd, http.MethodGet, c.appPath(), nil)
+		return c.showApp(cmd)
 	}}
 	var description string
 	var origins []string
@@ -56,6 +57,40 @@ func (c *cli) oneApp(cmd *cobra.Command, method, path string, in any) error {
 		return err
 	}
 	return c.showApps([]api.App{a}, a)
+}
+
+// showApp shows an app with what it keeps.
+func (c *cli) showApp(cmd *cobra.Command) error {
+	var a api.App
+	if err := c.call(cmd.Context(), http.MethodGet, c.appPath(), nil, &a); err != nil {
+		return err
+	}
+	if err := c.showApps([]api.App{a}, a); err != nil || c.json || a.Usage == nil {
+		return err
+	}
+	u := a.Usage
+	rows := [][]string{
+		amountRow("data", u.Data), amountRow("results", u.Results), amountRow("anonymous results", u.Anonymous), amountRow("idempotency keys today", u.IdempotencyKeys),
+		amountRow("topic names", u.TopicNames), amountRow("scripts", u.Scripts), amountRow("runs", u.Runs), amountRow("dead letters", u.DeadLetters),
+	}
+	c.printf("\n")
+	c.table("KEEPS ITEMS OF-AT-MOST SIZE OF-AT-MOST", rows)
+	if u.LettersDropped > 0 {
+		c.printf("\n%d dead letters were dropped for newer ones\n", u.LettersDropped)
+	}
+	return nil
+}
+
+func amountRow(name string, a api.Amount) []string {
+	number := func(n int64, text string) string {
+		if n == 0 {
+			return "-"
+		}
+		return text
+	}
+	return []string{
+		name, strconv.FormatInt(a.Items, 10), number(a.MaxItems, strconv.FormatInt(a.MaxItems, 10)), number(a.Bytes, mib(a.Bytes)), number(a.MaxBytes, mib(a.MaxBytes)),
+	}
 }
 
 func (c *cli) showApps(apps []api.App, raw any) error {

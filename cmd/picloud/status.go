@@ -35,6 +35,7 @@ func (c *cli) statusCommand() *cobra.Command {
 			if n.Apps.Behind > 0 || n.Apps.Dropped > 0 {
 				c.printf("slow         %d triggers are behind, %d deliveries dropped since the start\n", n.Apps.Behind, n.Apps.Dropped)
 			}
+			c.printf("data         %s\n", dataLine(n.Apps))
 			c.printf("postgres     %s\n", syncLine(st))
 			for _, note := range n.Notes {
 				c.printf("note         %s\n", note)
@@ -42,6 +43,14 @@ func (c *cli) statusCommand() *cobra.Command {
 			return nil
 		},
 	}
+}
+
+// dataLine says how much data the apps keep.
+func dataLine(a api.Activity) string {
+	if a.DataQuota == 0 {
+		return mib(a.DataBytes) + " of all apps, which have no quota"
+	}
+	return mib(a.DataBytes) + " of all apps, of which each may have " + mib(a.DataQuota)
 }
 
 func mib(n int64) string { return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20)) }

@@ -94,6 +94,10 @@ func (s *Spool) consider(ctx context.Context, path string) {
 	if !s.complete(path, st, now) || now.Before(s.pause) {
 		return
 	}
+	if until := s.held[filepath.Dir(path)]; now.Before(until) {
+		s.due(until)
+		return
+	}
 	s.take(ctx, path, st)
 }
 
@@ -146,6 +150,11 @@ func (s *Spool) forget() {
 	for path := range s.unmoved {
 		if gone(path) {
 			delete(s.unmoved, path)
+		}
+	}
+	for dir := range s.held {
+		if gone(dir) {
+			delete(s.held, dir)
 		}
 	}
 }

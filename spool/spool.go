@@ -44,14 +44,15 @@ type Spool struct {
 	log     *slog.Logger
 	watcher *fsnotify.Watcher // nil: the folder is only scanned; owned by Run
 
-	seen     map[string]sighting // files that are not complete yet
-	stuck    map[string]nuisance // files that can be neither published nor moved
-	warned   map[string]bool     // folders in trouble that were reported
-	unmoved  map[string]stamp    // files that are published but could not be archived
-	archived map[string]int      // files moved into a folder since it was last pruned
-	again    time.Time           // when there is something to look at without an event; zero: nothing
-	pause    time.Time           // no file is taken before: the node cannot take events now
-	refusals backoff.Backoff     // temporary ones in a row
+	seen     map[string]sighting  // files that are not complete yet
+	stuck    map[string]nuisance  // files that can be neither published nor moved
+	warned   map[string]bool      // folders in trouble that were reported
+	unmoved  map[string]stamp     // files that are published but could not be archived
+	archived map[string]int       // files moved into a folder since it was last pruned
+	again    time.Time            // when there is something to look at without an event; zero: nothing
+	pause    time.Time            // no file is taken before: the node cannot take events now
+	refusals backoff.Backoff      // temporary ones in a row
+	held     map[string]time.Time // folders of which no file is taken before: their app is over a limit
 
 	files, rejected, events *metrics.Counter
 }
@@ -79,7 +80,7 @@ func New(cfg Config) *Spool {
 	return &Spool{
 		cfg: cfg, log: cfg.Logger.With(slog.String("component", "spool")),
 		refusals: backoff.Backoff{Min: time.Second, Max: time.Minute},
-		seen:     map[string]sighting{}, stuck: map[string]nuisance{}, warned: map[string]bool{}, unmoved: map[string]stamp{}, archived: map[string]int{},
+		seen:     map[string]sighting{}, stuck: map[string]nuisance{}, warned: map[string]bool{}, unmoved: map[string]stamp{}, archived: map[string]int{}, held: map[string]time.Time{},
 		files:    cfg.Metrics.GetOrCreateCounter(`picloud_spool_files_total{result="published"}`),
 		rejected: cfg.Metrics.GetOrCreateCounter(`picloud_spool_files_total{result="rejected"}`),
 		events:   cfg.Metrics.GetOrCreateCounter("picloud_spool_events_total"),
@@ -217,6 +218,23 @@ func (s *Spool) refused(err error) {
 	}
 	s.pause = s.cfg.Now().Add(d)
 	s.due(s.pause)
+}
+
+// maxHeld bounds how long the files of a folder wait before they are tried again.
+const maxHeld = 10 * time.Minute
+
+// hold leaves the files of a folder in place for a while: their app is over a limit.
+// Other folders go on.
+func (s *Spool) hold(dir string, err error) {
+	if _, known := s.held[dir]; !known {
+		s.log.Warn("files wait in a spool folder: their app is over a limit", slog.String("path", dir), slog.Any("err", err))
+	}
+	d := time.Second
+	if e := picloud.AsError(err); e != nil {
+		d = min(max(d, e.RetryAfter), maxHeld)
+	}
+	s.held[dir] = s.cfg.Now().Add(d)
+	s.due(s.held[dir])
 }
 
 // warnOnce logs trouble with a folder the first time.

@@ -419,6 +419,8 @@ func TestTemporaryRefusalLeavesTheFile(t *testing.T) {
 			f.start()
 			f.appears("shop/t/archive/2.json")
 			f.wantData("t", "1", "2")
+			g.mu.Lock()
+			defer g.mu.Unlock()
 			if refusals != 3 {
 				t.Errorf("asked %d times, want 3", refusals)
 			}
@@ -426,6 +428,43 @@ func TestTemporaryRefusalLeavesTheFile(t *testing.T) {
 				t.Error("a file was blamed")
 			}
 		})
+	}
+}
+
+// SR-2: files of an app that is over a limit wait in their folder, in order, while those
+// of others are taken.
+func TestAppOverALimitHoldsUpNoOther(t *testing.T) {
+	t.Parallel()
+	f := newFixture(t)
+	refused := 0
+	var order []string
+	g := &gate{
+		Publisher: f.cfg.Publisher,
+		before: func(p picloud.Publication) error {
+			if p.Drafts[0].Topic == "new" && refused < 2 {
+				refused++
+				return picloud.ErrTopicsFull.After(0)
+			}
+			return nil
+		},
+		after: func(p picloud.Publication) error {
+			order = append(order, p.Drafts[0].Topic+string(p.Drafts[0].Data))
+			return nil
+		},
+	}
+	f.cfg.Publisher = g
+	f.drop("shop/new/1.json", "1")
+	f.drop("shop/new/2.json", "2")
+	f.drop("shop/t/3.json", "3")
+	f.start()
+	f.appears("shop/new/archive/2.json")
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if got := strings.Join(order, " "); got != "t3 new1 new2" {
+		t.Errorf("published %s", got)
+	}
+	if f.exists("shop/new/rejected") {
+		t.Error("a file was blamed")
 	}
 }
 

@@ -65,12 +65,15 @@ func (s *Spool) take(ctx context.Context, path string, st stamp) {
 	case err == nil:
 		s.refusals.Reset()
 		delete(s.seen, path)
+		delete(s.held, filepath.Dir(path))
 		s.files.Inc()
 		s.archive(path, st)
 	case errors.Is(err, errChanged), errors.Is(err, os.ErrNotExist), ctx.Err() != nil:
 		s.due(s.cfg.Now().Add(s.cfg.Settle)) // not complete after all, or not ours to finish
 	case isFolder(err):
 		s.putUpWith(path, st, err)
+	case overLimit(err):
+		s.hold(filepath.Dir(path), err)
 	case temporary(err):
 		s.refused(err)
 	case !s.still(path, st, s.cfg.Now()):
@@ -146,6 +149,12 @@ func (s *Spool) blame(p part, place Place, by picloud.Principal, done int, err e
 		}
 	}
 	return fault
+}
+
+// overLimit reports whether a refusal is about one app, which is over a limit.
+func overLimit(err error) bool {
+	e := picloud.AsError(err)
+	return temporary(err) && e != nil && e.Code == picloud.CodeTooMany
 }
 
 // temporary reports whether a refusal is about the state of the node, not about

@@ -55,7 +55,7 @@ func (s *Store) dropOld() error {
 	if err != nil {
 		return err
 	}
-	s.commit.names.forget()
+	s.forgetNames()
 	if err := s.journal.Drop(below); err != nil {
 		return fmt.Errorf("drop segments: %w", err)
 	}
@@ -135,7 +135,7 @@ func (s *Store) thin(seg journal.Segment) error {
 	if err := s.writeRows(floors, true); err != nil {
 		return err
 	}
-	s.commit.names.forget()
+	s.forgetNames()
 	freed, err := s.journal.Thin(seg.Base, func(key []byte) bool { return given[string(key)] })
 	if err != nil {
 		return err

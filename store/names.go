@@ -18,20 +18,22 @@ type topicNames struct {
 	counts map[string]int64 // by app; nil: they have to be counted, which takes a look at all
 }
 
-// forget says that names may have gone with segments, or are bounded otherwise now.
-func (n *topicNames) forget() { n.counts = nil }
+// forgetNames says that names may have gone with segments, or are bounded otherwise now.
+func (s *Store) forgetNames() {
+	s.commit.names.counts = nil
+	s.commit.group.names.last = s.commit.group.names.last[:0]
+}
 
 // newNames are names that a group is the first to publish to.
 type newNames struct {
 	keys   map[string]bool // of the journal
 	counts map[string]int64
-	last   []byte // the key that was looked at last, which is known
+	last   []byte // the known key that was looked at last, by this group or one before
 }
 
 func (n *newNames) begin() {
 	clear(n.keys)
 	clear(n.counts)
-	n.last = n.last[:0]
 }
 
 func (n *newNames) add(app string, key []byte) {
@@ -48,7 +50,6 @@ func (n *newNames) takeBack(app string, keys []string) {
 		delete(n.keys, k)
 		n.counts[app]--
 	}
-	n.last = n.last[:0]
 }
 
 // nameCounts counts for each app the names that have events and are bounded.
@@ -78,7 +79,10 @@ func (s *Store) admitNames(g *group, p *picloud.Publication) error {
 		topic := p.Drafts[i].Topic
 		var buf [picloud.MaxAppName + 2 + picloud.MaxTopicName]byte
 		key := eventKey(buf[:0], p.App, topic)
-		if bytes.Equal(key, n.last) || n.keys[string(key)] || s.journal.Has(key) {
+		if bytes.Equal(key, n.last) || n.keys[string(key)] {
+			continue
+		}
+		if s.journal.Has(key) {
 			n.last = append(n.last[:0], key...)
 			continue
 		}

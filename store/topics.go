@@ -13,7 +13,7 @@ const tableTopic table = 2 // app, zero byte, topic name
 
 var topicKind = rowKind{
 	name: "topics", catalog: inMemory[picloud.Topic],
-	committed: func(s *Store, _ change) { s.commit.names.forget() },
+	committed: func(s *Store, _ change) { s.forgetNames() },
 	copied: copies[picloud.Topic]{
 		as: picloud.ChangeTopic, limit: MaxTopics,
 		check: func(t *picloud.Topic) error {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"iter"
 	"maps"
 	"math"
 	"slices"
@@ -37,9 +38,11 @@ type runs struct {
 	mu    sync.Mutex
 	fresh map[string][]picloud.Run // by app, zero byte, script; oldest first
 	bytes int                      // of them
-	since int64                    // when the oldest of them came, microseconds
-	last  int64                    // the newest id
-	news  chan struct{}            // closed when there is a new one
+
+	writing map[string][]picloud.Run // those that the committer is writing
+	since   int64                    // when the oldest of them came, microseconds
+	last    int64                    // the newest id
+	news    chan struct{}            // closed when there is a new one
 }
 
 // RecordRun keeps the record of a run and returns it with its id; that is empty when
@@ -140,6 +143,15 @@ func (s *Store) Runs(app, script, after string, limit int) ([]picloud.Run, error
 		prefix += "\x00"
 	}
 	byID := map[string]picloud.Run{}
+	s.runs.mu.Lock() // before the tables: what leaves memory is there by then
+	for key, list := range s.runs.waitingRuns() {
+		for _, r := range list {
+			if strings.HasPrefix(key+"\x00", prefix) && r.ID > after {
+				byID[r.ID] = r
+			}
+		}
+	}
+	s.runs.mu.Unlock()
 	var fault error
 	s.tables.scan(tableRun, prefix, "", func(_ string, v []byte) bool {
 		var r picloud.Run
@@ -148,15 +160,6 @@ func (s *Store) Runs(app, script, after string, limit int) ([]picloud.Run, error
 		}
 		return fault == nil
 	})
-	s.runs.mu.Lock()
-	for key, list := range s.runs.fresh {
-		for _, r := range list {
-			if strings.HasPrefix(key+"\x00", prefix) && r.ID > after {
-				byID[r.ID] = r
-			}
-		}
-	}
-	s.runs.mu.Unlock()
 	list := slices.SortedFunc(maps.Values(byID), func(a, b picloud.Run) int { return strings.Compare(b.ID, a.ID) })
 	kept := map[string]int{}
 	list = slices.DeleteFunc(list, func(r picloud.Run) bool {
@@ -172,7 +175,7 @@ func (s *Store) FindRun(app, id string) (r picloud.Run, err error) {
 		return r, err
 	}
 	s.runs.mu.Lock()
-	for key, list := range s.runs.fresh {
+	for key, list := range s.runs.waitingRuns() {
 		for _, one := range list {
 			if one.ID == id && strings.HasPrefix(key, pair(app, "")) {
 				r = one
@@ -250,7 +253,30 @@ func (s *Store) writeSomeRuns() error {
 	}); err != nil {
 		return err
 	}
-	return s.commitGroup(g)
+	err := s.commitGroup(g)
+	s.runs.written()
+	return err
+}
+
+// waitingRuns goes through the records that the tables may not have yet, script by
+// script. The caller holds mu.
+func (u *runs) waitingRuns() iter.Seq2[string, []picloud.Run] {
+	return func(yield func(string, []picloud.Run) bool) {
+		for _, of := range []map[string][]picloud.Run{u.writing, u.fresh} {
+			for key, list := range of {
+				if !yield(key, list) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// written says that what was taken is in the tables.
+func (u *runs) written() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.writing = nil
 }
 
 func (u *runs) waiting() bool {
@@ -265,6 +291,10 @@ func (u *runs) take() (key string, list []picloud.Run) {
 	defer u.mu.Unlock()
 	for key, list := range u.fresh {
 		u.drop(key)
+		if u.writing == nil {
+			u.writing = map[string][]picloud.Run{}
+		}
+		u.writing[key] = list
 		return key, list
 	}
 	return "", nil

@@ -35,6 +35,7 @@ const (
 import { time, files, kv } from "picloud";
 export const slow = async ({ body }) => { await time.sleep(1500); return body.length; };
 export const large = () => "x".repeat(1000000);
+export const wait = () => time.sleep(5000);
 export const fail = () => { throw new Error("no"); };
 export const greedy = async () => { const all = []; for (let i = 0; i < 300; i++) all.push(files.read("big")); await Promise.all(all); };
 export const loud = () => { for (let i = 0; i < 2000; i++) console.log("x".repeat(1000)); };
@@ -50,6 +51,10 @@ func newVictim(n *node) *victim {
 	for _, export := range []string{"slow", "large", "greedy", "loud", "much"} {
 		n.do(200, nil, "PUT", "/v1/apps/default/endpoints/"+export, v.admin, fmt.Sprintf(`{"script":"s","export":%q,"path":"/%s","method":"*","auth":"public"}`, export, export))
 	}
+	for i := range 40 {
+		n.do(200, nil, "PUT", fmt.Sprint("/v1/apps/default/triggers/t", i), v.admin, `{"kind":"pubsub","topic":"doomed","script":"s","export":"fail"}`)
+	}
+	n.do(200, nil, "PUT", "/v1/apps/default/triggers/slow", v.admin, `{"kind":"pubsub","topic":"slow","script":"s","export":"wait"}`)
 	for _, topic := range []string{`"name":"pub","auth_mode":"public"`, `"name":"closed","auth_mode":"token"`} {
 		n.do(201, nil, "POST", "/v1/apps/default/topics", v.admin, `{"external":true,`+topic+`}`)
 	}
@@ -165,6 +170,22 @@ var hostiles = []hostile{
 	}},
 	{"changes", "script, writes values", 6, func(ctx context.Context, v *victim) {
 		v.hold(ctx, v.text("GET", "/apps/default/much", "", "", ""))
+	}},
+	{"deliveries", "publish key, failing triggers", 4, func(ctx context.Context, v *victim) {
+		v.leave(ctx, v.text("POST", "/v1/apps/default/topics/doomed/events", v.publish, asJSON, fmt.Sprintf("%q", strings.Repeat("x", largeEvent))))
+	}},
+	{"deliveries", "publish key, slow trigger", 4, func(ctx context.Context, v *victim) {
+		v.leave(ctx, v.text("POST", "/v1/apps/default/events", v.publish, asJSON, "["+strings.TrimSuffix(strings.Repeat(`{"topic":"slow","data":1},`, 1000), ",")+"]"))
+	}},
+	{"results", "anonymous, later", 20, func(ctx context.Context, v *victim) {
+		v.leave(ctx, v.text("GET", "/apps/default/large", "", "Prefer: respond-async\r\n", ""))
+	}},
+	{"names", "publish key, topics and keys", 4, func(ctx context.Context, v *victim) {
+		names := make([]string, 500)
+		for i := range names {
+			names[i] = fmt.Sprintf(`{"topic":"n/%d","data":1}`, rand.Int64())
+		}
+		v.leave(ctx, v.text("POST", "/v1/apps/default/events", v.publish, asJSON+fmt.Sprintf("Idempotency-Key: %d\r\n", rand.Int64()), "["+strings.Join(names, ",")+"]"))
 	}},
 	{"connections", "anonymous, silent", 300, func(ctx context.Context, v *victim) { v.hold(ctx, "GET / HTT") }},
 }

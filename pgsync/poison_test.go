@@ -159,7 +159,11 @@ func fill(t *testing.T, n *node, app, name, json string) {
 	if err != nil || len(owed) != 1 {
 		t.Fatal(owed, err)
 	}
-	must(nil, n.Bury(t.Context(), tr, owed[0], "it said a\x00b"))
+	d, ok, err := n.DeliveryAt(tr, owed[0].LSN)
+	if err != nil || !ok {
+		t.Fatal(ok, err)
+	}
+	must(nil, n.Bury(t.Context(), tr, d, "it said a\x00b"))
 }
 
 // PG-2, PG-5: whatever JSON apps keep, it is copied and holds up nothing, and a restored

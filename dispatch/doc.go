@@ -24,6 +24,9 @@
 //	          ├─ waits ◀┤ (backoff)
 //	          └─────────┘ unavailable: the trigger pauses, and no attempt is used
 //
+// What waits is known by its place in the outbox only: its data is read when it begins
+// to run, and all queues together bound what they know and what runs.
+//
 // Triggers of the clock get a run when a time comes; a clock looks for times that
 // have come.
 //

@@ -200,15 +200,29 @@ func (c *catalog) hasBehind(key string) bool {
 	return ok
 }
 
-// stepBytes is how much a step reads: it goes on between two commits.
-const stepBytes = 64 << 10
+// stepBytes is how much a step reads. Between two commits there is one, or as many as
+// stepTime allows: triggers have to catch up with what is published meanwhile.
+const (
+	stepBytes = 64 << 10
+	stepTime  = 2 * time.Millisecond
+)
 
 // retryStep is how long to wait after the journal could not be read.
 const retryStep = 30 * time.Second
 
-// readOn takes one step for a trigger that is behind and has room. It reports whether
-// there may be another one to take.
+// readOn takes steps for triggers that are behind and have room. It reports whether there
+// may be more to take.
 func (s *Store) readOn() (more bool, err error) {
+	began := time.Now()
+	for {
+		if more, err = s.takeStep(); err != nil || !more || time.Since(began) >= stepTime {
+			return more, err
+		}
+	}
+}
+
+// takeStep takes one step, unless there is none to take.
+func (s *Store) takeStep() (taken bool, err error) {
 	c := s.catalog.Load()
 	if c.behind().Len() == 0 || s.readOnly || time.Now().Before(s.commit.stepRetry) {
 		return false, nil
@@ -250,10 +264,10 @@ func (s *Store) readOn() (more bool, err error) {
 	}
 	before := s.journal.Written()
 	err = s.commitGroup(g)
-	if more = s.journal.Written() > before; !more { // there is no space for it
+	if taken = s.journal.Written() > before; !taken { // there is no space for it
 		s.commit.stepRetry = time.Now().Add(checkEvery)
 	}
-	return more, err
+	return taken, err
 }
 
 // nextBehind returns the next trigger that is behind and has room for a step, in turns.

@@ -34,10 +34,10 @@ type pendingCount struct {
 
 // in returns the count of a table.
 func (c *pendingCount) in(tb table) *int {
-	switch tb {
-	case tableWaiting:
+	if tb == tableWaiting {
 		return &c.waiting
-	case tableDelivery:
+	}
+	if tb == tableDelivery {
 		return &c.kept
 	}
 	return &c.tried

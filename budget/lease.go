@@ -31,6 +31,17 @@ func (l *Lease) Bytes() int { return l.bytes }
 // Resize makes it so many bytes, or the whole share if that is less. Only growing can fail;
 // then the lease stays as it was.
 func (l *Lease) Resize(bytes int) error {
+	if err := l.grow(bytes); err != nil {
+		return l.b.shares[l.holder].refuse(err)
+	}
+	return nil
+}
+
+// Try is Resize for what can do without, or come again later: that there is no room is no
+// refusal.
+func (l *Lease) Try(bytes int) bool { return l.grow(bytes) == nil }
+
+func (l *Lease) grow(bytes int) error {
 	s := &l.b.shares[l.holder]
 	if bytes = min(bytes, s.bytes); bytes <= l.bytes {
 		l.Set(bytes)
@@ -39,27 +50,10 @@ func (l *Lease) Resize(bytes int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := s.admit(l.party, l.bytes, bytes-l.bytes); err != nil {
-		return s.refuse(err)
+		return err
 	}
 	l.bytes = bytes
 	return nil
-}
-
-// Try is Resize for what can do without, or come again later: that there is no room is no
-// refusal.
-func (l *Lease) Try(bytes int) bool {
-	s := &l.b.shares[l.holder]
-	if bytes = min(bytes, s.bytes); bytes <= l.bytes {
-		l.Set(bytes)
-		return true
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.admit(l.party, l.bytes, bytes-l.bytes) != nil {
-		return false
-	}
-	l.bytes = bytes
-	return true
 }
 
 // Wait is Resize that waits for room until ctx ends. Those that wait are served in the

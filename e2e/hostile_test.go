@@ -31,6 +31,7 @@ type victim struct {
 
 const (
 	largeEvent = 250_000
+	failing    = 40 // triggers whose script fails
 	slowScript = `
 import { time, files, kv } from "picloud";
 export const slow = async ({ body }) => { await time.sleep(1500); return body.length; };
@@ -51,7 +52,7 @@ func newVictim(n *node) *victim {
 	for _, export := range []string{"slow", "large", "greedy", "loud", "much"} {
 		n.do(200, nil, "PUT", "/v1/apps/default/endpoints/"+export, v.admin, fmt.Sprintf(`{"script":"s","export":%q,"path":"/%s","method":"*","auth":"public"}`, export, export))
 	}
-	for i := range 40 {
+	for i := range failing {
 		n.do(200, nil, "PUT", fmt.Sprint("/v1/apps/default/triggers/t", i), v.admin, `{"kind":"pubsub","topic":"doomed","script":"s","export":"fail"}`)
 	}
 	n.do(200, nil, "PUT", "/v1/apps/default/triggers/slow", v.admin, `{"kind":"pubsub","topic":"slow","script":"s","export":"wait"}`)

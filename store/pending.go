@@ -34,13 +34,14 @@ type pendingCount struct {
 
 // in returns the count of a table.
 func (c *pendingCount) in(tb table) *int {
-	if tb == tableWaiting {
+	switch tb { //nolint:exhaustive // those that counts admits
+	case tableWaiting:
 		return &c.waiting
-	}
-	if tb == tableDelivery {
+	case tableDelivery:
 		return &c.kept
+	default:
+		return &c.tried
 	}
-	return &c.tried
 }
 
 func newPending(limit int) *pending {

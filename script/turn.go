@@ -50,7 +50,7 @@ func (r *Runner) enter(ctx context.Context, job *Job) (leave func(), fault *Erro
 	want := []chan struct{}{a.all, r.places.all}
 	var left <-chan time.Time
 	if job.Sender != nil {
-		want = []chan struct{}{a.requests, r.places.requests, a.all, r.places.all}
+		want = []chan struct{}{a.requests, a.all, r.places.requests, r.places.all} // those of others last
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeoutCause(ctx, r.cfg.Patience, errPatience)
 		defer cancel()

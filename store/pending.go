@@ -34,7 +34,7 @@ type pendingCount struct {
 
 // in returns the count of a table.
 func (c *pendingCount) in(tb table) *int {
-	switch tb { //nolint:exhaustive // those that counts admits
+	switch tb {
 	case tableWaiting:
 		return &c.waiting
 	case tableDelivery:

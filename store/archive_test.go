@@ -145,14 +145,14 @@ func rawBlocks(name string, kind byte, content string) []byte {
 // holes is a file with a hole of a tebibyte, which takes no room in the archive.
 func holes(name string) []byte {
 	records := ""
-	for _, r := range [][2]string{{"GNU.sparse.major", "1"}, {"GNU.sparse.minor", "0"}, {"GNU.sparse.name", name}, {"GNU.sparse.realsize", fmt.Sprint(1 << 40)}} {
+	for _, r := range [][2]string{{"GNU.sparse.major", "1"}, {"GNU.sparse.minor", "0"}, {"GNU.sparse.name", name}, {"GNU.sparse.realsize", fmt.Sprint(int64(1 << 40))}} {
 		n := len(r[0]) + len(r[1]) + 3
 		for n != len(fmt.Sprint(n))+len(r[0])+len(r[1])+3 {
 			n = len(fmt.Sprint(n)) + len(r[0]) + len(r[1]) + 3
 		}
 		records += fmt.Sprintf("%d %s=%s\n", n, r[0], r[1])
 	}
-	sparseMap := fmt.Sprintf("1\n%d\n0\n", 1<<40)
+	sparseMap := fmt.Sprintf("1\n%d\n0\n", int64(1<<40))
 	return append(rawBlocks("x", 'x', records), rawBlocks(name, '0', sparseMap+strings.Repeat("\x00", 512-len(sparseMap)))...)
 }
 

@@ -112,7 +112,7 @@ func (s *shard) keepFrame(sub *subscriber, e *entry, sent int) bool {
 			s.drop(sub)
 			return false
 		default:
-			sub.state, sub.finish = stateCatchup, true
+			sub.state, sub.finish, sub.last = stateCatchup, true, false
 			sub.partial, sub.skip, sub.cursor = e.seq, sent, e.seq-1
 			return true
 		}

@@ -1,8 +1,11 @@
 package realtime_test
 
 import (
+	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -120,4 +123,72 @@ func TestStalledCatchUpStaysWithinItsShare(t *testing.T) {
 			}
 		}
 	}
+}
+
+// SR-2, RT-7: however often a reader stops in large frames, live and catching up, with one
+// topic and with several, and whether there is room for the rest or not: no frame is torn
+// or comes twice, and what does not come is told.
+func TestStallsTearNoFrame(t *testing.T) {
+	t.Parallel()
+	memory := budget.New(16<<20, metrics.NewSet())
+	n := newNode(t, realtime.Config{Budget: memory, MaxPerAddress: 1000, WriteTimeout: time.Hour, Capacity: 8})
+	const readers, total = 24, 60
+	topics := []string{"a", "b"}
+	var group sync.WaitGroup
+	subs := []realtime.Subscription{
+		{Topics: topics[:1]}, {Topics: topics}, {Topics: topics[:1], Lossless: true}, {Topics: topics, Lossless: true},
+		{Topics: topics[:1], Start: picloud.Start{Mode: picloud.StartAll}}, {Topics: topics, Lossless: true, Start: picloud.Start{Mode: picloud.StartAll}},
+	}
+	for i := range readers {
+		sub := subs[i%len(subs)]
+		s := n.subscribe(t, sub)
+		s.expect(t, "hello")
+		rnd := rand.New(rand.NewPCG(uint64(i), 7)) // #nosec G404 G115 -- a test that can be repeated
+		group.Go(func() {
+			want, count, last := total*len(sub.Topics)/2, 0, -1 // events, of which so many came or were missed
+			for count < want {
+				if rnd.IntN(3) == 0 {
+					pause := time.NewTimer(time.Duration(rnd.IntN(60)) * time.Millisecond) // a reader that is slow
+					<-pause.C
+				}
+				f, err := s.read(t)
+				if err != nil {
+					t.Errorf("%+v: after event %d: %v", sub, last, err)
+					return
+				}
+				switch f.event {
+				case "gap":
+					var g struct{ Missed int }
+					if err := json.Unmarshal([]byte(f.data), &g); err != nil || sub.Lossless {
+						t.Errorf("%+v: %q, %v", sub, f.data, err)
+					}
+					count += g.Missed
+				case "":
+					var e envelope
+					var number int
+					if err := json.Unmarshal([]byte(f.data), &e); err == nil {
+						_, err = fmt.Sscanf(string(e.Data), "[%d,", &number)
+						if err == nil && number > last && string(e.Data) == stallData(number) {
+							last = number
+							count++
+							continue
+						}
+					}
+					t.Errorf("%+v: behind event %d came %d bytes, %.80s … %.80s", sub, last, len(f.data), f.data, f.data[max(0, len(f.data)-80):])
+					return
+				}
+			}
+			if count != want || last < total-2 {
+				t.Errorf("%+v: %d events came or were missed, want %d; the last was %d", sub, count, want, last)
+			}
+		})
+	}
+	for i := range total {
+		n.publish(t, topics[i%2], stallData(i))
+	}
+	group.Wait()
+}
+
+func stallData(i int) string {
+	return fmt.Sprintf(`[%d,"%s"]`, i, strings.Repeat(string(rune('a'+i%26)), 240_000))
 }

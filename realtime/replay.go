@@ -342,7 +342,7 @@ func (s *shard) pageWritten(sub *subscriber) {
 		s.catchBreath(sub)
 		return
 	}
-	if !sub.last || !s.goLive(sub) {
+	if sub.skip > 0 || !sub.last || !s.goLive(sub) {
 		s.hub.replay.add(sub)
 		return
 	}

@@ -136,8 +136,12 @@ func TestStallsTearNoFrame(t *testing.T) {
 	topics := []string{"a", "b"}
 	var group sync.WaitGroup
 	subs := []realtime.Subscription{
-		{Topics: topics[:1]}, {Topics: topics}, {Topics: topics[:1], Lossless: true}, {Topics: topics, Lossless: true},
-		{Topics: topics[:1], Start: picloud.Start{Mode: picloud.StartAll}}, {Topics: topics, Lossless: true, Start: picloud.Start{Mode: picloud.StartAll}},
+		{Topics: topics[:1]},
+		{Topics: topics},
+		{Topics: topics[:1], Lossless: true},
+		{Topics: topics, Lossless: true},
+		{Topics: topics[:1], Start: picloud.Start{Mode: picloud.StartAll}},
+		{Topics: topics, Lossless: true, Start: picloud.Start{Mode: picloud.StartAll}},
 	}
 	for i := range readers {
 		sub := subs[i%len(subs)]

@@ -10,8 +10,8 @@
 // than half of that. These are the dynamic thresholds of Choudhury and Hahne ("Dynamic
 // queue length thresholds for shared-memory packet switches", 1998): a single app gets
 // half of an idle share, n apps that ask for everything get a part of n+1 each, and as much
-// stays free for the next one. An app or an address that holds nothing gets all that is
-// free: one large thing always fits.
+// stays free for the next one. What comes first for an app or an address gets up to half of
+// what is free, and all of an idle share: one large thing always fits there.
 //
 // The package counts bytes that it is told of. It allocates nothing, measures nothing,
 // and bounds neither connections nor the memory of script workers.

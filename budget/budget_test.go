@@ -99,6 +99,19 @@ func TestPeers(t *testing.T) {
 	}
 }
 
+// SR-2: apps that each hold one large thing leave room for what is smaller.
+func TestLargeThingsLeaveRoom(t *testing.T) {
+	t.Parallel()
+	b := newBudget()
+	share := b.Share(budget.Bodies)
+	for i := range 20 {
+		_, _ = b.Draw(budget.Bodies, party(fmt.Sprint("app", i), ""), share/5) // refused in the end
+	}
+	if _, err := b.Draw(budget.Bodies, party("other", ""), share/16); err != nil {
+		t.Errorf("a smaller one of another app: %v; %d of %d are held", err, b.Held(budget.Bodies), share)
+	}
+}
+
 // One thing fits when nothing else is held, however large it is; it has the whole share then.
 func TestOneLargeThingFits(t *testing.T) {
 	t.Parallel()

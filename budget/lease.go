@@ -129,7 +129,8 @@ func (s *share) wake() {
 }
 
 // admit draws bytes for a lease that has drawn own others, or says why there is no room.
-// The caller holds mu.
+// Where others hold something, nothing gets more than half of what is free: the next one
+// finds room, too. The caller holds mu.
 func (s *share) admit(p Party, own, bytes int) error {
 	free := s.bytes - s.held
 	switch peer, app := s.peers[p.Peer], s.apps[p.App]; {
@@ -137,7 +138,7 @@ func (s *share) admit(p Party, own, bytes int) error {
 		return ErrPeer
 	case p.App != "" && app > own && app+bytes > free:
 		return ErrApp
-	case bytes > free:
+	case bytes > free, bytes > free/2 && s.held > own:
 		return ErrTotal
 	}
 	s.count(p, bytes)

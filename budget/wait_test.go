@@ -23,10 +23,8 @@ func TestWaitingIsFair(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		rest, err := b.Draw(budget.Answers, party("other", ""), share/2-1<<10)
-		if err != nil {
-			t.Fatal(err)
-		}
+		rest := b.Lease(budget.Answers, party("other", ""))
+		rest.Set(share/2 - 1<<10)
 		turns := make(chan string, 10)
 		wait := func(app string, i int) {
 			l := b.Lease(budget.Answers, party(app, ""))
@@ -45,7 +43,7 @@ func TestWaitingIsFair(t *testing.T) {
 		if len(turns) != 0 {
 			t.Fatalf("%d had their turn in a full share", len(turns))
 		}
-		rest.Set(rest.Bytes() - 256<<10)
+		rest.Set(rest.Bytes() - 512<<10)
 		synctest.Wait()
 		if got := drain(turns); !slices.Equal(got, []string{"modest0", "modest1", "modest2"}) {
 			t.Errorf("with room for others than the greedy app: %v", got)

@@ -66,6 +66,16 @@ type Party struct {
 	Peer netip.Prefix // see PeerOf
 }
 
+// PartyOf returns the party of a request or a stream: an app, and the address that it comes
+// from as text. The loopback, behind which a proxy may be, is no address.
+func PartyOf(app, address string) Party {
+	p := Party{App: app}
+	if addr, err := netip.ParseAddr(address); err == nil && !addr.IsLoopback() {
+		p.Peer = PeerOf(addr)
+	}
+	return p
+}
+
 // PeerOf returns the party that an address is: an IPv4 address, or the /64 that one holder
 // of IPv6 addresses has at least. An invalid address is none.
 func PeerOf(addr netip.Addr) netip.Prefix {

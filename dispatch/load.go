@@ -34,8 +34,7 @@ func (l *load) room(n int) bool {
 }
 
 // admits draws the memory of a delivery that begins to run. A queue that was denied that is
-// nudged when another one has ended: there always is one, as an app that holds nothing has
-// room.
+// nudged when another one has ended: there always is one, as an idle share has room.
 func (l *load) admits(q *queue, app string) (lease budget.Lease, ok bool) {
 	lease = l.budget.Lease(budget.Deliveries, budget.Party{App: app})
 	l.mu.Lock()

@@ -126,7 +126,7 @@ func attack(ctx context.Context, v *victim, list ...hostile) {
 }
 
 // atRest is how many MiB a node has that has worked and does so no more.
-const atRest = 48
+const atRest = 40
 
 // settles deletes the triggers, whose backlog would go on, and waits until nothing is held
 // and the memory is that of a node at rest.

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"net"
-	"net/netip"
 	"time"
 
 	"github.com/picloud/picloud/budget"
@@ -13,7 +12,7 @@ import (
 
 // What requests make the node hold is drawn from its budget: bodies before they are read,
 // large answers before they are made, until they have left. What a script answers to is
-// drawn by invoke.go.
+// drawn in input.go.
 
 const (
 	// unmetered is how much of a body, and of an answer, belongs to the connection: its
@@ -33,16 +32,12 @@ const (
 )
 
 // lease returns a lease in the name of who asks. Requests over the operator's socket have
-// a share of their own. The loopback is no address: a proxy may be behind it.
+// a share of their own.
 func (r *request) lease(h budget.Holder) budget.Lease {
 	if _, local := r.Conn().(*net.UnixConn); local {
 		return r.s.cfg.Budget.Lease(budget.Operator, budget.Party{})
 	}
-	p := budget.Party{App: r.param("app")}
-	if addr, err := netip.ParseAddr(r.s.address(r.RequestCtx)); err == nil && !addr.IsLoopback() {
-		p.Peer = budget.PeerOf(addr)
-	}
-	return r.s.cfg.Budget.Lease(h, p)
+	return r.s.cfg.Budget.Lease(h, budget.PartyOf(r.param("app"), r.s.address(r.RequestCtx)))
 }
 
 // await draws bytes in the name of who asks, and waits a moment for room.

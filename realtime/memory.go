@@ -1,7 +1,6 @@
 package realtime
 
 import (
-	"net/netip"
 	"sync/atomic"
 
 	"github.com/picloud/picloud/budget"
@@ -141,13 +140,4 @@ func (s *shard) forgetRest(sub *subscriber) {
 		delete(s.held, sub.chunk)
 	}
 	sub.chunk = nil
-}
-
-// partyOf returns in whose name a stream holds memory.
-func partyOf(app, address string) budget.Party {
-	p := budget.Party{App: app}
-	if addr, err := netip.ParseAddr(address); err == nil {
-		p.Peer = budget.PeerOf(addr)
-	}
-	return p
 }

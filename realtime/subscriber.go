@@ -82,7 +82,7 @@ type cursor struct {
 
 func newSubscriber(sh *shard, seat *Seat, fd int, sub *Subscription) *subscriber {
 	s := &subscriber{shard: sh, seat: seat, sub: *sub, fd: fd, events: sub.Topics}
-	s.lease = sh.hub.cfg.Budget.Lease(budget.Streams, partyOf(sub.App, seat.address))
+	s.lease = sh.hub.cfg.Budget.Lease(budget.Streams, budget.PartyOf(sub.App, seat.address))
 	if slices.ContainsFunc(sub.Topics, picloud.IsStateTopic) {
 		s.events = nil
 		for _, topic := range sub.Topics {

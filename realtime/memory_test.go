@@ -21,7 +21,7 @@ import (
 func TestRingsShareTheirMemory(t *testing.T) {
 	t.Parallel()
 	memory := budget.New(16<<20, metrics.NewSet())
-	n := newNode(t, realtime.Config{Budget: memory, MaxPerAddress: 1000, WriteTimeout: time.Hour, Capacity: 4})
+	n := newNode(t, realtime.Config{Budget: memory, MaxPerAddress: 1000, Capacity: 4})
 	const topics, rounds = 40, 12
 	pad := strings.Repeat("x", 60_000)
 	var streams []*stream
@@ -56,7 +56,7 @@ func TestRingsShareTheirMemory(t *testing.T) {
 func TestStalledReadersShareTheFrame(t *testing.T) {
 	t.Parallel()
 	memory := budget.New(16<<20, metrics.NewSet())
-	n := newNode(t, realtime.Config{Budget: memory, MaxPerAddress: 1000, WriteTimeout: time.Hour})
+	n := newNode(t, realtime.Config{Budget: memory, MaxPerAddress: 1000})
 	const readers, total = 30, 40
 	pad := strings.Repeat("x", 200_000)
 	var streams []*stream
@@ -83,7 +83,7 @@ func TestStalledReadersShareTheFrame(t *testing.T) {
 func TestStalledCatchUpStaysWithinItsShare(t *testing.T) {
 	t.Parallel()
 	memory := budget.New(16<<20, metrics.NewSet())
-	n := newNode(t, realtime.Config{Budget: memory, MaxPerAddress: 1000, WriteTimeout: time.Hour})
+	n := newNode(t, realtime.Config{Budget: memory, MaxPerAddress: 1000})
 	if _, err := n.store.CreateApp(t.Context(), picloud.App{Name: "other"}); err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +131,7 @@ func TestStalledCatchUpStaysWithinItsShare(t *testing.T) {
 func TestStallsTearNoFrame(t *testing.T) {
 	t.Parallel()
 	memory := budget.New(16<<20, metrics.NewSet())
-	n := newNode(t, realtime.Config{Budget: memory, MaxPerAddress: 1000, WriteTimeout: time.Hour, Capacity: 8})
+	n := newNode(t, realtime.Config{Budget: memory, MaxPerAddress: 1000, Capacity: 8})
 	const readers, total = 24, 60
 	topics := []string{"a", "b"}
 	var group sync.WaitGroup

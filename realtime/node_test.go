@@ -40,6 +40,9 @@ func newNode(t *testing.T, cfg realtime.Config) *node {
 		t.Fatal(err)
 	}
 	cfg.History, cfg.Node, cfg.Logger = st, st.Node().ID, logger
+	if cfg.WriteTimeout == 0 {
+		cfg.WriteTimeout = time.Hour // on a busy machine readers wait long
+	}
 	if cfg.Budget == nil {
 		cfg.Budget = budget.New(0, metrics.NewSet())
 	}

@@ -193,7 +193,7 @@ func (n *node) waitFor(t *testing.T, what string, ok func() bool) {
 // SR-1: readers that ask for the whole history and read nothing cost a frame each
 // and not a page, and miss nothing when they read after all.
 func TestStalledCatchUpHoldsAFrame(t *testing.T) {
-	n := newNode(t, realtime.Config{MaxPerAddress: 1000, WriteTimeout: time.Hour})
+	n := newNode(t, realtime.Config{MaxPerAddress: 1000})
 	pad := strings.Repeat("x", 20_000)
 	const total, readers = 1200, 40
 	for i := range total {
@@ -235,7 +235,7 @@ func TestRetentionOvertakesASlowReader(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			n := newNode(t, realtime.Config{Capacity: 8, WriteTimeout: time.Hour})
+			n := newNode(t, realtime.Config{Capacity: 8})
 			if _, err := n.store.CreateTopic(t.Context(), picloud.Topic{App: "default", Name: "t", Retention: picloud.Retention{MaxEvents: 600}}); err != nil {
 				t.Fatal(err)
 			}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"slices"
 	"sync"
@@ -154,7 +155,10 @@ func (s *Store) ShareKeys(ctx context.Context, keys []picloud.SigningKey, own ma
 func (sh *shared) dropApp(app string) error {
 	sh.mu.Lock()
 	_, there := sh.apps[app]
-	delete(sh.apps, app)
+	if there {
+		sh.apps = maps.Clone(sh.apps) // others read the old one without the lock
+		delete(sh.apps, app)
+	}
 	sh.mu.Unlock()
 	if !there || sh.db == nil {
 		return nil

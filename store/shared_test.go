@@ -1,8 +1,11 @@
 package store_test
 
 import (
+	"context"
+	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -168,4 +171,31 @@ func TestSigningKeysGoWithTheirApp(t *testing.T) {
 			}
 		}
 	}
+}
+
+// TK-3: the database tells of keys while apps are deleted. The race detector is the judge.
+func TestKeysAreSharedWhileAppsAreDeleted(t *testing.T) {
+	t.Parallel()
+	s := start(t, store.Config{Dir: t.TempDir()})
+	deleted, stop := context.WithCancel(t.Context())
+	var told sync.WaitGroup
+	told.Go(func() {
+		for i := 0; deleted.Err() == nil; i++ {
+			key := picloud.SigningKey{ID: "other", App: fmt.Sprintf("a%d", i%4), Secret: [32]byte{7}, CreatedAt: time.Now()}
+			if err := s.ShareKeys(t.Context(), []picloud.SigningKey{key}, nil); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	for i := range 100 {
+		app := picloud.App{Name: fmt.Sprintf("a%d", i%4)}
+		if _, err := s.CreateApp(t.Context(), app); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.DeleteApp(t.Context(), app.Name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop()
+	told.Wait()
 }

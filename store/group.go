@@ -19,7 +19,7 @@ type group struct {
 	notices  []notice
 	touched  []*sequence
 	accounts []*account // that have changed; some several times
-	counts   []counted  // of the command at hand
+	counted  []counted  // by the command at hand
 	seen     change     // the row that it looked at last; no table: none
 	commands []*command
 	names    newNames
@@ -52,7 +52,7 @@ func (g *group) begin(committed *catalog, at int64) {
 	}
 	*g = group{
 		at: at, catalog: committed, records: g.records[:0], changes: g.changes[:0], notices: g.notices[:0],
-		names: g.names, touched: g.touched[:0], accounts: g.accounts[:0], counts: g.counts[:0], seen: change{key: g.seen.key[:0]}, commands: g.commands[:0], arena: arena,
+		names: g.names, touched: g.touched[:0], accounts: g.accounts[:0], counted: g.counted[:0], seen: change{key: g.seen.key[:0]}, commands: g.commands[:0], arena: arena,
 	}
 }
 

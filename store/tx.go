@@ -28,12 +28,14 @@ type tx struct {
 // command that fails or changes nothing leaves no trace.
 func (s *Store) stageChanges(g *group, fn func(tx *tx) error) error {
 	t := tx{s: s, g: g, at: g.at, catalog: g.catalog}
-	g.counts, g.seen.table = g.counts[:0], 0
-	if err := fn(&t); err != nil {
-		return err
+	g.seen.table = 0
+	err := fn(&t)
+	if err == nil {
+		err = t.err
 	}
-	if t.err != nil {
-		return t.err
+	if err != nil {
+		g.uncount()
+		return err
 	}
 	if t.copied {
 		g.catalog, g.changed = t.catalog, true

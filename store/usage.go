@@ -2,7 +2,6 @@ package store
 
 import (
 	"bytes"
-	"slices"
 	"sync"
 
 	"github.com/picloud/picloud"
@@ -129,49 +128,44 @@ func (s *Store) publishAccounts() {
 	}
 }
 
-// counted is what a command adds to an account, and takes from it.
+// counted is a change that the command at hand has made to an account, and what is needed
+// to take it back.
 type counted struct {
 	account *account
-	by      usage
+	change  change
+	before  []byte // the row that the change replaces
+	data    int64  // the bytes of data of the account before it
 }
 
-// count notes what a change does to the account of its app.
+// count takes a change of the command at hand into the account of its app.
 func (t *tx) count(c change) {
 	k := c.table.kind()
 	if k.holds == nil {
 		return
 	}
 	a, before := t.s.accountOf(c), t.get(c.table, c.key)
-	g := t.g
-	i := slices.IndexFunc(g.counts, func(c counted) bool { return c.account == a })
-	if i < 0 {
-		i = len(g.counts)
-		g.counts = append(g.counts, counted{account: a})
-	}
-	k.difference(&g.counts[i].by, c, before)
+	t.g.counted = append(t.g.counted, counted{account: a, change: c, before: before, data: a.staged.data.bytes})
+	k.difference(&a.staged, c, before)
 }
 
-// usage returns what an app keeps, with all that was staged before.
-func (t *tx) usage(app string) usage {
-	a := &t.s.sequenceOf(app).account
-	u := a.staged
-	for i := range t.g.counts {
-		if t.g.counts[i].account == a {
-			u.add(&t.g.counts[i].by, 1)
-		}
-	}
-	return u
-}
+// usage returns what an app keeps, with all that was staged before. It is valid until
+// the next change.
+func (t *tx) usage(app string) *usage { return &t.s.sequenceOf(app).account.staged }
 
 // withinQuota returns a public error when the command lets an app keep more than it
 // may. Commands that free space, or need no more, pass.
 func (t *tx) withinQuota() error {
 	limit := t.s.cfg.DataBytes
-	for i := range t.g.counts {
-		have, more := t.g.counts[i].account.staged.data.bytes, t.g.counts[i].by.data.bytes
-		if limit > 0 && more > 0 && have+more > limit {
-			return dataFull(have, more, limit)
+	if limit <= 0 {
+		return nil
+	}
+	var last *account
+	for i := range t.g.counted {
+		c := &t.g.counted[i]
+		if now := c.account.staged.data.bytes; c.account != last && now > limit && now > c.data {
+			return dataFull(c.data, now-c.data, limit)
 		}
+		last = c.account
 	}
 	return nil
 }
@@ -180,13 +174,26 @@ func dataFull(have, more, limit int64) error {
 	return picloud.ErrAppFull.Detailf("The app keeps %d bytes of key-value pairs, documents and files, this needs %d more, and it may keep %d. Nothing was stored. Delete some, or raise quota.data_bytes.", have, more, limit)
 }
 
-// settle takes what the command at hand has counted into the accounts.
+// settle keeps what the command at hand has counted.
 func (g *group) settle() {
-	for i := range g.counts {
-		c := &g.counts[i]
-		c.account.staged.add(&c.by, 1)
-		g.accounts = append(g.accounts, c.account)
+	for i := range g.counted {
+		g.accounts = append(g.accounts, g.counted[i].account)
 	}
+	g.dropCounted()
+}
+
+// uncount takes back what the command at hand has counted, since it failed.
+func (g *group) uncount() {
+	for i := range g.counted {
+		c := &g.counted[i]
+		c.change.table.kind().difference(&c.account.staged, change{key: c.change.key, value: c.before}, c.change.value)
+	}
+	g.dropCounted()
+}
+
+func (g *group) dropCounted() {
+	clear(g.counted)
+	g.counted = g.counted[:0]
 }
 
 // Usage returns what an app keeps, or picloud.ErrAppNotFound.

@@ -188,7 +188,7 @@ var Settings = []Setting{
 	{"storage.checkpoint_bytes", "PICLOUD_STORAGE_CHECKPOINT_BYTES", "", "16777216", "Bytes of journal after which state.db is brought up to date; a start reads at most that much again.", false, size(func(c *Config) *int64 { return &c.CheckpointBytes }, 64<<10)},
 	{"storage.reserve_bytes", "PICLOUD_STORAGE_RESERVE_BYTES", "", "67108864", "Free bytes left to others; below it publishing is refused. -1: none.", false, size(func(c *Config) *int64 { return &c.ReserveBytes }, -1)},
 	{"storage.wear_budget_bytes", "PICLOUD_STORAGE_WEAR_BUDGET_BYTES", "", "1073741824", "Bytes a day the card should bear; beyond it 'picloud doctor' warns.", false, size(func(c *Config) *int64 { return &c.WearBudget }, 1)},
-	{"storage.intake", "PICLOUD_STORAGE_INTAKE", "", "4096", "Requests that may wait to be written; more are refused with 503.", false, number(func(c *Config) *int { return &c.Intake }, 1, 1_000_000)},
+	{"storage.intake", "PICLOUD_STORAGE_INTAKE", "", "4096", "Requests that may wait to be written, of one app at most half; more are refused with 503.", false, number(func(c *Config) *int { return &c.Intake }, 1, 1_000_000)},
 
 	{"database.url", "PICLOUD_DATABASE_URL", "", "", "Postgres to copy the node to, such as postgres://user:password@host/database?sslmode=verify-full. Empty: none.", true, secretURL},
 	{"database.url_file", "PICLOUD_DATABASE_URL_FILE", "", "", "File that holds that URL instead; it is read again for every connection.", false, text(func(c *Config) *string { return &c.DatabaseURLFile })},

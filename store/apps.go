@@ -101,7 +101,7 @@ func (s *Store) CreateApp(ctx context.Context, a picloud.App) (picloud.App, erro
 		return picloud.App{}, err
 	}
 	a = cloneApp(a)
-	return ask(ctx, s, 0, func(tx *tx) (picloud.App, error) { return tx.createApp(a) })
+	return ask(ctx, s, configOf(a.Name), 0, func(tx *tx) (picloud.App, error) { return tx.createApp(a) })
 }
 
 func (t *tx) createApp(a picloud.App) (picloud.App, error) {
@@ -116,7 +116,7 @@ func (t *tx) createApp(a picloud.App) (picloud.App, error) {
 
 // UpdateApp changes an app.
 func (s *Store) UpdateApp(ctx context.Context, name string, p picloud.AppPatch) (picloud.App, error) {
-	return ask(ctx, s, 0, func(tx *tx) (picloud.App, error) {
+	return ask(ctx, s, configOf(name), 0, func(tx *tx) (picloud.App, error) {
 		row, err := tx.catalog.app(name)
 		if err != nil {
 			return picloud.App{}, err
@@ -139,7 +139,7 @@ func (s *Store) DeleteApp(ctx context.Context, name string) error {
 	if name == picloud.DefaultApp {
 		return picloud.ErrAppProtected
 	}
-	return s.untilDone(ctx, func(tx *tx) (bool, error) { return tx.deleteApp(name) })
+	return s.untilDone(ctx, configOf(name), func(tx *tx) (bool, error) { return tx.deleteApp(name) })
 }
 
 // deleteApp removes the app's rows, the app's own last. With more rows than fit

@@ -42,7 +42,7 @@ func (s *Store) Backup(ctx context.Context, w io.Writer) error {
 	if s.tables.db == nil {
 		return errors.New("back up: the state cannot be read; mend the disk and start again")
 	}
-	if err := s.do(ctx, func(*tx) error { return nil }); err != nil && !errors.Is(err, picloud.ErrReadOnly) {
+	if err := s.do(ctx, "", func(*tx) error { return nil }); err != nil && !errors.Is(err, picloud.ErrReadOnly) {
 		return fmt.Errorf("back up: %w", err) // the empty command has everything before it fsynced
 	}
 	defer s.blobs.hold()()

@@ -203,7 +203,7 @@ func (s *Store) CollectFiles(ctx context.Context) (removed int, err error) {
 		return 0, err
 	}
 	// What is committed now was named before it was listed, or is gone.
-	if err := s.do(ctx, func(*tx) error { return nil }); err != nil {
+	if err := s.do(ctx, "", func(*tx) error { return nil }); err != nil {
 		return 0, err
 	}
 	named := map[string]bool{}

@@ -29,7 +29,7 @@ func TestNoRowReachesOutOfTheDirectory(t *testing.T) {
 	}
 	for _, name := range []string{"../../shadow", outside, "..", ".", "", "../node.json", "./" + link, link, pipe, folder, link + "/x", "a\x00b"} {
 		f := picloud.File{App: "default", Path: "p", Size: 6, Version: 1, Blob: name}
-		if err := s.do(t.Context(), func(tx *tx) error {
+		if err := s.do(t.Context(), "", func(tx *tx) error {
 			tx.put(tableFile, pair("default", "p"), f)
 			return nil
 		}); err != nil {

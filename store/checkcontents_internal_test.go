@@ -31,7 +31,7 @@ func TestHostileRowOfABackupIsRefused(t *testing.T) {
 			dir := t.TempDir()
 			s, stop := open(t, dir)
 			if poison != nil {
-				if err := s.do(t.Context(), func(tx *tx) error { poison(tx); return nil }); err != nil {
+				if err := s.do(t.Context(), "", func(tx *tx) error { poison(tx); return nil }); err != nil {
 					t.Fatal(err)
 				}
 			} else if _, err := s.Publish(t.Context(), picloud.Publication{App: "default", By: picloud.LocalOperator(), Drafts: []picloud.Draft{{Topic: "a", Data: []byte("1\n\ndata: 2")}}}); err != nil {

@@ -98,12 +98,12 @@ func (s *Store) SaveCollection(ctx context.Context, c picloud.Collection) (piclo
 	if err := checkCollection(&c); err != nil {
 		return picloud.Collection{}, err
 	}
-	saved, err := ask(ctx, s, 0, func(tx *tx) (picloud.Collection, error) { return tx.declare(c) })
+	saved, err := ask(ctx, s, configOf(c.App), 0, func(tx *tx) (picloud.Collection, error) { return tx.declare(c) })
 	for err == nil && s.catalog.Load().collection(c.App, c.Name).working() >= 0 {
 		if s.space.full.Load() {
 			return saved, picloud.ErrNoSpace
 		}
-		err = s.doSoft(ctx, func(tx *tx) error { // the committer builds a part between others
+		err = s.doSoft(ctx, configOf(c.App), func(tx *tx) error { // the committer builds a part between others
 			tx.s.commit.building = true
 			return nil
 		})
@@ -178,7 +178,7 @@ func (c *catalog) collection(app, name string) *collectionRow {
 // DeleteCollection removes a collection with its documents.
 func (s *Store) DeleteCollection(ctx context.Context, app, name string) error {
 	for found := false; ; {
-		part, err := ask(ctx, s, 0, func(tx *tx) (removed, error) { return tx.removeCollection(app, name) })
+		part, err := ask(ctx, s, configOf(app), 0, func(tx *tx) (removed, error) { return tx.removeCollection(app, name) })
 		found = found || part.any
 		switch {
 		case err != nil:

@@ -12,6 +12,7 @@ type command struct {
 	publication picloud.Publication
 	print       fingerprint
 	fn          func(tx *tx) error // nil: a publication
+	app         string             // whose line it waits in; empty: that of the node
 	size        int64              // bytes of data it holds in the intake
 	soft        bool               // what fn stages need not be fsynced before it is answered
 
@@ -19,6 +20,7 @@ type command struct {
 	blobs  []string        // contents of files that no row names after the commit
 	err    error
 	done   chan struct{} // receives once when answered
+	next   *command      // in its line
 }
 
 func (s *Store) newCommand() *command {
@@ -35,16 +37,16 @@ func (s *Store) release(c *command) {
 	s.commands.Put(c)
 }
 
-// ask runs fn in the committer and returns its answer once what fn staged is
-// durable. fn stages about size bytes, which count against the intake; 0 is for
-// small changes, which a full intake or disk does not refuse.
+// ask runs fn in the committer, in the turn of an app, and returns its answer once what
+// fn staged is durable. fn stages about size bytes, which count against the intake; 0 is
+// for small changes, which a full disk does not refuse.
 //
 // When ctx ends first, or the store does, the answer is the zero value: the real
 // one belongs to the committer, and what fn stages may still happen.
-func ask[T any](ctx context.Context, s *Store, size int, fn func(tx *tx) (T, error)) (T, error) {
+func ask[T any](ctx context.Context, s *Store, app string, size int, fn func(tx *tx) (T, error)) (T, error) {
 	var answer, none T
 	c := s.newCommand()
-	c.size = int64(size)
+	c.app, c.size = app, int64(size)
 	c.fn = func(tx *tx) (err error) {
 		answer, err = fn(tx)
 		return err
@@ -58,18 +60,20 @@ func ask[T any](ctx context.Context, s *Store, size int, fn func(tx *tx) (T, err
 }
 
 // do is ask for a small change without an answer.
-func (s *Store) do(ctx context.Context, fn func(tx *tx) error) error { return s.doSized(ctx, 0, fn) }
+func (s *Store) do(ctx context.Context, app string, fn func(tx *tx) error) error {
+	return s.doSized(ctx, app, 0, fn)
+}
 
 // doSized is ask for a change without an answer.
-func (s *Store) doSized(ctx context.Context, size int, fn func(tx *tx) error) error {
-	_, err := ask(ctx, s, size, func(tx *tx) (struct{}, error) { return struct{}{}, fn(tx) })
+func (s *Store) doSized(ctx context.Context, app string, size int, fn func(tx *tx) error) error {
+	_, err := ask(ctx, s, app, size, func(tx *tx) (struct{}, error) { return struct{}{}, fn(tx) })
 	return err
 }
 
 // untilDone asks for a part of a large change at a time, as long as there is more.
-func (s *Store) untilDone(ctx context.Context, part func(tx *tx) (more bool, err error)) error {
+func (s *Store) untilDone(ctx context.Context, app string, part func(tx *tx) (more bool, err error)) error {
 	for {
-		if more, err := ask(ctx, s, 0, part); err != nil || !more {
+		if more, err := ask(ctx, s, app, 0, part); err != nil || !more {
 			return err
 		}
 	}
@@ -77,9 +81,9 @@ func (s *Store) untilDone(ctx context.Context, part func(tx *tx) (more bool, err
 
 // doSoft runs fn in the committer and waits until what it staged is visible. It is
 // durable soon after, without a commit of its own.
-func (s *Store) doSoft(ctx context.Context, fn func(tx *tx) error) error {
+func (s *Store) doSoft(ctx context.Context, app string, fn func(tx *tx) error) error {
 	c := s.newCommand()
-	c.fn, c.soft = fn, true
+	c.app, c.fn, c.soft = app, fn, true
 	return s.submit(ctx, c)
 }
 
@@ -92,17 +96,9 @@ func (s *Store) submit(ctx context.Context, c *command) error {
 	if s.stopping.Load() {
 		return picloud.ErrStopping
 	}
-	if s.queued.Add(c.size) > s.cfg.IntakeBytes && c.size > 0 {
-		s.queued.Add(-c.size)
+	if err := s.intake.put(c); err != nil {
 		s.metrics.refused.Inc()
-		return picloud.ErrBusy
-	}
-	select {
-	case s.intake <- c:
-	default:
-		s.queued.Add(-c.size)
-		s.metrics.refused.Inc()
-		return picloud.ErrBusy
+		return err
 	}
 	select {
 	case <-c.done:

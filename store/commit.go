@@ -77,10 +77,12 @@ func (s *Store) run(ctx context.Context) error {
 		s.commit.busySince.Store(0)
 		timer.Reset(s.untilDue())
 		select {
-		case c := <-s.intake:
+		case <-s.intake.come:
 			s.commit.busySince.Store(micros(s.cfg.Now()))
-			if err := s.serve(c); err != nil {
-				return err
+			if c := s.nextCommand(); c != nil {
+				if err := s.serve(c); err != nil {
+					return err
+				}
 			}
 		case <-timer.C:
 			s.commit.busySince.Store(micros(s.cfg.Now()))
@@ -105,62 +107,66 @@ func (s *Store) run(ctx context.Context) error {
 
 // drain answers what was accepted before the end began.
 func (s *Store) drain() error {
-	for {
-		select {
-		case c := <-s.intake:
-			if err := s.serve(c); err != nil {
-				return err
-			}
-		default:
-			return s.sync()
+	for c := s.nextCommand(); c != nil; c = s.nextCommand() {
+		if err := s.serve(c); err != nil {
+			return err
 		}
 	}
+	return s.sync()
 }
 
-// serve takes c and whatever waits behind it through one commit, and again
-// while something was left over.
+// nextCommand returns the command that begins a group; nil: none waits.
+func (s *Store) nextCommand() *command {
+	if c := s.commit.carry; c != nil {
+		s.commit.carry = nil
+		return c
+	}
+	return s.intake.take()
+}
+
+// serve takes c and whatever waits behind it, as far as one group has room, through a
+// commit.
 func (s *Store) serve(c *command) error {
-	for c != nil {
-		g := s.commit.group
-		s.beginGroup(g)
-		s.look()
-		if err := s.holdBack(g); err != nil {
-			return err
-		}
-		s.gather(g, c)
-		if err := s.stageClock(g); err != nil {
-			return err
-		}
-		s.keyUse.stage(s, g)
-		s.cursors.stage(s, g)
-		if err := s.commitGroup(g); err != nil {
-			return err
-		}
-		c, s.commit.carry = s.commit.carry, nil
+	g := s.commit.group
+	s.beginGroup(g)
+	s.look()
+	if err := s.holdBack(g); err != nil {
+		return err
 	}
-	return nil
+	s.gather(g, c)
+	if err := s.stageClock(g); err != nil {
+		return err
+	}
+	s.keyUse.stage(s, g)
+	s.cursors.stage(s, g)
+	return s.commitGroup(g)
 }
 
-// gather prepares c and the commands behind it until the intake is empty and
-// lingering is over, or the group is full.
+// fewRecords is what a group may have of records however long they take.
+const fewRecords = 256
+
+// gather prepares c and the commands behind it until the intake is empty and lingering
+// is over, or the group is full: of bytes, or because preparing it has taken as long as a
+// commit does. A command that comes meanwhile waits for all of it.
 func (s *Store) gather(g *group, c *command) {
 	limit := int(s.journal.GroupLimit()) / 8 * 7 // leaves room for changes, whose size is known only then
 	l := &s.commit.linger
 	l.begin()
+	began := time.Now()
 	for c != nil {
 		if g.size > 0 && g.size+int(c.size) > limit { // #nosec G115 -- bounded at the door
 			s.commit.carry = c
+			s.intake.tell()
 			break
 		}
 		s.prepare(g, c)
 		l.taken++
-		select {
-		case c = <-s.intake:
-		default:
-			c = nil
-			if g.hard {
-				c = l.next(s.intake)
-			}
+		if len(g.records) > fewRecords && time.Since(began) > max(l.commit, shortCommit) {
+			s.intake.tell()
+			break
+		}
+		if c = s.intake.take(); c == nil && g.hard {
+			c = l.next(s.intake)
 		}
 	}
 	l.end()
@@ -169,7 +175,6 @@ func (s *Store) gather(g *group, c *command) {
 // prepare decides about one command against what is committed and what the
 // group has staged. A refusal is answered at once.
 func (s *Store) prepare(g *group, c *command) {
-	s.queued.Add(-c.size)
 	hard := !c.soft
 	var err error
 	switch {
@@ -236,7 +241,8 @@ func (s *Store) commitGroup(g *group) error {
 		s.commit.lastCommit.Store(g.at)
 		s.wrote(int64(g.encoded()), took)
 	}
-	s.commit.linger.expect(len(g.commands), len(s.intake))
+	waiting, _ := s.intake.waiting()
+	s.commit.linger.expect(len(g.commands), waiting)
 	s.publishGroup(g)
 	return nil
 }

@@ -83,7 +83,7 @@ const tellDropped = time.Minute
 // triggers are there with the same commit. A delivery to such a trigger does not
 // become one: its failure is noted on the dead letter it was about.
 func (s *Store) Bury(ctx context.Context, t picloud.Trigger, d picloud.Delivery, reason string) error {
-	return s.do(ctx, func(tx *tx) error {
+	return s.do(ctx, t.App, func(tx *tx) error {
 		if !tx.removeDelivery(deliveryKey(t.App, t.ID, &d.LSN)) {
 			return nil
 		}
@@ -320,7 +320,7 @@ func (s *Store) eachDeadLetter(ctx context.Context, app string, f picloud.Letter
 			return did, err
 		}
 		for len(page) > 0 {
-			part, err := ask(ctx, s, 0, func(tx *tx) (deadLetterCount, error) { return tx.eachDeadLetter(page, fn) })
+			part, err := ask(ctx, s, configOf(app), 0, func(tx *tx) (deadLetterCount, error) { return tx.eachDeadLetter(page, fn) })
 			if err != nil {
 				return did, err
 			}

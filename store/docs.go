@@ -114,7 +114,7 @@ func (s *Store) PutDocument(ctx context.Context, c picloud.DocumentChange) (picl
 		return picloud.Document{}, err
 	}
 	c.Body = d.Body
-	return ask(ctx, s, recordCost+len(c.App)+len(c.Collection)+len(d.ID)+len(c.Body), func(tx *tx) (picloud.Document, error) {
+	return ask(ctx, s, c.App, recordCost+len(c.App)+len(c.Collection)+len(d.ID)+len(c.Body), func(tx *tx) (picloud.Document, error) {
 		if fresh {
 			c.ID = newDocID(tx.at)
 		}
@@ -173,7 +173,7 @@ func newDocID(at int64) string {
 
 // DeleteDocument removes a document, or returns picloud.ErrDocumentNotFound.
 func (s *Store) DeleteDocument(ctx context.Context, d picloud.Deletion) error {
-	return s.do(ctx, func(tx *tx) error {
+	return s.do(ctx, d.App, func(tx *tx) error {
 		if err := tx.app(d.App, d.Cause); err != nil {
 			return err
 		}

@@ -62,7 +62,7 @@ func (s *Store) SaveEndpoint(ctx context.Context, e picloud.Endpoint) (picloud.E
 	if err := check.Endpoint(e); err != nil {
 		return picloud.Endpoint{}, err
 	}
-	return ask(ctx, s, 0, func(tx *tx) (picloud.Endpoint, error) {
+	return ask(ctx, s, configOf(e.App), 0, func(tx *tx) (picloud.Endpoint, error) {
 		if err := tx.needScript(e.App, e.Script, picloud.ErrEndpointInvalid); err != nil {
 			return e, err
 		}
@@ -103,7 +103,7 @@ func (t *tx) needScript(app, name string, fault *picloud.Error) error {
 
 // DeleteEndpoint removes an endpoint. Requests that it has not answered yet fail.
 func (s *Store) DeleteEndpoint(ctx context.Context, app, name string) error {
-	return s.untilDone(ctx, func(tx *tx) (bool, error) { return tx.deleteEndpoint(app, name) })
+	return s.untilDone(ctx, configOf(app), func(tx *tx) (bool, error) { return tx.deleteEndpoint(app, name) })
 }
 
 func (t *tx) deleteEndpoint(app, name string) (more bool, err error) {

@@ -124,7 +124,7 @@ func (s *Store) PutFile(ctx context.Context, c picloud.FileChange, content io.Re
 	}
 	kept = true // unless the row is known not to name it
 	f = picloud.File{App: c.App, Path: c.Path, Type: or(c.Type, anyBytes), Size: w.size, SHA256: w.sum, Blob: w.name}
-	return ask(context.WithoutCancel(ctx), s, 0, func(tx *tx) (picloud.File, error) { // so that kept is read after it was written
+	return ask(context.WithoutCancel(ctx), s, c.App, 0, func(tx *tx) (picloud.File, error) { // so that kept is read after it was written
 		err := tx.app(c.App, c.Cause)
 		if err == nil {
 			err = tx.putFile(&f, c.If)
@@ -169,7 +169,7 @@ func (s *Store) mayPutFile(c *picloud.FileChange) (old picloud.File, err error) 
 // DeleteFile removes a file, or returns picloud.ErrFileNotFound. Who reads it reads
 // it to its end.
 func (s *Store) DeleteFile(ctx context.Context, d picloud.Deletion) error {
-	return s.do(ctx, func(tx *tx) error {
+	return s.do(ctx, d.App, func(tx *tx) error {
 		if err := tx.app(d.App, d.Cause); err != nil {
 			return err
 		}

@@ -61,7 +61,7 @@ func deriveGivenUp(ch change, e stateBefore) (removed []change, err error) {
 // GiveUp gives deliveries of a trigger up whose records are gone. Losing the note in a
 // crash makes that happen again.
 func (s *Store) GiveUp(ctx context.Context, t picloud.Trigger, lsns []uint64) error {
-	return s.doSoft(ctx, func(tx *tx) error {
+	return s.doSoft(ctx, t.App, func(tx *tx) error {
 		var lost lostRange
 		for _, lsn := range lsns {
 			if tx.removeDelivery(deliveryKey(t.App, t.ID, &lsn)) {

@@ -69,7 +69,7 @@ func (s *Store) CreateAPIKey(ctx context.Context, k picloud.APIKey) (picloud.API
 		return picloud.APIKey{}, err
 	}
 	k.Scopes = slices.Clone(k.Scopes)
-	return ask(ctx, s, 0, func(tx *tx) (picloud.APIKey, error) {
+	return ask(ctx, s, configOf(k.App), 0, func(tx *tx) (picloud.APIKey, error) {
 		if k.App != "" {
 			if _, err := tx.catalog.app(k.App); err != nil {
 				return k, err
@@ -89,7 +89,7 @@ func (s *Store) CreateAPIKey(ctx context.Context, k picloud.APIKey) (picloud.API
 
 // RevokeAPIKey ends an API key and the live streams that were opened with it.
 func (s *Store) RevokeAPIKey(ctx context.Context, id string) error {
-	return s.do(ctx, func(tx *tx) error {
+	return s.do(ctx, "", func(tx *tx) error {
 		if _, ok := tx.catalog.keys().Get(id); !ok {
 			return picloud.ErrKeyNotFound
 		}

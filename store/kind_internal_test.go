@@ -45,7 +45,7 @@ func (s *Store) setToy(ctx context.Context, t toy) (toy, error) {
 	if err := check.Handle("toy", t.Name); err != nil {
 		return toy{}, err
 	}
-	return ask(ctx, s, recordCost+len(t.Color), func(tx *tx) (toy, error) {
+	return ask(ctx, s, t.App, recordCost+len(t.Color), func(tx *tx) (toy, error) {
 		_, err := tx.catalog.app(t.App)
 		if err == nil {
 			tx.put(tableToy, pair(t.App, t.Name), t)

@@ -170,7 +170,7 @@ func (s *Store) SetEntry(ctx context.Context, c picloud.EntryChange) (picloud.En
 	if err != nil {
 		return picloud.Entry{}, err
 	}
-	return ask(ctx, s, recordCost+len(c.App)+len(c.Key)+len(e.Value), func(tx *tx) (picloud.Entry, error) {
+	return ask(ctx, s, c.App, recordCost+len(c.App)+len(c.Key)+len(e.Value), func(tx *tx) (picloud.Entry, error) {
 		if err := tx.app(c.App, c.Cause); err != nil {
 			return picloud.Entry{}, err
 		}
@@ -199,7 +199,7 @@ func (s *Store) IncrementEntry(ctx context.Context, c picloud.EntryIncrement) (p
 	if err := check.TTL(c.TTL); err != nil {
 		return picloud.Entry{}, err
 	}
-	return ask(ctx, s, recordCost+len(c.App)+len(c.Key)+24, func(tx *tx) (picloud.Entry, error) {
+	return ask(ctx, s, c.App, recordCost+len(c.App)+len(c.Key)+24, func(tx *tx) (picloud.Entry, error) {
 		if err := tx.app(c.App, c.Cause); err != nil {
 			return picloud.Entry{}, err
 		}
@@ -235,7 +235,7 @@ func number(r *entryRow) (int64, error) {
 
 // DeleteEntry removes a key, or returns picloud.ErrKVNotFound.
 func (s *Store) DeleteEntry(ctx context.Context, d picloud.Deletion) error {
-	return s.do(ctx, func(tx *tx) error {
+	return s.do(ctx, d.App, func(tx *tx) error {
 		if err := tx.app(d.App, d.Cause); err != nil {
 			return err
 		}

@@ -38,12 +38,15 @@ const maxVain = 7
 // minLinger is the shortest wait that is worth a timer.
 const minLinger = 40 * time.Microsecond
 
+// shortCommit is the shortest time that a group may take to be prepared.
+const shortCommit = 5 * time.Millisecond
+
 // begin begins a group.
 func (l *linger) begin() { l.taken, l.first = 0, 0 }
 
 // next returns the next command, or nil when the group should wait no longer. The
 // intake was empty just now.
-func (l *linger) next(intake <-chan *command) *command {
+func (l *linger) next(in *intake) *command {
 	gap := l.commit / 20
 	if l.taken >= l.expected || gap < minLinger {
 		return nil
@@ -67,9 +70,9 @@ func (l *linger) next(intake <-chan *command) *command {
 		l.timer.Reset(wait)
 	}
 	select {
-	case c := <-intake:
+	case <-in.come:
 		l.timer.Stop()
-		return c
+		return in.take()
 	case <-l.timer.C:
 		return nil
 	}

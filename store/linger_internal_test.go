@@ -10,7 +10,7 @@ import (
 // Of the commands that are expected beside the first, those that come do so at the
 // given distance. It returns how many came and how long the group waited.
 func gathered(l *linger, expected, come int, apart time.Duration) (n int, waited time.Duration) {
-	intake := make(chan *command, expected+come)
+	in := newIntake(1000, 1<<20)
 	l.expect(expected, 0)
 	l.begin()
 	l.taken = 1
@@ -20,13 +20,13 @@ func gathered(l *linger, expected, come int, apart time.Duration) (n int, waited
 		for range come {
 			select {
 			case <-time.After(apart):
-				intake <- new(command)
+				_ = in.put(new(command)) // has room
 			case <-stop:
 				return
 			}
 		}
 	}()
-	for l.next(intake) != nil {
+	for in.take() != nil || l.next(in) != nil {
 		l.taken++
 	}
 	l.end()

@@ -43,8 +43,14 @@ func (s *Store) register(set *metrics.Set) {
 	set.GetOrCreateGauge("picloud_card_written_day_bytes", func() float64 { return float64(s.wear.day(s.cfg.Now())) })
 	set.GetOrCreateGauge("picloud_card_wear_budget_bytes", func() float64 { return float64(s.cfg.WearBudget) })
 	set.GetOrCreateGauge("picloud_card_written_bytes_per_event", func() float64 { return float64(s.wear.all()) / max(1, float64(s.metrics.events.Get())) })
-	set.GetOrCreateGauge("picloud_intake_commands", func() float64 { return float64(len(s.intake)) })
-	set.GetOrCreateGauge("picloud_intake_bytes", func() float64 { return float64(s.queued.Load()) })
+	set.GetOrCreateGauge("picloud_intake_commands", func() float64 {
+		n, _ := s.intake.waiting()
+		return float64(n)
+	})
+	set.GetOrCreateGauge("picloud_intake_bytes", func() float64 {
+		_, n := s.intake.waiting()
+		return float64(n)
+	})
 	set.GetOrCreateGauge("picloud_store_degraded", func() float64 {
 		if s.Health().Degraded {
 			return 1

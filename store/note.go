@@ -22,7 +22,7 @@ func (s *Store) Note(name string) []byte {
 // SetNote keeps a few bytes under a name; nil removes them. It returns when
 // they are durable.
 func (s *Store) SetNote(ctx context.Context, name string, value []byte) error {
-	return s.do(ctx, func(tx *tx) error {
+	return s.do(ctx, "", func(tx *tx) error {
 		if value == nil {
 			tx.remove(tableNote, name)
 			return nil

@@ -30,7 +30,7 @@ func Open(cfg Config) (*Store, error) {
 	s := &Store{
 		cfg:    cfg,
 		log:    cfg.Logger.With(slog.String("component", "store")),
-		intake: make(chan *command, cfg.Intake),
+		intake: newIntake(cfg.Intake, cfg.IntakeBytes),
 		nudge:  make(chan struct{}, 1),
 		ended:  make(chan struct{}),
 		space:  space{dir: cfg.Dir, reserve: cfg.ReserveBytes},

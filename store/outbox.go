@@ -186,7 +186,7 @@ func (s *Store) attempts(t picloud.Trigger, lsn uint64) (r attemptRow, err error
 // MarkDone notes that deliveries of a trigger are done. Losing the note in a crash
 // makes them happen again.
 func (s *Store) MarkDone(ctx context.Context, t picloud.Trigger, lsns []uint64) error {
-	return s.doSoft(ctx, func(tx *tx) error {
+	return s.doSoft(ctx, t.App, func(tx *tx) error {
 		for _, lsn := range lsns {
 			tx.removeDelivery(deliveryKey(t.App, t.ID, &lsn))
 		}
@@ -224,7 +224,7 @@ func (t *tx) mayHave(tb table, key string) bool {
 // Postpone notes that a delivery failed and is to be tried again. Losing the note
 // in a crash makes that happen sooner.
 func (s *Store) Postpone(ctx context.Context, t picloud.Trigger, d picloud.Delivery) error {
-	return s.doSoft(ctx, func(tx *tx) error {
+	return s.doSoft(ctx, t.App, func(tx *tx) error {
 		key, errs := deliveryKey(t.App, t.ID, &d.LSN), clipAll(d.Errors)
 		if len(errs) > 1 && s.tables.pending.of(t.ID).waiting > manyWaiting {
 			errs = errs[len(errs)-1:]
@@ -275,7 +275,7 @@ func (s *Store) LastTick(t picloud.Trigger) (time.Time, error) {
 // Tick notes that a time has come for a trigger of the clock, and enqueues a run
 // if run says so, unless one is pending.
 func (s *Store) Tick(ctx context.Context, t picloud.Trigger, due time.Time, run bool) error {
-	return s.do(ctx, func(tx *tx) error {
+	return s.do(ctx, t.App, func(tx *tx) error {
 		now, err := tx.catalog.trigger(t.App, t.Name)
 		if err != nil || now.ID != t.ID || !now.Enabled {
 			return nil //nolint:nilerr // it is gone, and nothing is due

@@ -15,7 +15,7 @@ import (
 // again, or picloud.ErrIdempotencyReused when it stood for another request.
 func (s *Store) Publish(ctx context.Context, p picloud.Publication) ([]picloud.Event, error) {
 	c := s.newCommand()
-	c.publication = p
+	c.app, c.publication = p.App, p
 	c.size = int64(groupCost(p))
 	if p.IdempotencyKey != "" {
 		c.print = printOf(p.Drafts)

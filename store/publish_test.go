@@ -126,7 +126,7 @@ func TestConcurrentBatchesKeepOrder(t *testing.T) {
 // PB-7: a full intake is told, nothing waits without bound.
 func TestFullIntakeIsRefused(t *testing.T) {
 	t.Parallel()
-	s, err := store.Open(store.Config{Dir: t.TempDir(), Intake: 2, ReserveBytes: -1})
+	s, err := store.Open(store.Config{Dir: t.TempDir(), Intake: 3, ReserveBytes: -1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -94,7 +94,7 @@ func (s *Store) Accept(ctx context.Context, e picloud.Endpoint, request []byte) 
 		return "", err
 	}
 	id = strings.ToLower(rand.Text())
-	err = s.doSized(ctx, 3*recordCost+2*len(request), func(tx *tx) error {
+	err = s.doSized(ctx, e.App, 3*recordCost+2*len(request), func(tx *tx) error {
 		now, ok := tx.catalog.endpoints().Get(pair(e.App, e.Name))
 		if !ok || now.ID != e.ID {
 			return picloud.ErrEndpointNotFound
@@ -208,7 +208,7 @@ func (t *tx) putResult(app, id string, r resultRow) {
 
 // SetResult keeps the answer to a request, unless its result is gone.
 func (s *Store) SetResult(ctx context.Context, app, id string, r picloud.Result) error {
-	return s.doSized(ctx, recordCost+len(r.Output), func(tx *tx) error {
+	return s.doSized(ctx, app, recordCost+len(r.Output), func(tx *tx) error {
 		return tx.answer(app, id, resultRow{State: r.State, Output: r.Output, Response: r.Response})
 	})
 }

@@ -121,7 +121,7 @@ func (s *Store) SaveScript(ctx context.Context, sc picloud.Script, cond picloud.
 	if err := check.Script(sc.Name, sc.Source); err != nil {
 		return picloud.Script{}, err
 	}
-	return ask(ctx, s, 2*(recordCost+len(sc.App)+len(sc.Name)+len(sc.Source)), func(tx *tx) (picloud.Script, error) {
+	return ask(ctx, s, configOf(sc.App), 2*(recordCost+len(sc.App)+len(sc.Name)+len(sc.Source)), func(tx *tx) (picloud.Script, error) {
 		old, err := tx.script(sc.App, sc.Name)
 		if err == nil {
 			err = cond.Check(old.Version)
@@ -156,7 +156,7 @@ func (t *tx) dropVersions(sc *picloud.Script) error {
 
 // DeleteScript removes a script with all its versions.
 func (s *Store) DeleteScript(ctx context.Context, app, name string, cond picloud.Precondition) error {
-	return s.do(ctx, func(tx *tx) error {
+	return s.do(ctx, configOf(app), func(tx *tx) error {
 		old, err := tx.script(app, name)
 		if err != nil {
 			return err

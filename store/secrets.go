@@ -97,7 +97,7 @@ func (s *Store) SetSecret(ctx context.Context, app, name string, value []byte) (
 	nonce := make([]byte, aead.NonceSize(), aead.NonceSize()+len(value)+aead.Overhead())
 	_, _ = rand.Read(nonce) // never fails
 	sec := picloud.Secret{App: app, Name: name, Sealed: aead.Seal(nonce, nonce, value, []byte(pair(app, name)))}
-	return ask(ctx, s, recordCost+len(app)+len(name)+len(sec.Sealed), func(tx *tx) (picloud.Secret, error) {
+	return ask(ctx, s, configOf(app), recordCost+len(app)+len(name)+len(sec.Sealed), func(tx *tx) (picloud.Secret, error) {
 		if _, err := tx.catalog.app(app); err != nil {
 			return sec, err
 		}
@@ -136,7 +136,7 @@ func (s *Store) Secret(app, name string) (string, error) {
 
 // DeleteSecret removes a secret.
 func (s *Store) DeleteSecret(ctx context.Context, app, name string) error {
-	return s.do(ctx, func(tx *tx) error {
+	return s.do(ctx, configOf(app), func(tx *tx) error {
 		if _, err := tx.catalog.app(app); err != nil {
 			return err
 		}

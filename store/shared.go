@@ -116,7 +116,7 @@ func (s *Store) ShareKeys(ctx context.Context, keys []picloud.SigningKey, own ma
 	before := s.shared.swap(fresh)
 	ended := endedKeys(before, fresh)
 	if len(ended) > 0 {
-		err := s.do(ctx, func(tx *tx) error {
+		err := s.do(ctx, "", func(tx *tx) error {
 			for _, r := range ended {
 				tx.revoke(r)
 			}

@@ -67,7 +67,7 @@ func (s *Store) EnsureSigningKey(ctx context.Context, app string) (picloud.Signi
 	if keys := s.SigningKeys(app); len(keys) > 0 && keys[0].RetiresAt.IsZero() {
 		return keys[0], nil
 	}
-	return ask(ctx, s, 0, func(tx *tx) (picloud.SigningKey, error) {
+	return ask(ctx, s, configOf(app), 0, func(tx *tx) (picloud.SigningKey, error) {
 		if _, err := tx.catalog.app(app); err != nil {
 			return picloud.SigningKey{}, err
 		}
@@ -84,7 +84,7 @@ func (s *Store) EnsureSigningKey(ctx context.Context, app string) (picloud.Signi
 // nodes included, stay valid for overlap; 0 ends them, and the streams opened
 // with them, at once. Other nodes learn it from the database they share.
 func (s *Store) RotateSigningKey(ctx context.Context, app string, overlap time.Duration) (picloud.SigningKey, error) {
-	return ask(ctx, s, 0, func(tx *tx) (picloud.SigningKey, error) {
+	return ask(ctx, s, configOf(app), 0, func(tx *tx) (picloud.SigningKey, error) {
 		if _, err := tx.catalog.app(app); err != nil {
 			return picloud.SigningKey{}, err
 		}

@@ -151,10 +151,9 @@ type Store struct {
 	tables    *tables
 	catalog   atomic.Pointer[catalog] // what is committed; never changed in place
 
-	intake     chan *command
+	intake     *intake
 	commands   sync.Pool     // of commands that were answered
 	nudge      chan struct{} // has room for one: a reader of the journal has moved on
-	queued     atomic.Int64  // bytes of data in the intake
 	stopping   atomic.Bool
 	failed     atomic.Bool   // a write or fsync failed: nothing more is written
 	readOnly   bool          // the directory cannot be written; set by Open

@@ -66,7 +66,7 @@ func (s *Store) CreateTopic(ctx context.Context, t picloud.Topic) (picloud.Topic
 	if err := check.Topic(t); err != nil {
 		return picloud.Topic{}, err
 	}
-	return ask(ctx, s, 0, func(tx *tx) (picloud.Topic, error) {
+	return ask(ctx, s, configOf(t.App), 0, func(tx *tx) (picloud.Topic, error) {
 		row, err := tx.catalog.app(t.App)
 		if err != nil {
 			return t, err
@@ -120,7 +120,7 @@ func (s *Store) SetExternal(ctx context.Context, app, name string, external bool
 }
 
 func (s *Store) changeTopic(ctx context.Context, app, name string, apply func(picloud.Topic) picloud.Topic) (picloud.Topic, error) {
-	return ask(ctx, s, 0, func(tx *tx) (picloud.Topic, error) {
+	return ask(ctx, s, configOf(app), 0, func(tx *tx) (picloud.Topic, error) {
 		if _, err := tx.catalog.app(app); err != nil {
 			return picloud.Topic{}, err
 		}
@@ -145,7 +145,7 @@ func (s *Store) changeTopic(ctx context.Context, app, name string, apply func(pi
 // DeleteTopic deletes a topic and hides its history for good. Live streams that
 // hold it end. Publishing to its name stays possible, as to any name.
 func (s *Store) DeleteTopic(ctx context.Context, app, name string) error {
-	return s.do(ctx, func(tx *tx) error {
+	return s.do(ctx, configOf(app), func(tx *tx) error {
 		row, err := tx.catalog.app(app)
 		if err != nil {
 			return err

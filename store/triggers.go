@@ -84,7 +84,7 @@ func (s *Store) SaveTrigger(ctx context.Context, t picloud.Trigger) (picloud.Tri
 	if err := check.Trigger(t); err != nil {
 		return picloud.Trigger{}, err
 	}
-	return ask(ctx, s, 0, func(tx *tx) (picloud.Trigger, error) {
+	return ask(ctx, s, configOf(t.App), 0, func(tx *tx) (picloud.Trigger, error) {
 		if err := tx.needScript(t.App, t.Script, picloud.ErrTriggerInvalid); err != nil {
 			return t, err
 		}
@@ -113,7 +113,7 @@ func sameTrigger(a, b picloud.Trigger) bool {
 
 // DeleteTrigger removes a trigger and its pending deliveries. Its dead letters stay.
 func (s *Store) DeleteTrigger(ctx context.Context, app, name string) error {
-	return s.untilDone(ctx, func(tx *tx) (bool, error) { return tx.deleteTrigger(app, name) })
+	return s.untilDone(ctx, configOf(app), func(tx *tx) (bool, error) { return tx.deleteTrigger(app, name) })
 }
 
 // deleteTrigger removes the rows of a trigger, its own last; while that is there

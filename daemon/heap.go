@@ -10,7 +10,7 @@ import (
 const (
 	heapTick  = 10 * time.Second
 	heapQuiet = 16 << 20 // bytes allocated between two looks, below which the node is at rest
-	heapSlack = 16 << 20 // bytes more than after the last time, from which giving back is worth it
+	heapSlack = 8 << 20  // bytes more than after the last time, from which giving back is worth it
 )
 
 // giveBack returns memory to the board when the node has come to rest, until ctx ends. The

@@ -75,15 +75,6 @@ func (d *dayCounts) count(day uint32, n int64) {
 	}
 }
 
-// add adds the numbers of b.
-func (d *dayCounts) add(b *dayCounts, sign int64) {
-	for i := range b {
-		if b[i].n != 0 {
-			d.count(b[i].day, sign*b[i].n)
-		}
-	}
-}
-
 // admitIdem returns picloud.ErrIdempotencyFull when an app has no room for another
 // idempotency key today.
 func (s *Store) admitIdem(row *appRow, key string, at int64) error {

@@ -38,18 +38,6 @@ type usage struct {
 	keys      dayCounts
 }
 
-func (u *usage) add(b *usage, sign int64) {
-	u.data.add(b.data, sign)
-	u.waiting.add(b.waiting, sign)
-	u.results.add(b.results, sign)
-	u.anonymous.add(b.anonymous, sign)
-	u.scripts.add(b.scripts, sign)
-	u.runs.add(b.runs, sign)
-	u.letters.add(b.letters, sign)
-	u.dropped += sign * b.dropped
-	u.keys.add(&b.keys, sign)
-}
-
 // holdsData counts rows of data.
 func holdsData(u *usage, key, row []byte, sign int64) { u.data.add(amountOf(key, row, 0), sign) }
 

@@ -109,6 +109,7 @@ var (
 
 // Errors about events.
 var (
+	ErrIncidentNotFound   = &Error{Code: CodeNotFound, Type: "incident-not-found", Title: "There is no such incident", Detail: "List them with GET /v1/incidents."}
 	ErrEventNotFound      = &Error{Code: CodeNotFound, Type: "event-not-found", Title: "There is no such event", Detail: "It never existed, or retention has removed it."}
 	ErrPositionInvalid    = &Error{Code: CodeInvalid, Type: "position-invalid", Title: "The position is not valid"}
 	ErrPositionGone       = &Error{Code: CodeGone, Type: "position-gone", Title: "Events after this position have been removed by retention", Detail: "Fetch the current state and begin without a position, or with since=all."}

@@ -16,8 +16,9 @@ func IsSystemTopic(name string) bool { return strings.HasPrefix(name, "$") }
 
 // Topics of the node itself. They belong to DefaultApp.
 const (
-	TopicNodeSync  = "$node/sync"  // an event when the copy in Postgres comes, goes or leaves something behind
-	TopicNodeStats = "$node/stats" // a state: the node's figures
+	TopicNodeSync   = "$node/sync"   // an event when the copy in Postgres comes, goes or leaves something behind
+	TopicNodeDamage = "$node/damage" // an event for each incident
+	TopicNodeStats  = "$node/stats"  // a state: the node's figures
 )
 
 // IsStateTopic reports whether the topic is a state: live only, in no journal, its
@@ -25,4 +26,6 @@ const (
 func IsStateTopic(name string) bool { return name == TopicNodeStats }
 
 // IsNodeTopic reports whether the node publishes to the topic.
-func IsNodeTopic(name string) bool { return name == TopicNodeSync || IsStateTopic(name) }
+func IsNodeTopic(name string) bool {
+	return name == TopicNodeSync || name == TopicNodeDamage || IsStateTopic(name)
+}

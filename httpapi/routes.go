@@ -102,6 +102,8 @@ func (s *Server) table() []route {
 		{method: "DELETE", pattern: "/v1/keys/{id}", handler: s.revokeKey, docs: docs{summary: "Revoke an API key; it takes effect at once", status: 204}},
 
 		{method: "GET", pattern: "/v1/node", needs: picloud.InstanceRead, handler: s.showNode, docs: docs{summary: "Show the node", answer: api.Node{}}},
+		{method: "GET", pattern: "/v1/incidents", needs: picloud.InstanceRead, handler: s.listIncidents, docs: docs{summary: "List losses and damage that the node has found, oldest first", answer: api.Incidents{}}},
+		{method: "POST", pattern: "/v1/incidents/ack", needs: picloud.InstanceManage, handler: s.ackIncidents, docs: docs{summary: "Acknowledge incidents", body: api.IncidentSelection{}, answer: api.Counted{}}},
 		{method: "GET", pattern: "/v1/sync", needs: picloud.InstanceRead, handler: s.showSync, docs: docs{summary: "Show how the copy to Postgres is doing", answer: api.Sync{}}},
 		{method: "POST", pattern: "/v1/sync/retry", needs: picloud.InstanceManage, handler: s.retrySync, docs: docs{summary: "Try to reach Postgres now", status: 204}},
 		{method: "GET", pattern: "/v1/recovery-key", needs: picloud.InstanceManage, handler: s.showRecoveryKey, docs: docs{summary: "Show what restores the node from Postgres", answer: api.RecoveryKey{}}},

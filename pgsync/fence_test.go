@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -231,7 +232,7 @@ func TestLostJournalIsCopiedFromItsBeginning(t *testing.T) {
 	n.publish(t, "a", `5`)
 	n.drained(t)
 	want = append(want, published(t, n, "a")...)
-	got := copied(t, url)
+	got := slices.DeleteFunc(copied(t, url), func(row string) bool { return strings.Contains(row, picloud.TopicNodeDamage) }) // tells of it
 	sortLines(got)
 	sortLines(want)
 	same(t, got, want)

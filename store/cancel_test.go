@@ -40,7 +40,11 @@ func TestCallersMayLeaveAtAnyMoment(t *testing.T) {
 	one := picloud.LetterFilter{IDs: []string{"none"}}
 	delivery := picloud.Delivery{App: "default", Trigger: "t", LSN: 1 << 40}
 	calls := map[string]func(ctx context.Context) []any{
-		"Accept":       func(ctx context.Context) []any { return results(s.Accept(ctx, savedEndpoint, []byte("{}"))) },
+		"Accept": func(ctx context.Context) []any { return results(s.Accept(ctx, savedEndpoint, []byte("{}"))) },
+		"AckIncidents": func(ctx context.Context) []any {
+			s.Incident(fresh("loss "))
+			return results(s.AckIncidents(ctx))
+		},
 		"Backfill":     func(ctx context.Context) []any { return results(s.Backfill(ctx, "default", "t")) },
 		"Backup":       func(ctx context.Context) []any { return results(s.Backup(ctx, io.Discard)) },
 		"Bury":         func(ctx context.Context) []any { return results(s.Bury(ctx, saved, delivery, "r")) },

@@ -54,6 +54,9 @@ func (s *Store) chores() error {
 	if err := s.writeRuns(); err != nil {
 		return err
 	}
+	if err := s.writeIncidents(); err != nil {
+		return err
+	}
 	var err error
 	if s.commit.building {
 		if s.commit.building, err = s.buildIndexes(); err != nil {

@@ -151,7 +151,7 @@ func (s *Store) recordHappened(rec *journal.Record) (m matched, ok bool, err err
 func (s *Store) happening(lsn uint64, row waitingRow) (picloud.Happening, error) {
 	rec, err := s.journal.ReadAt(journal.LSN(lsn))
 	if damage, ok := errors.AsType[*journal.DamageError](err); ok {
-		s.health.damaged(damage)
+		s.journalDamaged(damage)
 		return picloud.Happening{}, fmt.Errorf("%w: %w", picloud.ErrDeliveryGone, err)
 	}
 	if errors.Is(err, journal.ErrGone) {

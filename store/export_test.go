@@ -126,3 +126,6 @@ func (s *Store) CheckState() error {
 		return nil
 	})
 }
+
+// Incident keeps a loss.
+func (s *Store) Incident(text string) { s.incident(text) }

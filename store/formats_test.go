@@ -129,6 +129,7 @@ func checkFixture(t *testing.T, dir string, want map[string][]string) {
 func fixtureContentOf(name string) map[string][]string {
 	want := fixtureContent()
 	if name == "001" {
+		delete(want, "incidents")
 		delete(want, "slow") // deliveries held their data, as many as there were
 		want["apps"] = slices.DeleteFunc(want["apps"], func(app string) bool { return strings.HasPrefix(app, "slow") })
 	}
@@ -144,6 +145,7 @@ func fixtureContent() map[string][]string {
 		"signing keys":      {"2 of this node", "1 of another"},
 		"booked":            {"x.tmp.1"},
 		"note":              {"a note"},
+		"incidents":         {"nothing was lost"},
 		"scripts":           {"1: // the first\n", "2: export default () => 1\n", "3: export default () => 2\n"},
 		"triggers":          {"nightly cron @daily Europe/Berlin till", "on-dead dead_letter on-order till", "on-order pubsub orders till"},
 		"endpoints":         {"order POST /orders/{id} till public"},
@@ -230,6 +232,9 @@ func (r *fixtureReader) catalog() {
 		r.add("booked", "%s", name)
 	}
 	r.add("note", "%s", r.Note("fixture"))
+	for _, in := range r.Incidents() {
+		r.add("incidents", "%s", in.Text)
+	}
 	for _, t := range read[[]picloud.Trigger](r)(r.Triggers("shop")) {
 		r.add("triggers", "%s", strings.Join(strings.Fields(strings.Join([]string{t.Name, string(t.Kind), t.Topic, t.Schedule, t.TimeZone, t.Source, t.Script}, " ")), " "))
 	}

@@ -105,6 +105,9 @@ func (n *fixtureNode) declare() {
 	n.must(err)
 	n.must(n.ShareKeys(ctx, append(n.SigningKeys("shop"), picloud.SigningKey{ID: "other", App: "shop", Secret: [32]byte{7}, CreatedAt: n.clock.Now()}), nil))
 	n.must(n.Book(map[string]time.Time{"x.tmp.1": n.clock.Now()}))
+	n.Incident("nothing was lost")
+	_, err = n.AckIncidents(ctx)
+	n.must(err)
 	n.must(n.SetNote(ctx, "fixture", []byte("a note")))
 	for _, source := range []string{"// the first\n", "export default () => 1\n"} {
 		_, err = n.SaveScript(ctx, picloud.Script{App: "shop", Name: "till", Source: source}, picloud.Precondition{})
@@ -185,7 +188,7 @@ func (n *fixtureNode) run() {
 	n.fallBehind()
 	e, err := n.Endpoint("shop", "order")
 	n.must(err)
-	answered, err := n.Accept(ctx, e, []byte(`{"input":{"n":2}}`))
+	answered, err := n.Accept(ctx, e, []byte(keyedRequest))
 	n.must(err)
 	n.must(n.SetResult(ctx, "shop", answered, picloud.Result{State: picloud.ResultDone, Output: []byte(`{"ok":true}`)}))
 	n.must(n.SetNote(ctx, "answered", []byte(answered)))

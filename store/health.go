@@ -1,6 +1,8 @@
 package store
 
 import (
+	"fmt"
+	"path/filepath"
 	"slices"
 	"sync"
 
@@ -28,20 +30,21 @@ func (s *Store) Health() Health {
 		h.NoSpace = true
 		h.Notes = append(h.Notes, "The journal has used up its budget with what Postgres has not got yet: publishing is refused until it can be reached.")
 	}
+	h.Notes = append(h.Notes, s.openIncidents()...)
 	h.Degraded = len(h.Notes) > 0
 	return h
 }
 
-// health collects what went wrong and stays wrong until an operator has looked:
-// it is kept until the next start.
+// health collects conditions that last until the next start. What was lost or damaged
+// is an incident.
 type health struct {
 	mu    sync.Mutex
 	notes []string
 }
 
-// damaged notes a record that cannot be read back.
-func (h *health) damaged(d *journal.DamageError) {
-	h.note("The journal is damaged in places: " + d.Error() + ". Replace the card and restore a backup.")
+// journalDamaged tells of a file of the journal with records that cannot be read back.
+func (s *Store) journalDamaged(d *journal.DamageError) {
+	s.incident(fmt.Sprintf("Records in the journal file %s are damaged, and left out where they are read. Replace the card, and restore a backup if you need them.", filepath.Base(d.File)))
 }
 
 // maxNotes bounds the list; the log has them all.

@@ -159,7 +159,7 @@ func (v *view) read(ctx context.Context, entries []journal.Entry) ([]picloud.Eve
 			continue
 		case errors.As(err, &damage):
 			v.s.log.Error("event is damaged on the disk", slog.String("app", v.row.App.Name), slog.Any("seq", e.Seq), slog.Any("err", err))
-			v.s.health.damaged(damage)
+			v.s.journalDamaged(damage)
 			continue
 		case err != nil:
 			return nil, fmt.Errorf("read event: %w", err)

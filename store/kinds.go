@@ -36,6 +36,7 @@ var kinds = [maxTables]*rowKind{
 	tableBehind:        &behindKind,
 	tableStep:          &stepKind,
 	tableGivenUp:       &givenUpKind,
+	tableIncident:      &incidentKind,
 }
 
 // kind returns the kind of rows of a table; nil: this version knows none.

@@ -69,7 +69,7 @@ func (l *logReader) Next() (picloud.Record, error) {
 func (l *logReader) passOver(cause error) (picloud.Record, error) {
 	l.s.log.Error("journal is damaged: records are passed over", slog.Any("err", cause))
 	if damage, ok := errors.AsType[*journal.DamageError](cause); ok {
-		l.s.health.damaged(damage)
+		l.s.journalDamaged(damage)
 	}
 	lost, err := l.rd.Resync()
 	if errors.Is(err, journal.ErrGone) {

@@ -338,7 +338,7 @@ func (s *Store) readTail(r *recovery) error {
 	rec, err := s.newest(r.journal.Last)
 	if damage, ok := errors.AsType[*journal.DamageError](err); ok { // in a file that its footer vouches for: whoever reads the history meets it
 		s.log.Error("journal is damaged", slog.Any("err", err))
-		s.health.damaged(damage)
+		s.journalDamaged(damage)
 		return nil
 	}
 	if err != nil {
@@ -449,7 +449,7 @@ func (s *Store) conclude(r *recovery, known bool) error {
 	}
 	for _, text := range r.Lost {
 		s.log.Error("data was lost", slog.String("what", text))
-		s.health.note(text + " Restore a backup if you need it.")
+		s.incident(text + " Restore a backup if you need it.")
 	}
 	if len(r.Lost) > 0 {
 		s.ident.renewEpoch()
@@ -525,6 +525,9 @@ func (s *Store) openCommit(r *recovery) error {
 	if err != nil {
 		return fmt.Errorf("prepare to serve: %w", err)
 	}
+	if err := s.stageIncidents(g, s.incidents.waiting()); err != nil {
+		return fmt.Errorf("prepare to serve: %w", err)
+	}
 	if len(g.records) == 0 {
 		return nil
 	}
@@ -554,7 +557,7 @@ func (s *Store) aside(name string, cause error) error {
 		return fmt.Errorf("set %s aside: %w", name, err)
 	}
 	s.log.Error("file set aside", slog.String("file", name), slog.String("to", to), slog.Any("err", cause))
-	s.health.note(fmt.Sprintf("%s could not be used (%v) and was set aside as %s; it was rebuilt from the journal.", name, cause, to))
+	s.incident(fmt.Sprintf("%s could not be used (%v) and was set aside as %s; it was rebuilt from the journal.", name, cause, to))
 	return nil
 }
 

@@ -161,6 +161,7 @@ type Store struct {
 	endedOnce  sync.Once
 	commit     committer
 	keyUse     keyUse
+	incidents  incidents
 	cursors    cursors
 	runs       runs
 	scripts    scripts

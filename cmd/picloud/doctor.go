@@ -174,7 +174,7 @@ func nodeFinding(n *api.Node) finding {
 	case n.Version != version:
 		return finding{"node", false, fmt.Sprintf("runs version %s, this is %s", n.Version, version), "Restart the node."}
 	case n.Status != "ok":
-		return finding{"node", false, strings.Join(n.Notes, " "), "After mending it, restart the node."}
+		return finding{"node", false, strings.Join(n.Notes, " "), "After mending it, acknowledge incidents ('picloud incidents list') or restart the node."}
 	case n.Storage.WrittenDay > n.Storage.WearBudget:
 		return finding{"node", false, fmt.Sprintf("%s were written to the card in the last day, the budget is %s", mib(n.Storage.WrittenDay), mib(n.Storage.WearBudget)), "Let chatty topics have durability telemetry, or publish in batches; for a card that bears more raise storage.wear_budget_bytes."}
 	}

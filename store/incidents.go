@@ -1,0 +1,195 @@
+package store
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/tidwall/btree"
+
+	"github.com/picloud/picloud"
+)
+
+const tableIncident table = 36 // id: a loss or damage, until others take its place
+
+var incidentKind = rowKind{
+	name: "incidents", catalog: inMemory[picloud.Incident], node: true,
+	committed: func(s *Store, ch change) { s.incidents.forget(string(ch.key)) },
+}
+
+func (c *catalog) incidents() *btree.Map[string, picloud.Incident] {
+	return rowsOf[picloud.Incident](c, tableIncident)
+}
+
+// maxIncidents bounds the list. Acknowledged incidents make room, oldest first; the log
+// has them all.
+const maxIncidents = 100
+
+// incidents holds what was found and is not yet in the tables. It is safe for concurrent
+// use.
+type incidents struct {
+	mu      sync.Mutex
+	pending map[string]picloud.Incident
+}
+
+// incident keeps a loss or damage, which the text tells people with what to do, until an
+// operator acknowledges it. The same text again is the same incident. It is durable soon
+// after; on a disk that cannot be written it is kept until the node ends.
+func (s *Store) incident(text string) {
+	sum := sha256.Sum256([]byte(text))
+	in := picloud.Incident{ID: hex.EncodeToString(sum[:5]), Text: text, At: fromMicros(micros(s.cfg.Now()))}
+	if c := s.catalog.Load(); c != nil {
+		if _, known := c.incidents().Get(in.ID); known {
+			return
+		}
+	}
+	s.incidents.mu.Lock()
+	defer s.incidents.mu.Unlock()
+	if _, known := s.incidents.pending[in.ID]; known || len(s.incidents.pending) >= maxIncidents {
+		return
+	}
+	if s.incidents.pending == nil {
+		s.incidents.pending = map[string]picloud.Incident{}
+	}
+	s.incidents.pending[in.ID] = in
+	s.intake.tell()
+}
+
+// waiting returns what is not yet in the tables, oldest first.
+func (i *incidents) waiting() []picloud.Incident {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return slices.SortedFunc(maps.Values(i.pending), olderIncident)
+}
+
+func olderIncident(a, b picloud.Incident) int {
+	return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.ID, b.ID))
+}
+
+// forget drops what is in the tables.
+func (i *incidents) forget(id string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	delete(i.pending, id)
+}
+
+// Incidents returns losses and damage, oldest first, those that were acknowledged
+// included as long as they are kept.
+func (s *Store) Incidents() []picloud.Incident {
+	byID := map[string]picloud.Incident{}
+	for _, in := range s.incidents.waiting() {
+		byID[in.ID] = in
+	}
+	s.catalog.Load().incidents().Scan(func(id string, in picloud.Incident) bool {
+		byID[id] = in
+		return true
+	})
+	return slices.SortedFunc(maps.Values(byID), olderIncident)
+}
+
+// openIncidents returns the texts of those that were not acknowledged.
+func (s *Store) openIncidents() (texts []string) {
+	if s.catalog.Load() == nil {
+		return nil
+	}
+	for _, in := range s.Incidents() {
+		if in.AcknowledgedAt.IsZero() {
+			texts = append(texts, in.Text)
+		}
+	}
+	return texts
+}
+
+// AckIncidents acknowledges incidents by their ids, or all without any, and returns how
+// many that were not acknowledged yet. An id that is not there is
+// picloud.ErrIncidentNotFound, and none is acknowledged.
+func (s *Store) AckIncidents(ctx context.Context, ids ...string) (int, error) {
+	return ask(ctx, s, "", 0, func(tx *tx) (n int, err error) {
+		rows := tx.putIncidents(s.incidents.waiting())
+		if len(ids) == 0 {
+			ids = rows.Keys()
+		}
+		for _, id := range ids {
+			in, ok := rows.Get(id)
+			if !ok {
+				return 0, picloud.ErrIncidentNotFound
+			}
+			if in.AcknowledgedAt.IsZero() {
+				in.AcknowledgedAt = fromMicros(tx.at)
+				tx.put(tableIncident, id, in)
+				n++
+			}
+		}
+		return n, nil
+	})
+}
+
+// putIncidents stages what was found, and returns all there are then.
+func (t *tx) putIncidents(found []picloud.Incident) *btree.Map[string, picloud.Incident] {
+	for _, in := range found {
+		rows := t.catalog.incidents()
+		if _, known := rows.Get(in.ID); known {
+			continue
+		}
+		if rows.Len() >= maxIncidents {
+			old := slices.DeleteFunc(rows.Values(), func(in picloud.Incident) bool { return in.AcknowledgedAt.IsZero() })
+			if len(old) == 0 {
+				continue
+			}
+			t.remove(tableIncident, slices.MinFunc(old, olderIncident).ID)
+		}
+		t.put(tableIncident, in.ID, in)
+	}
+	return t.catalog.incidents()
+}
+
+// writeIncidents commits what was found, each with its event. A full disk is tried again
+// with the next chores.
+func (s *Store) writeIncidents() error {
+	found := s.incidents.waiting()
+	if len(found) == 0 || s.readOnly || s.space.full.Load() {
+		return nil
+	}
+	g := s.commit.group
+	s.beginGroup(g)
+	if err := s.stageIncidents(g, found); err != nil {
+		return err
+	}
+	return s.commitGroup(g)
+}
+
+// stageIncidents stages incidents with their events.
+func (s *Store) stageIncidents(g *group, found []picloud.Incident) error {
+	var fresh []picloud.Incident
+	err := s.stageChanges(g, func(tx *tx) error {
+		before := tx.catalog.incidents()
+		for _, in := range found {
+			if _, known := before.Get(in.ID); !known {
+				fresh = append(fresh, in)
+			}
+		}
+		tx.putIncidents(fresh)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, in := range fresh {
+		data, err := json.Marshal(map[string]any{"id": in.ID, "at": in.At, "text": in.Text})
+		if err != nil {
+			return err
+		}
+		c := command{publication: picloud.Publication{App: picloud.DefaultApp, By: picloud.System(), Drafts: []picloud.Draft{{Topic: picloud.TopicNodeDamage, Data: data}}}}
+		if _, err := s.stagePublication(g, &c); err != nil {
+			s.log.Warn("an incident has no event", slog.String("incident", in.ID), slog.Any("err", err))
+		}
+	}
+	g.hard = g.hard || len(fresh) > 0
+	return nil
+}

@@ -31,5 +31,6 @@ var (
 	ErrFileInvalid  = &Error{Code: CodeUnprocessable, Type: "file-invalid", Title: "The file is not valid"}
 	ErrFileTooLarge = &Error{Code: CodeTooLarge, Type: "file-too-large", Title: "The file is too large"}
 	ErrFileDigest   = &Error{Code: CodeUnprocessable, Type: "digest-mismatch", Title: "The content is not what was announced", Detail: "Its SHA-256 differs. Nothing was stored; send it again."}
+	ErrFileDamaged  = &Error{Code: CodeGone, Type: "file-damaged", Title: "The content of the file is damaged", Detail: "Write the file again, or restore a backup."}
 	ErrFileLost     = &Error{Code: CodeGone, Type: "file-lost", Title: "The content of the file is gone from the disk", Detail: "Write the file again, or restore a backup."}
 )

@@ -25,6 +25,7 @@ var floors = [][]string{
 	{"cmd/picloud"},
 	{"daemon"},
 	{"httpapi", "trigger"},
+	{"scrub"},
 	{"publish", "realtime", "auth", "spool", "store", "dispatch", "script", "sdk", "provision", "pgsync", "hw", "sweeper", "stats"},
 	{"journal"},
 	{"migrations"},

@@ -98,6 +98,9 @@ func Run(ctx context.Context, cfg Config, opt Options) error {
 	if m.sweeper != nil {
 		parts = append(parts, start(ctx, cancel, "sweeper", m.sweeper.Run))
 	}
+	if m.scrub != nil {
+		parts = append(parts, start(ctx, cancel, "scrub", m.scrub.Run))
+	}
 	if m.spool != nil {
 		parts = append(parts, start(ctx, cancel, "spool", m.spool.Run))
 	}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"runtime"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -20,6 +21,7 @@ import (
 	"github.com/picloud/picloud/publish"
 	"github.com/picloud/picloud/realtime"
 	"github.com/picloud/picloud/script"
+	"github.com/picloud/picloud/scrub"
 	"github.com/picloud/picloud/spool"
 	"github.com/picloud/picloud/stats"
 	"github.com/picloud/picloud/store"
@@ -40,6 +42,7 @@ type machine struct {
 	stats   *stats.Reporter
 	apps    *provision.Watcher // nil: none
 	sweeper *sweeper.Sweeper   // nil: nothing can be removed
+	scrub   *scrub.Scrubber    // nil: what is found could not be kept
 	api     *httpapi.Server
 	tcp     net.Listener
 	unix    net.Listener
@@ -90,9 +93,10 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 	}
 	if !st.Health().ReadOnly {
 		m.sweeper = sweeper.New(log, sweeper.NewTemps(st.FilesDir(), st, log).Task(), sweeper.Task{Name: "contents without a file", Sweep: st.CollectFiles})
+		m.scrub = scrub.New(scrub.Config{Store: st, Busy: func() bool { return busy(m.board.Health()) }, Logger: log})
 	}
 	m.api, err = httpapi.New(httpapi.Config{
-		Store: st, Publisher: publisher, Hub: hub, Authority: authority, Sync: m.central.lane(), Scripts: m.scripts, Dispatcher: m.owed, Version: build.Version, Commit: build.Commit, Started: started,
+		Store: st, Publisher: publisher, Hub: hub, Authority: authority, Sync: m.central.lane(), Scripts: m.scripts, Scrubber: m.scrub, Dispatcher: m.owed, Version: build.Version, Commit: build.Commit, Started: started,
 		MaxData: cfg.PublishMaxBytes, OperatorGroup: cfg.OperatorGroup, Ready: life.ready, Alive: m.alive,
 		TrustedProxies: cfg.TrustedProxies, Hosts: cfg.hostNames(), Limits: cfg.HTTPLimits, Budget: m.memory, Metrics: set, Logger: log,
 	})
@@ -106,6 +110,11 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 		return nil, errors.Join(err, m.unix.Close(), st.Close())
 	}
 	return m, nil
+}
+
+// busy reports whether a board is hot, or has more to do than it can.
+func busy(h picloud.BoardHealth) bool {
+	return h.Celsius != nil && *h.Celsius >= 70 || h.Load != nil && *h.Load >= float64(runtime.NumCPU())
 }
 
 // StoreConfig is what the store needs of the configuration.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 
@@ -70,7 +69,14 @@ func (s *Server) showFile(r *request) error {
 		case rangeNone:
 		}
 	}
-	r.SetBodyStream(&download{r: io.NewSectionReader(content, part.first, part.length), file: content, alive: r.alive}, int(part.length))
+	var body io.Reader = content // which checks itself
+	if part.length < f.Size {
+		if _, err := content.Seek(part.first, io.SeekStart); err != nil {
+			return errors.Join(err, content.Close())
+		}
+		body = io.LimitReader(content, part.length)
+	}
+	r.SetBodyStream(&download{r: body, file: content, alive: r.alive}, int(part.length))
 	return nil
 }
 
@@ -129,7 +135,7 @@ func parseRange(header string, size int64) (span, rangeKind) {
 // download reads what is sent, which lets the sending go on.
 type download struct {
 	r     io.Reader
-	file  *os.File
+	file  io.Closer
 	alive func()
 }
 

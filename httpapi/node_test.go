@@ -25,6 +25,7 @@ import (
 	"github.com/picloud/picloud/publish"
 	"github.com/picloud/picloud/realtime"
 	"github.com/picloud/picloud/script"
+	"github.com/picloud/picloud/scrub"
 	"github.com/picloud/picloud/sdk"
 	"github.com/picloud/picloud/store"
 )
@@ -68,6 +69,7 @@ func newNode(tb testing.TB, change ...func(*httpapi.Config)) *node {
 	cfg.Scripts = script.New(script.Config{
 		Budget: cfg.Budget, Host: sdk.New(sdk.Config{Store: st, Publisher: cfg.Publisher, Mint: mint}), Record: func(r picloud.Run) string { return st.RecordRun(r).ID },
 	})
+	cfg.Scrubber = scrub.New(scrub.Config{Store: st})
 	cfg.Dispatcher = dispatch.NewDispatcher(dispatch.DispatcherConfig{Outbox: st})
 	for _, c := range change {
 		c(&cfg)
@@ -99,6 +101,7 @@ func newNode(tb testing.TB, change ...func(*httpapi.Config)) *node {
 	}
 	run(func() error { return hub.Run(hubCtx) })
 	run(func() error { return cfg.Scripts.Run(hubCtx) })
+	run(func() error { return cfg.Scrubber.Run(hubCtx) })
 	run(func() error { return srv.Serve(tcp) })
 	run(func() error { return srv.ServeLocal(unix) })
 	tb.Cleanup(func() {

@@ -104,6 +104,8 @@ func (s *Server) table() []route {
 		{method: "GET", pattern: "/v1/node", needs: picloud.InstanceRead, handler: s.showNode, docs: docs{summary: "Show the node", answer: api.Node{}}},
 		{method: "GET", pattern: "/v1/incidents", needs: picloud.InstanceRead, handler: s.listIncidents, docs: docs{summary: "List losses and damage that the node has found, oldest first", answer: api.Incidents{}}},
 		{method: "POST", pattern: "/v1/incidents/ack", needs: picloud.InstanceManage, handler: s.ackIncidents, docs: docs{summary: "Acknowledge incidents", body: api.IncidentSelection{}, answer: api.Counted{}}},
+		{method: "GET", pattern: "/v1/verify", needs: picloud.InstanceRead, handler: s.showVerification, docs: docs{summary: "Show how far the look for damage is, or what the last one has found", answer: api.Verification{}}},
+		{method: "POST", pattern: "/v1/verify", needs: picloud.InstanceManage, handler: s.startVerification, docs: docs{summary: "Read and check everything that the node keeps", status: 202, answer: api.Verification{}}},
 		{method: "GET", pattern: "/v1/sync", needs: picloud.InstanceRead, handler: s.showSync, docs: docs{summary: "Show how the copy to Postgres is doing", answer: api.Sync{}}},
 		{method: "POST", pattern: "/v1/sync/retry", needs: picloud.InstanceManage, handler: s.retrySync, docs: docs{summary: "Try to reach Postgres now", status: 204}},
 		{method: "GET", pattern: "/v1/recovery-key", needs: picloud.InstanceManage, handler: s.showRecoveryKey, docs: docs{summary: "Show what restores the node from Postgres", answer: api.RecoveryKey{}}},

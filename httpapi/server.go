@@ -21,6 +21,7 @@ import (
 	"github.com/picloud/picloud/dispatch"
 	"github.com/picloud/picloud/realtime"
 	"github.com/picloud/picloud/script"
+	"github.com/picloud/picloud/scrub"
 	"github.com/picloud/picloud/store"
 )
 
@@ -32,6 +33,7 @@ type Config struct {
 	Authority *auth.Authority
 	Sync      *dispatch.Lane // nil: no copy in Postgres
 	Scripts   *script.Runner
+	Scrubber  *scrub.Scrubber // nil: the disk cannot be written
 
 	Dispatcher *dispatch.Dispatcher
 

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"os"
 	"strings"
 	"unicode/utf8"
 
@@ -15,7 +14,7 @@ import (
 // Files keeps files.
 type Files interface {
 	File(app, path string) (picloud.File, error)
-	OpenFile(app, path string) (picloud.File, *os.File, error)
+	OpenFile(app, path string) (picloud.File, io.ReadSeekCloser, error)
 	Files(app, prefix, after string, limit int) (page []picloud.File, next string, err error)
 	PutFile(ctx context.Context, c picloud.FileChange, content io.Reader) (picloud.File, error)
 	DeleteFile(ctx context.Context, d picloud.Deletion) error
@@ -86,7 +85,12 @@ func (h *Host) filesRead(ctx context.Context, c *call) (any, error) {
 		return nil, err
 	}
 	b := make([]byte, length)
-	if _, err := io.ReadFull(io.NewSectionReader(content, o.Offset, length), b); err != nil {
+	if length < f.Size {
+		if _, err := content.Seek(o.Offset, io.SeekStart); err != nil {
+			return nil, err
+		}
+	}
+	if _, err := io.ReadFull(content, b); err != nil {
 		return nil, err
 	}
 	if !o.Text {

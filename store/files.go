@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"strings"
 
 	"github.com/picloud/picloud"
@@ -48,16 +47,19 @@ func (s *Store) File(app, path string) (f picloud.File, err error) {
 }
 
 // OpenFile opens a file as it is now: what is written later does not change what is
-// read. The caller closes the content.
-func (s *Store) OpenFile(app, path string) (f picloud.File, content *os.File, err error) {
+// read. The caller closes the content. Read from its beginning to its end it is checked: the
+// last part comes only if it is what was written, else the error is picloud.ErrFileDamaged.
+func (s *Store) OpenFile(app, path string) (f picloud.File, c io.ReadSeekCloser, err error) {
 	for before := ""; ; {
 		if f, err = s.File(app, path); err != nil {
 			return f, nil, err
 		}
-		content, err = s.blobs.open(f.Blob)
+		file, err := s.blobs.open(f.Blob)
 		switch {
-		case err == nil || !errors.Is(err, fs.ErrNotExist):
-			return f, content, err
+		case err == nil:
+			return f, &content{s: s, f: f, file: file, sum: sha256.New()}, nil
+		case !errors.Is(err, fs.ErrNotExist):
+			return f, nil, err
 		case f.Blob == before:
 			return f, nil, picloud.ErrFileLost
 		}

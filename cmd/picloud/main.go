@@ -108,7 +108,7 @@ func (c *cli) root() *cobra.Command {
 	f.StringVarP(&c.app, "app", "a", "", "app (default PICLOUD_APP, else default)")
 	f.BoolVar(&c.json, "json", false, "answer in JSON")
 	root.AddCommand(
-		c.serveCommand(), c.statusCommand(), c.doctorCommand(), c.incidentsCommand(),
+		c.serveCommand(), c.statusCommand(), c.doctorCommand(), c.incidentsCommand(), c.verifyCommand(),
 		c.appsCommand(), c.topicsCommand(), c.keysCommand(), c.tokensCommand(),
 		c.publishCommand(), c.subscribeCommand(), c.eventsCommand(), c.kvCommand(), c.docsCommand(), c.filesCommand(), c.secretsCommand(),
 		c.applyCommand(), c.scriptsCommand(), c.triggersCommand(), c.endpointsCommand(), c.runsCommand(), c.lettersCommand(),

@@ -1,0 +1,59 @@
+package store
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"os"
+
+	"github.com/picloud/picloud"
+)
+
+// content is the content of a file, open for reading. Read from its beginning to its end it
+// is checked: the last part comes only if it is what was written, else the error is
+// picloud.ErrFileDamaged. Parts that are looked for with Seek are not checked. It is for
+// one reader at a time.
+type content struct {
+	s    *Store
+	f    picloud.File
+	file *os.File
+	sum  hash.Hash
+	read int64
+	part bool // not read from its beginning
+}
+
+// Read implements io.Reader.
+func (c *content) Read(p []byte) (int, error) {
+	if c.part {
+		return c.file.Read(p)
+	}
+	if c.read == c.f.Size && c.f.Size > 0 {
+		return 0, io.EOF
+	}
+	n, err := c.file.Read(p[:min(int64(len(p)), c.f.Size-c.read+1)]) // one more byte would be too many
+	c.read += int64(n)
+	c.sum.Write(p[:n])
+	switch {
+	case err != nil && !errors.Is(err, io.EOF):
+		return n, err
+	case c.read < c.f.Size && err == nil:
+		return n, nil
+	case c.read != c.f.Size || hex.EncodeToString(c.sum.Sum(nil)) != c.f.SHA256:
+		c.s.incident(fmt.Sprintf("The content of the file %q of the app %s is damaged, and is not served whole. Write it again, or restore a backup.", c.f.Path, c.f.App))
+		return 0, picloud.ErrFileDamaged
+	case n == 0:
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+// Seek implements io.Seeker.
+func (c *content) Seek(offset int64, whence int) (int64, error) {
+	c.part = true
+	return c.file.Seek(offset, whence)
+}
+
+// Close implements io.Closer.
+func (c *content) Close() error { return c.file.Close() }

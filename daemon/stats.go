@@ -7,7 +7,7 @@ func (m *machine) counts() stats.Counts {
 	st, hub, runs := m.store.Stats(), m.hub.Stats(), m.owed.Totals()
 	c := stats.Counts{
 		Events: st.Events, Commits: st.Commits, Deliveries: hub.Deliveries, Missed: hub.Dropped, Subscribers: hub.Subscribers, Limit: hub.Limit,
-		Running: runs.Running, Waiting: runs.Waiting, Done: runs.Done, Failed: runs.Failed, GivenUp: runs.Buried,
+		Running: runs.Running, Waiting: max(runs.Waiting, m.store.CountAllDeliveries()-runs.Running), Done: runs.Done, Failed: runs.Failed, GivenUp: runs.Buried,
 		JournalBytes: st.JournalBytes, WrittenBytes: st.Written, WrittenLastDay: st.WrittenDay,
 	}
 	if m.central != nil {

@@ -25,7 +25,7 @@ func (s *Server) showNode(r *request) error {
 	}
 	t := s.cfg.Dispatcher.Totals()
 	b.Apps = api.Activity{
-		Triggers: t.Triggers, Running: t.Running, Waiting: t.Waiting, Paused: t.Paused, Error: t.Error,
+		Triggers: t.Triggers, Running: t.Running, Waiting: max(t.Waiting, s.cfg.Store.CountAllDeliveries()-t.Running), Paused: t.Paused, Error: t.Error,
 		Done: t.Done, Failed: t.Failed, Buried: t.Buried, DeadLetters: s.cfg.Store.CountDeadLetters(), Behind: st.TriggersBehind, Dropped: st.Dropped,
 	}
 	b.Memory = s.memory()

@@ -20,13 +20,14 @@ func (s *Server) triggerBody(t *picloud.Trigger) api.Trigger {
 			TimeoutSec: t.Timeout.Seconds(), Concurrency: t.Concurrency, Ordered: t.Ordered,
 		},
 	}
+	waiting := s.cfg.Store.CountDeliveries(*t)
 	if st, ok := s.cfg.Dispatcher.Status(t.ID); ok {
 		b.Status = api.TriggerStatus{
-			Running: st.Running, Waiting: st.Waiting, Done: st.Done, Failed: st.Failed,
+			Running: st.Running, Waiting: max(st.Waiting, waiting-st.Running), Done: st.Done, Failed: st.Failed,
 			LastDoneAt: api.At(st.LastDone), PausedUntil: api.At(st.Paused), Error: st.Error,
 		}
 	} else { // what enabling it would set off
-		b.Status.Waiting = s.cfg.Store.CountDeliveries(*t)
+		b.Status.Waiting = waiting
 	}
 	b.Status.BehindRecords, b.Status.GivenUp = s.cfg.Store.Behind(*t), s.cfg.Store.GivenUp(*t)
 	return b

@@ -132,7 +132,7 @@ func (s *Store) UpdateApp(ctx context.Context, name string, p picloud.AppPatch) 
 }
 
 // deleteChunk bounds the rows that go in one commit.
-const deleteChunk = 2000
+const deleteChunk = 500
 
 // DeleteApp deletes an app with its topics, keys and history. Live streams end.
 func (s *Store) DeleteApp(ctx context.Context, name string) error {
@@ -150,7 +150,7 @@ func (t *tx) deleteApp(name string) (more bool, err error) {
 	}
 	rows := t.rowsOfApp(name)
 	size := 0
-	for n := 0; len(rows) > 0 && n < deleteChunk && size < t.s.chunk(); n++ {
+	for n := 0; len(rows) > 0 && n < deleteChunk && size < t.s.chunk() && !t.enough(); n++ {
 		r := rows[0]
 		rows = rows[1:]
 		size += recordCost + len(r.key)

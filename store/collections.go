@@ -205,9 +205,7 @@ func (t *tx) removeCollection(app, name string) (r removed, err error) {
 		return r, err
 	}
 	keys, more := t.s.tables.keys(tableDoc, docKey(app, name, ""), t.s.chunk())
-	for _, k := range keys {
-		t.remove(tableDoc, k)
-	}
+	more = !t.removeSome(tableDoc, keys) || more
 	r = removed{any: len(keys) > 0, more: more}
 	row, declared := t.catalog.collections().Get(pair(app, name))
 	if more || !declared {
@@ -221,8 +219,12 @@ func (t *tx) removeCollection(app, name string) (r removed, err error) {
 	return r, nil
 }
 
-// buildChunk bounds the documents that are put into an index in one commit.
-const buildChunk = 500
+// The documents that are put into an index in one commit are bounded by their number, and
+// by their bytes: reading a large one takes milliseconds.
+const (
+	buildChunk = 500
+	buildBytes = 256 << 10
+)
 
 // buildIndexes does a part of what is left to build or to take down, and reports
 // whether there is more. Called by the committer.
@@ -258,19 +260,20 @@ func (t *tx) build(key string, at int) error {
 		t.put(tableCollection, key, r)
 		return nil
 	}
-	last, n := "", 0
+	last, n, size := "", 0, 0
 	ix.Ready = true
-	t.s.tables.scan(tableDoc, key+"\x00", key+"\x00"+ix.Built, func(k string, _ []byte) bool {
+	t.s.tables.scan(tableDoc, key+"\x00", key+"\x00"+ix.Built, func(k string, v []byte) bool {
 		_, _, id := splitDocKey(k)
 		if id == ix.Built && id != "" {
 			return true
 		}
-		if n == buildChunk {
+		if n == buildChunk || size >= buildBytes {
 			ix.Ready = false
 			return false
 		}
 		last = id
 		n++
+		size += len(v)
 		return true
 	})
 	if last != "" {

@@ -116,6 +116,10 @@ func (t *tx) deleteEndpoint(app, name string) (more bool, err error) {
 	}
 	keys, more := t.s.tables.keys(tableDelivery, deliveryKey(app, e.ID, nil), t.s.chunk()/4)
 	for _, k := range keys {
+		if t.enough() {
+			more = true
+			break
+		}
 		b := t.get(tableDelivery, []byte(k))
 		if b == nil {
 			continue // answered in the meantime

@@ -30,6 +30,9 @@ func (s *Store) Health() Health {
 		h.NoSpace = true
 		h.Notes = append(h.Notes, "The journal has used up its budget with what Postgres has not got yet: publishing is refused until it can be reached.")
 	}
+	if s.space.state.Load() {
+		h.Notes = append(h.Notes, "Key-value pairs, documents, scripts and what waits for triggers have filled state.db: more of them is refused until some are deleted. GET /v1/apps/{app} says how much an app keeps; quota.data_bytes bounds each.")
+	}
 	h.Notes = append(h.Notes, s.openIncidents()...)
 	h.Degraded = len(h.Notes) > 0
 	return h

@@ -135,6 +135,14 @@ func (s *Store) CountDeliveries(t picloud.Trigger) int {
 	return c.waiting + c.kept
 }
 
+// CountAllDeliveries counts the deliveries of all triggers that are not done.
+func (s *Store) CountAllDeliveries() (n int) {
+	for _, c := range s.tables.pending.all() {
+		n += c.waiting + c.kept
+	}
+	return n
+}
+
 // DeliveryAt returns the delivery of a trigger at an LSN, with its data; false: it is
 // done. An error that is picloud.ErrDeliveryGone says that its data is gone for good:
 // GiveUp is all that remains.

@@ -132,10 +132,7 @@ func (t *tx) deleteTrigger(app, name string) (more bool, err error) {
 	for _, tb := range []table{tableWaiting, tableDelivery, tableAttempt, tableTick, tableStep, tableGivenUp} {
 		var keys []string
 		keys, more = t.s.tables.keys(tb, deliveryKey(app, tr.ID, nil), t.s.chunk()/3)
-		for _, k := range keys {
-			t.remove(tb, k)
-		}
-		if more {
+		if more = !t.removeSome(tb, keys) || more; more {
 			break
 		}
 	}

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"slices"
+	"time"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/journal"
@@ -14,7 +15,8 @@ type tx struct {
 	s       *Store
 	g       *group
 	at      int64
-	hops    int // see picloud.MaxHops
+	began   time.Time // of a part of a large change; see enough
+	hops    int       // see picloud.MaxHops
 	catalog *catalog
 	copied  bool // the catalog is the command's own
 	changes []change
@@ -136,6 +138,31 @@ func (t *tx) find(tb table, key []byte) []byte {
 		return v
 	}
 	return t.s.tables.get(tb, key)
+}
+
+// partTime is how long a part of a large change may take: others wait for it.
+const partTime = 5 * time.Millisecond
+
+// enough reports whether the command at hand, which is a part of a large change, has
+// worked for as long as it may since this was first asked.
+func (t *tx) enough() bool {
+	if t.began.IsZero() {
+		t.began = time.Now()
+		return false
+	}
+	return time.Since(t.began) > partTime
+}
+
+// removeSome stages the end of rows for as long as a part may take. It reports whether
+// that was all of them.
+func (t *tx) removeSome(tb table, keys []string) (all bool) {
+	for _, k := range keys {
+		if t.enough() {
+			return false
+		}
+		t.remove(tb, k)
+	}
+	return true
 }
 
 // revoke tells the broadcaster, after the commit, that a right has ended.

@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"slices"
 	"sync"
 
 	"github.com/picloud/picloud"
@@ -116,13 +117,10 @@ func (s *Store) publishAccounts() {
 	}
 }
 
-// counted is a change that the command at hand has made to an account, and what is needed
-// to take it back.
+// counted is an account that the command at hand has changed, and what it was before.
 type counted struct {
 	account *account
-	change  change
-	before  []byte // the row that the change replaces
-	data    int64  // the bytes of data of the account before it
+	before  usage
 }
 
 // count takes a change of the command at hand into the account of its app.
@@ -132,7 +130,9 @@ func (t *tx) count(c change) {
 		return
 	}
 	a, before := t.s.accountOf(c), t.get(c.table, c.key)
-	t.g.counted = append(t.g.counted, counted{account: a, change: c, before: before, data: a.staged.data.bytes})
+	if !slices.ContainsFunc(t.g.counted, func(c counted) bool { return c.account == a }) {
+		t.g.counted = append(t.g.counted, counted{account: a, before: a.staged})
+	}
 	k.difference(&a.staged, c, before)
 }
 
@@ -147,13 +147,11 @@ func (t *tx) withinQuota() error {
 	if limit <= 0 {
 		return nil
 	}
-	var last *account
 	for i := range t.g.counted {
 		c := &t.g.counted[i]
-		if now := c.account.staged.data.bytes; c.account != last && now > limit && now > c.data {
-			return dataFull(c.data, now-c.data, limit)
+		if now, had := c.account.staged.data.bytes, c.before.data.bytes; now > limit && now > had {
+			return dataFull(had, now-had, limit)
 		}
-		last = c.account
 	}
 	return nil
 }
@@ -167,20 +165,14 @@ func (g *group) settle() {
 	for i := range g.counted {
 		g.accounts = append(g.accounts, g.counted[i].account)
 	}
-	g.dropCounted()
+	g.counted = g.counted[:0]
 }
 
 // uncount takes back what the command at hand has counted, since it failed.
 func (g *group) uncount() {
 	for i := range g.counted {
-		c := &g.counted[i]
-		c.change.table.kind().difference(&c.account.staged, change{key: c.change.key, value: c.before}, c.change.value)
+		g.counted[i].account.staged = g.counted[i].before
 	}
-	g.dropCounted()
-}
-
-func (g *group) dropCounted() {
-	clear(g.counted)
 	g.counted = g.counted[:0]
 }
 

@@ -119,6 +119,9 @@ func TestCallersMayLeaveAtAnyMoment(t *testing.T) {
 		"MarkDone":  func(ctx context.Context) []any { return results(s.MarkDone(ctx, saved, []uint64{1 << 40})) },
 		"ShareKeys": func(ctx context.Context) []any { return results(s.ShareKeys(ctx, nil, nil)) },
 		"Tick":      func(ctx context.Context) []any { return results(s.Tick(ctx, saved, time.Now(), true)) },
+		"Verify": func(ctx context.Context) []any {
+			return results(s.Verify(ctx, func(store.Verified) error { return ctx.Err() }))
+		},
 		"UpdateApp": func(ctx context.Context) []any {
 			text := fresh("d")
 			return results(s.UpdateApp(ctx, "default", picloud.AppPatch{Description: &text}))

@@ -19,6 +19,12 @@ func (j *Journal) Append(recs []Record) (LSN, error) {
 	if len(recs) == 0 {
 		return j.Written() + 1, nil
 	}
+	if j.skipTo > 0 {
+		if err := j.skip(); err != nil {
+			return 0, err
+		}
+		return 0, fmt.Errorf("%w just now", ErrNoSpace)
+	}
 	if recs[len(recs)-1].More {
 		panic("journal: the last record of an Append has More set")
 	}
@@ -38,7 +44,10 @@ func (j *Journal) Append(recs []Record) (LSN, error) {
 		}
 	}
 	cost := j.footerCosts(recs)
-	if j.tail+size+j.reserve+cost+trailerSize > j.active.size && j.tail > dataStart {
+	if err := j.reserve(j.Written() + LSN(len(recs))); err != nil {
+		return 0, err
+	}
+	if j.tail+size+j.footer+cost+trailerSize > j.active.size && j.tail > dataStart {
 		if err := j.roll(); err != nil {
 			return 0, err
 		}
@@ -50,7 +59,8 @@ func (j *Journal) Append(recs []Record) (LSN, error) {
 		return 0, j.fail(fmt.Errorf("write to %s: %w", j.active.name, errors.Join(err, short(n, len(j.buf)))))
 	}
 	j.index(recs)
-	j.reserve += cost
+	j.footer += cost
+	j.durable.bytes += size
 	j.unsynced.Add(size)
 	j.written.Store(uint64(recs[len(recs)-1].LSN))
 	return first, nil
@@ -114,6 +124,9 @@ func (j *Journal) Sync() error {
 	if j.Unsynced() == 0 {
 		return nil
 	}
+	if err := j.markDurable(); err != nil {
+		return j.fail(err)
+	}
 	if err := j.active.file.Datasync(); err != nil {
 		return j.fail(fmt.Errorf("sync %s: %w", j.active.name, err))
 	}
@@ -143,7 +156,7 @@ func (j *Journal) roll() error {
 	j.segments = append(j.segments, s)
 	j.syncOff = dataStart
 	j.mu.Unlock()
-	j.active, j.tail, j.reserve = s, dataStart, 0
+	j.active, j.tail, j.footer, j.durable = s, dataStart, 0, durable{}
 	j.poke()
 	return nil
 }

@@ -12,11 +12,12 @@
 // is preallocated, so that an fdatasync has no metadata to write. Numbers are
 // little endian, checksums are CRC-32C (Castagnoli, RFC 3720).
 //
-//	0      header: "PICLOUDJ" · version u32 · 0 u32 · journal id u64 · base LSN u64
+//	0      header, and once more at 2048: "PICLOUDJ" · version u32 · 0 u32 · journal id u64 · base LSN u64
 //	       · created i64 (µs) · size u64 · 12 zero bytes · crc32c of the 60 bytes before
 //	4096   records, one behind the other
 //	…      zeros, or stale bytes of an earlier life of a recycled file
-//	end    footer: the index of the segment, when it is complete
+//	end    footer: the index of the segment, when it is complete; before that, 48 bytes
+//	       that say how far records were durable (see markDurable)
 //
 // A record is never rewritten:
 //
@@ -36,7 +37,11 @@
 // u32 · crc32c of the footer before u32 · version u32, 0 today. A missing or damaged
 // footer costs a scan, never a record.
 //
-// A newer version of either is refused, by Peek before anything was changed.
+// The file end says how far LSNs have been given (see end.go). They are reserved there
+// before they are: so a start knows a bound, whatever became of the records. The caller
+// skips up to it, by a record of KindSkipped, unless the end is proven.
+//
+// A newer version of any is refused, by Peek before anything was changed.
 //
 // To make room, records can be given up in the middle: Thin writes what stays of
 // a segment to a file that takes its place, with a record of KindThinned where
@@ -48,7 +53,9 @@
 // checksum and LSN are right. What follows in the newest segment is a torn tail
 // if no later record there says that the bad one had been synced: it is cut, and
 // complete records behind it, which new ones could otherwise join up with, are
-// wiped. Everything else is damage: the file is kept in damaged/, what can be
+// wiped. A newest segment that ends before what is known to have been durable, that is
+// shorter than it was made, or that is missing, is a loss as well. What is no file is moved aside unopened.
+// Everything else is damage: the file is kept in damaged/, what can be
 // decoded moves to a fresh file with a record of KindLost in each gap, and the
 // loss is reported.
 package journal

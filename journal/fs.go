@@ -13,7 +13,7 @@ import (
 // synced, tear writes and fail on purpose.
 type FS interface {
 	MkdirAll(dir string) error
-	List(dir string) ([]string, error) // names of files, in any order
+	List(dir string) ([]string, error) // names, in any order
 	Create(name string) (File, error)  // new and empty; fails when it exists
 	Open(name string) (File, error)    // for reading and writing
 	Rename(from, to string) error      // replaces
@@ -37,7 +37,7 @@ type OS struct{}
 // MkdirAll makes a directory and its parents.
 func (OS) MkdirAll(dir string) error { return os.MkdirAll(dir, 0o700) }
 
-// List returns the names of the files in dir.
+// List returns the names of everything in dir.
 func (OS) List(dir string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -45,9 +45,7 @@ func (OS) List(dir string) ([]string, error) {
 	}
 	names := make([]string, 0, len(entries))
 	for _, e := range entries {
-		if !e.IsDir() {
-			names = append(names, e.Name())
-		}
+		names = append(names, e.Name())
 	}
 	return names, nil
 }
@@ -57,9 +55,12 @@ func (OS) Create(name string) (File, error) {
 	return osFile(os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)) // #nosec G304 -- below the journal's directory
 }
 
-// Open opens a file for reading and writing.
+// Open opens a file for reading and writing. What is none it does not open.
 func (OS) Open(name string) (File, error) {
-	return osFile(os.OpenFile(name, os.O_RDWR, 0)) // #nosec G304 -- below the journal's directory
+	if err := regular(name); err != nil {
+		return nil, err
+	}
+	return osFile(os.OpenFile(name, os.O_RDWR|unix.O_NONBLOCK, 0)) // #nosec G304 -- below the journal's directory
 }
 
 // Rename renames a file.

@@ -19,7 +19,7 @@ type LSN uint64
 // indexes them.
 type Record struct {
 	LSN  LSN    // set by Append
-	Kind uint8  // the caller's, but for KindLost and KindThinned
+	Kind uint8  // the caller's, but for KindLost, KindThinned and KindSkipped
 	More bool   // the next record belongs to the same unit: all of it survives, or none
 	Seq  uint64 // the caller's order, rising with LSN within a key
 	At   int64  // the caller's time, microseconds since 1970
@@ -65,6 +65,7 @@ type Config struct {
 	FS          FS               // nil: the operating system's
 	SegmentSize int64            // default 8 MiB, at least 64 KiB; MaxGroup is then at most a quarter of it
 	ScanFrom    LSN              // sealed segments that end below it are trusted to their footer
+	Copy        bool             // the files are a Snapshot's copy: the newest is cut off behind its records, and there is no file end
 	Peeked      bool             // Peek has just read the files: the kernel need not read them from the disk again
 	Now         func() time.Time // for names and headers
 	Logger      *slog.Logger     // nil: discard
@@ -74,9 +75,12 @@ type Config struct {
 type Recovery struct {
 	ID        uint64   // random identity, made with the first segment
 	Fresh     bool     // there was nothing to go by; a new journal was begun
+	Oldest    LSN      // what the oldest file begins with
 	First     LSN      // oldest record kept; 0: none
 	Last      LSN      // newest record kept; 0: none ever
 	TornBytes int64    // bytes cut from the tail that were never acknowledged
+	End       End      // what is known of the end; call Skip unless it is proven
+	Reserved  LSN      // no LSN above it was ever given; 0: unknown
 	Damage    []Damage // what was set aside; empty on a healthy disk
 }
 
@@ -84,7 +88,7 @@ type Recovery struct {
 type Damage struct {
 	File        string
 	SetAside    string // where the damaged file is kept; empty: there was none
-	First, Last LSN    // what is lost; Last 0: unknown
+	First, Last LSN    // what is lost, at least; Last 0: unknown
 	Reason      string
 }
 
@@ -101,8 +105,16 @@ type Journal struct {
 	buf     []byte
 	active  *segment
 	tail    int64 // end of the records in the active segment
-	reserve int64 // upper bound of its footer
+	footer  int64 // upper bound of its footer
+	durable durable
 	closed  bool
+
+	endMark  File // nil: not opened for writing yet
+	end      end  // what the file end says
+	ended    End
+	complete bool // the newest segment that recovery found was
+	unproven bool // nothing has been skipped yet
+	skipTo   LSN  // for want of space this is still to be skipped; 0: nothing
 
 	written  atomic.Uint64
 	synced   atomic.Uint64
@@ -230,6 +242,12 @@ func (j *Journal) Close() error {
 	if j.err() == nil {
 		err = j.Sync()
 		j.writeFooters()
+		if err == nil {
+			j.closeEnd()
+		}
+	}
+	if j.endMark != nil {
+		_ = j.endMark.Close() // what was written is synced
 	}
 	_ = j.fail(errors.New("it is closed")) // on purpose: from now on everything fails
 	j.fileMu.Lock()

@@ -75,6 +75,9 @@ func (o *Overlay) Open(name string) (File, error) {
 		}
 		return f, nil
 	}
+	if err := regular(name); err != nil {
+		return nil, err
+	}
 	below, err := os.Open(name) // #nosec G304 -- below the journal's directory
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"syscall"
 )
 
 // VersionError says that a newer version wrote a file of the journal.
@@ -30,10 +31,13 @@ func (e *VersionError) Is(target error) bool { return target == ErrVersion }
 func Peek(cfg Config, id uint64, fn func(file string, r *Record) error) error {
 	j := newJournal(cfg)
 	names, err := j.fs.List(j.cfg.Dir)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		return nil
 	}
 	if err != nil {
+		return fmt.Errorf("look at the journal: %w", err)
+	}
+	if _, _, err := j.readEnd(); errors.Is(err, ErrVersion) {
 		return fmt.Errorf("look at the journal: %w", err)
 	}
 	slices.Sort(names) // their digits are the order
@@ -49,6 +53,9 @@ func Peek(cfg Config, id uint64, fn func(file string, r *Record) error) error {
 			continue
 		}
 		c, err := j.candidate(name, base)
+		if _, odd := errors.AsType[*oddError](err); odd {
+			continue // Open moves it aside
+		}
 		if err != nil {
 			return fmt.Errorf("look at the journal: %w", err)
 		}

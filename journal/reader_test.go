@@ -254,7 +254,7 @@ func TestSnapshotOpens(t *testing.T) {
 		if snap.Last() != n {
 			t.Errorf("snapshot ends with %d, want %d", snap.Last(), n)
 		}
-		c, rec, err := journal.Open(journal.Config{Dir: to, SegmentSize: segmentBytes})
+		c, rec, err := journal.Open(journal.Config{Dir: to, SegmentSize: segmentBytes, Copy: true})
 		if err != nil || rec.Last != n || len(rec.Damage) != 0 {
 			t.Fatalf("open the copy of %d: %+v, %v", n, rec, err)
 		}

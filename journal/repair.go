@@ -10,17 +10,23 @@ import (
 // damagedDir is where damaged files are kept, beside the journal's directory.
 func (j *Journal) damagedDir() string { return filepath.Join(filepath.Dir(j.cfg.Dir), "damaged") }
 
+// asideName returns the dated name under which a damaged file is kept, in a directory
+// that is there.
+func (j *Journal) asideName(name string) (string, error) {
+	dir, now := j.damagedDir(), j.cfg.Now()
+	return filepath.Join(dir, name+"."+asideTime(now)), MakeDamaged(j.fs, dir, now)
+}
+
 // keep gives a damaged file a second, dated name.
 func (j *Journal) keep(name string) (string, error) {
-	dir := j.damagedDir()
-	if err := j.fs.MkdirAll(dir); err != nil {
+	to, err := j.asideName(name)
+	if err != nil {
 		return "", err
 	}
-	to := filepath.Join(dir, name+"."+j.cfg.Now().UTC().Format("20060102T150405.000000Z"))
 	if err := j.fs.Link(j.path(name), to); err != nil {
 		return "", fmt.Errorf("set %s aside: %w", name, err)
 	}
-	if err := j.fs.SyncDir(dir); err != nil {
+	if err := j.fs.SyncDir(j.damagedDir()); err != nil {
 		return "", fmt.Errorf("set %s aside: %w", name, err)
 	}
 	return to, nil
@@ -136,14 +142,18 @@ func (j *Journal) beginAgain(c *candidate) error {
 	return j.swap(c, s)
 }
 
-// fillGap puts a file with one record of KindLost where segments are missing.
-func (j *Journal) fillGap(first, last LSN, reason string, rec *Recovery) error {
+// fillGap puts a file with one record of KindLost where segments are missing. The newest
+// is appended to afterwards.
+func (j *Journal) fillGap(first, last LSN, newest bool, reason string, rec *Recovery) error {
 	body := appendRecord(nil, j.id, &Record{LSN: first, Kind: KindLost, At: j.cfg.Now().UnixMicro(), Body: lostRange(first, last)}, false, 0)
-	s, err := j.writeSegment(first, body, dataStart, false)
+	s, err := j.writeSegment(first, body, dataStart, newest)
 	if err != nil {
 		return err
 	}
 	j.segments = append(j.segments, s)
+	if newest {
+		j.active = s
+	}
 	j.damage(Damage{File: s.name, First: first, Last: last, Reason: reason}, rec)
 	return nil
 }

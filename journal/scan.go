@@ -56,7 +56,7 @@ func walk(id uint64, b []byte, at int64, want LSN) run {
 // journal that is, at or after want. Stale records of an earlier life of the
 // file are older.
 func resync(id uint64, b []byte, from int64, want LSN) (int64, bool) {
-	most := want + LSN(len(b)/headSize) // no segment holds more
+	most := want + LSN(len(b)/headSize) + maxSkip // no segment holds more
 	for at := from + 1; at+headSize <= int64(len(b)); at++ {
 		if binary.LittleEndian.Uint64(b[at:]) == 0 {
 			at += 4 // no record begins in the first five of eight zero bytes: its length would be 0
@@ -72,9 +72,9 @@ func resync(id uint64, b []byte, from int64, want LSN) (int64, bool) {
 
 // acknowledged returns the runs up to the first gap that is no loss: nothing
 // behind it was written after what is missing had been synced. What follows
-// such a gap is the rest of a group that was never acknowledged.
-func acknowledged(runs []run) []run {
-	known := LSN(0) // newest that is known to have been synced
+// such a gap is the rest of a group that was never acknowledged. known is the
+// newest record that is known to have been synced.
+func acknowledged(runs []run, known LSN) []run {
 	for i := len(runs) - 1; i > 0; i-- {
 		known = max(known, runs[i].synced)
 		if known >= runs[i-1].next {

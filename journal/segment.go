@@ -15,7 +15,8 @@ import (
 const (
 	headerMagic   = "PICLOUDJ"
 	headerSize    = 64
-	formatVersion = 1
+	formatVersion = 2
+	notedVersion  = 2    // since this one the file end is kept
 	headerCopy    = 2048 // where the header is once more: a bad sector must not cost the journal's id
 	dataStart     = 4096 // records begin a page of their own: the header is never written again
 )
@@ -27,6 +28,7 @@ type segment struct {
 	file File
 	base LSN
 	size int64
+	made int64 // the size that it was made with; 0: not said
 
 	// Guarded by Journal.mu while the segment is the active one.
 	last LSN   // base-1 while it is empty
@@ -56,6 +58,7 @@ type header struct {
 	version uint32
 	id      uint64
 	base    LSN
+	size    int64
 }
 
 // header returns the first page of a segment.
@@ -76,11 +79,13 @@ func parseHeader(b []byte) (header, bool) {
 	if len(b) < headerSize || string(b[:8]) != headerMagic || binary.LittleEndian.Uint32(b[60:]) != crc32.Checksum(b[:60], castagnoli) {
 		return header{}, false
 	}
-	return header{
+	h := header{
 		version: binary.LittleEndian.Uint32(b[8:]),
 		id:      binary.LittleEndian.Uint64(b[16:]),
 		base:    LSN(binary.LittleEndian.Uint64(b[24:])),
-	}, true
+		size:    int64(binary.LittleEndian.Uint64(b[40:])), // #nosec G115 -- checked below
+	}
+	return h, h.size >= dataStart
 }
 
 // zeros is what new files are filled with.

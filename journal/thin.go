@@ -11,10 +11,10 @@ import (
 const KindThinned uint8 = 254
 
 // isGap reports whether a record stands for others that are not there.
-func isGap(kind uint8) bool { return kind == KindLost || kind == KindThinned }
+func isGap(kind uint8) bool { return kind >= KindSkipped }
 
-// Range returns the first and the last LSN that a record of KindLost or
-// KindThinned stands for.
+// Range returns the first and the last LSN that a record of KindLost, KindThinned or
+// KindSkipped stands for.
 func (r *Record) Range() (first, last LSN) {
 	if !isGap(r.Kind) || len(r.Body) != 16 {
 		return r.LSN, r.LSN

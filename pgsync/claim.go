@@ -103,7 +103,7 @@ func (s *Sync) claimIn(ctx context.Context, tx pgx.Tx, known []string) (uint64, 
 	if err := s.mayClaim(&node, &r, known); err != nil {
 		return 0, err
 	}
-	lsn := min(r.lsn, s.cfg.Local.SharedUpTo(r.epoch))
+	lsn := s.cfg.Local.SharedUpTo(r.epoch, r.lsn)
 	if lsn < r.lsn {
 		s.parted = true
 		s.log.Warn("the journal is not the one that was copied: going on where the two part", slog.Uint64("copied", r.lsn), slog.Uint64("from", lsn))

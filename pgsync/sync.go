@@ -19,7 +19,7 @@ import (
 type Local interface {
 	Node() picloud.Node
 	RecoveryKey() []byte
-	SharedUpTo(epoch string) uint64
+	SharedUpTo(epoch string, lsn uint64) uint64
 	LastLSN() uint64
 	Data(after string) (page []picloud.Change, next string, err error)
 	OpenBlob(name string) (*os.File, error)

@@ -8,7 +8,7 @@ import (
 	"github.com/picloud/picloud/journal"
 )
 
-const tableAnchor table = 8 // empty, or data: where the catalog was last repeated in the journal
+const tableAnchor table = 8 // empty, or data: where the catalog was last repeated in the journal; dropped: what that is dropped below
 
 var anchorKind = rowKind{name: "anchor", journalOnly: true, recovered: (*Store).recoverAnchor}
 
@@ -18,17 +18,20 @@ var anchorKind = rowKind{name: "anchor", journalOnly: true, recovered: (*Store).
 // repeated: an anchor only says that there is some. It ends with a row that says
 // where it began.
 
-// anchorData is the key of the row that says that there is data.
-var anchorData = []byte("data")
+// The keys of the row that says that there is data, and of the one that says what the
+// journal is dropped below. A checkpoint has the second, too.
+var (
+	anchorData    = []byte("data")
+	anchorDropped = []byte("dropped")
+)
 
 // writeAnchor repeats the catalog. Called by the committer.
 func (s *Store) writeAnchor() error {
 	start := s.journal.Written() + 1
 	changes := s.catalog.Load().puts()
-	for app, q := range s.commit.sequences {
-		changes = append(changes, sequenceChange(app, q.visible.Load()))
-	}
+	changes = append(changes, s.sequenceRows()...)
 	changes = append(changes, s.cursors.rows()...)
+	changes = append(changes, s.droppedChange())
 	if s.tables.hasData() {
 		changes = append(changes, change{table: tableAnchor, key: anchorData, value: cborEncode(uint64(start))})
 	}
@@ -85,8 +88,12 @@ func (s *Store) recoverAnchor(r *recovery, ch change) error {
 	if err := cborDecode(ch.value, &start); err != nil {
 		return err
 	}
-	if bytes.Equal(ch.key, anchorData) {
+	switch {
+	case bytes.Equal(ch.key, anchorData):
 		r.Data = true
+		return nil
+	case bytes.Equal(ch.key, anchorDropped):
+		s.commit.dropped = max(s.commit.dropped, journal.LSN(start))
 		return nil
 	}
 	r.Based = r.Based || journal.LSN(start) >= r.journal.First

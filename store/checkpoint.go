@@ -111,11 +111,7 @@ func (s *Store) beginCheckpoint() error {
 // freeze collects what a checkpoint holds: every row, and how far each app's
 // sequence has come.
 func (s *Store) freeze() (*btree.Map[string, []byte], checkpointMeta) {
-	changes := make([]change, 0, len(s.commit.sequences))
-	for app, q := range s.commit.sequences {
-		changes = append(changes, sequenceChange(app, q.visible.Load()))
-	}
-	s.tables.put(changes)
+	s.tables.put(append(s.sequenceRows(), s.droppedChange()))
 	meta := checkpointMeta{Version: stateVersion, Node: s.ident.ID, Journal: s.journalID, LSN: s.journal.Synced()}
 	return s.tables.freeze(), meta
 }

@@ -16,6 +16,8 @@ import (
 type committer struct {
 	group      *group
 	sequences  map[string]*sequence
+	skipped    uint64       // what the sequence of a new name begins behind
+	dropped    journal.LSN  // what the journal is dropped below; 0: unknown
 	carry      *command     // did not fit into the last group
 	linger     linger       // for company
 	softSince  time.Time    // when the oldest record that is not fsynced was written; zero: all are

@@ -41,6 +41,7 @@ func (s *Store) dropOld() error {
 	if below == 0 {
 		return s.thinBacklog()
 	}
+	s.commit.dropped = max(s.commit.dropped, below)
 	err := s.giveUpBelow(below)
 	if err == nil {
 		err = s.raiseFloors(below)

@@ -147,11 +147,14 @@ func checkJournal(cfg *Config, meta checkpointMeta) error {
 	return err
 }
 
+// journalDir is the directory of the journal in the data directory.
+const journalDir = "journal"
+
 // journal is the configuration of the journal, of which records from one on are of
 // interest. Its files have been peeked at.
 func (c *Config) journal(from journal.LSN) journal.Config {
 	return journal.Config{
-		Dir: filepath.Join(c.Dir, "journal"), FS: c.JournalFS, SegmentSize: c.SegmentSize, ScanFrom: from, Peeked: true, Now: c.Now, Logger: c.Logger,
+		Dir: filepath.Join(c.Dir, journalDir), FS: c.JournalFS, SegmentSize: c.SegmentSize, ScanFrom: from, Peeked: true, Now: c.Now, Logger: c.Logger,
 	}
 }
 
@@ -166,7 +169,7 @@ func unknown(r *journal.Record) string {
 		if len(r.Body) > 0 && !table(r.Body[0]).known() {
 			return fmt.Sprintf("table %d", r.Body[0])
 		}
-	case kindStop, journal.KindThinned, journal.KindLost:
+	case kindStop, journal.KindThinned, journal.KindLost, journal.KindSkipped:
 	default:
 		return fmt.Sprintf("kind %d of records", r.Kind)
 	}

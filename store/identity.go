@@ -97,6 +97,12 @@ func (id *identity) renewEpoch() {
 	id.newEpoch()
 }
 
+// forking reports whether an epoch was renewed and the journal has not been opened
+// since: the directory was restored, or another goes on with its history.
+func (id *identity) forking() bool {
+	return slices.ContainsFunc(id.Forks, func(f fork) bool { return f.Open })
+}
+
 // closeForks notes where epochs ended that were renewed without the journal at
 // hand, and reports whether there were any.
 func (id *identity) closeForks(last journal.LSN, copied uint64) bool {
@@ -217,7 +223,7 @@ func syncDir(dir string) error {
 // setAside moves a file that cannot be used to damaged/ under a dated name, so
 // that nothing is destroyed that a person might still want to look at.
 func setAside(dir, name string, now time.Time) (string, error) {
-	if err := os.MkdirAll(filepath.Join(dir, "damaged"), 0o700); err != nil {
+	if err := journal.MakeDamaged(journal.OS{}, filepath.Join(dir, "damaged"), now); err != nil {
 		return "", err
 	}
 	to := filepath.Join("damaged", name+"."+now.UTC().Format("20060102T150405.000000Z"))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -205,7 +206,7 @@ func TestForksAreRemembered(t *testing.T) {
 	s := start(t, store.Config{Dir: dir})
 	publish(t, s, "default", "a", "1", "2", "3")
 	first := s.Node().Epoch.String()
-	if got := s.SharedUpTo(first); got != ^uint64(0) {
+	if got := s.SharedUpTo(first, math.MaxUint64); got != ^uint64(0) {
 		t.Errorf("with itself it shares up to %d", got)
 	}
 	var archive bytes.Buffer
@@ -220,10 +221,10 @@ func TestForksAreRemembered(t *testing.T) {
 		t.Fatal(err)
 	}
 	s = start(t, store.Config{Dir: restored})
-	if got := s.SharedUpTo(first); got != last {
+	if got := s.SharedUpTo(first, math.MaxUint64); got != last {
 		t.Errorf("a restored node shares up to %d with the node that was backed up, want %d", got, last)
 	}
-	if got := s.SharedUpTo("00000000aa"); got != 0 {
+	if got := s.SharedUpTo("00000000aa", math.MaxUint64); got != 0 {
 		t.Errorf("it shares up to %d with a stranger", got)
 	}
 	second := s.Node().Epoch.String()
@@ -233,7 +234,7 @@ func TestForksAreRemembered(t *testing.T) {
 	}
 	s = start(t, store.Config{Dir: restored})
 	for _, epoch := range []string{first, second} {
-		if got := s.SharedUpTo(epoch); got != 0 {
+		if got := s.SharedUpTo(epoch, math.MaxUint64); got != 0 {
 			t.Errorf("a node without its journal shares up to %d", got)
 		}
 	}

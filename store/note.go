@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"github.com/tidwall/btree"
+
+	"github.com/picloud/picloud/journal"
 )
 
 const tableNote table = 10 // name: what a part of the node wants to find again after a restart
@@ -32,7 +34,12 @@ func (s *Store) SetNote(ctx context.Context, name string, value []byte) error {
 	})
 }
 
-// SharedUpTo returns the newest record that the journal has in common with what
-// it was under an epoch: all of them for the present one, none for one that it
-// does not know.
-func (s *Store) SharedUpTo(epoch string) uint64 { return s.ident.sharedUpTo(epoch) }
+// SharedUpTo returns the newest record up to lsn that the journal has in common with
+// what it was under an epoch: all of them for the present one, unless the card has lost
+// them, and none for an epoch that it does not know.
+func (s *Store) SharedUpTo(epoch string, lsn uint64) uint64 {
+	if shared := s.ident.sharedUpTo(epoch); shared < lsn {
+		return shared
+	}
+	return uint64(s.journal.SharedUpTo(journal.LSN(lsn)))
+}

@@ -74,6 +74,9 @@ type recovery struct {
 
 	unrepeated bool // the journal is new and has nothing of the checkpoint's catalog
 	unwritable bool // state.db takes no checkpoint
+
+	known bool        // there was an identity
+	reach journal.LSN // LSNs up to this one were given, as the checkpoint says
 }
 
 func (s *Store) open() error {
@@ -87,11 +90,11 @@ func (s *Store) open() error {
 	if err := checkFormats(&s.cfg); err != nil { // before anything is changed
 		return err
 	}
-	known, err := s.openIdentity()
-	if err != nil {
+	var err error
+	if r.known, err = s.openIdentity(); err != nil {
 		return err
 	}
-	if err := s.openState(&r, known); err != nil {
+	if err := s.openState(&r); err != nil {
 		return err
 	}
 	if err := s.openJournal(&r); err != nil {
@@ -107,7 +110,7 @@ func (s *Store) open() error {
 		return err
 	}
 	s.publishAccounts()
-	if err := s.conclude(&r, known); err != nil {
+	if err := s.conclude(&r); err != nil {
 		return err
 	}
 	s.openShared()
@@ -172,7 +175,7 @@ func unread(file string, cause error) error {
 }
 
 // openState opens state.db, or a new one when it is damaged or another node's.
-func (s *Store) openState(r *recovery, known bool) error {
+func (s *Store) openState(r *recovery) error {
 	path := s.path(stateFile)
 	db, meta, err := openState(path, s.readOnly)
 	if s.readOnly && err != nil {
@@ -186,7 +189,7 @@ func (s *Store) openState(r *recovery, known bool) error {
 	if isUnread(err) {
 		return unread(stateFile, err)
 	}
-	if err == nil && meta.Node != "" && known && meta.Node != s.ident.ID {
+	if err == nil && meta.Node != "" && r.known && meta.Node != s.ident.ID {
 		_ = db.Close() // nothing was written
 		err = fmt.Errorf("it belongs to node %s", meta.Node)
 	}
@@ -201,7 +204,7 @@ func (s *Store) openState(r *recovery, known bool) error {
 			return err
 		}
 	}
-	if meta.Node != "" && !known {
+	if meta.Node != "" && !r.known {
 		s.ident.ID = meta.Node // node.json was lost; this is who we were
 	}
 	s.tables, r.state = newTables(db, s.cfg.MaxWaiting), meta
@@ -209,14 +212,18 @@ func (s *Store) openState(r *recovery, known bool) error {
 }
 
 func (s *Store) openJournal(r *recovery) error {
-	j, rec, err := journal.Open(s.cfg.journal(r.state.LSN + 1))
+	if err := s.clearJournalDir(); err != nil {
+		return err
+	}
+	jc := s.cfg.journal(r.state.LSN + 1)
+	jc.Copy = s.ident.forking()
+	j, rec, err := journal.Open(jc)
 	if err != nil {
 		return fmt.Errorf("open journal: %w", err)
 	}
 	s.journal, s.journalID, r.journal = j, rec.ID, rec
 	for _, d := range rec.Damage {
-		r.Lost = append(r.Lost, fmt.Sprintf("The journal file %s was damaged (%s): records %d to %d are lost. The file is kept as %s.",
-			filepath.Base(d.File), d.Reason, d.First, d.Last, d.SetAside))
+		r.Lost = append(r.Lost, damageText(&d))
 		r.LostLSN = max(r.LostLSN, d.Last)
 	}
 	return nil
@@ -228,7 +235,13 @@ func (s *Store) match(r *recovery) error {
 	if st.Found != nil && st.Journal == j.ID {
 		r.add(st.Found)
 	}
+	if st.Journal == j.ID || j.Fresh {
+		r.reach = st.LSN
+	}
 	switch {
+	case j.Fresh && (st.Journal != 0 || r.known && !s.cfg.making):
+		r.Lost = append(r.Lost, lostJournal)
+		st.LSN, r.unrepeated = 0, st.Journal != 0
 	case st.Journal == 0: // no checkpoint yet, or it was lost: the journal has to have everything
 		r.Unbased = j.First > 1
 		return nil
@@ -247,9 +260,6 @@ func (s *Store) match(r *recovery) error {
 		}
 		s.tables, r.state = newTables(db, s.cfg.MaxWaiting), meta
 		return s.match(r)
-	case j.Fresh:
-		r.Lost = append(r.Lost, "The journal is gone: apps, topics and keys are those of the last checkpoint, the history of events is lost.")
-		st.LSN, r.unrepeated = 0, true
 	case j.Last < st.LSN:
 		r.Lost = append(r.Lost, fmt.Sprintf("The journal ends at record %d, before the checkpoint at %d: what was between is lost from the history.", j.Last, st.LSN))
 		st.LSN = j.Last
@@ -366,9 +376,7 @@ func (s *Store) replayRecord(r *recovery, c *catalog, rec *journal.Record) error
 		if err != nil {
 			return err
 		}
-		q := s.sequenceOf(app)
-		q.last = max(q.last, rec.Seq)
-		q.visible.Store(q.last)
+		s.sequenceOf(app).raise(rec.Seq)
 		body, err := parseEventBody(rec.Body)
 		if err != nil {
 			return err
@@ -397,6 +405,9 @@ func (s *Store) replayRecord(r *recovery, c *catalog, rec *journal.Record) error
 	case kindStop:
 		r.clean = true
 	case journal.KindThinned: // on purpose, and told then
+	case journal.KindSkipped:
+		first, last := rec.Range()
+		s.skipSequences(uint64(last - first + 1))
 	case journal.KindLost:
 		r.LostLSN = max(r.LostLSN, rec.LSN)
 	default:
@@ -437,7 +448,8 @@ func (s *Store) replayChange(r *recovery, c *catalog, rec *journal.Record, ch ch
 
 // conclude draws the conclusions and makes them durable before anything is
 // served.
-func (s *Store) conclude(r *recovery, known bool) error {
+func (s *Store) conclude(r *recovery) error {
+	s.checkOldest(r)
 	if r.Unbased && !r.Based {
 		r.Lost = append(r.Lost, fmt.Sprintf("state.db was lost and the journal begins at record %d: apps, topics and keys made before are lost.", r.journal.First))
 	}
@@ -459,6 +471,7 @@ func (s *Store) conclude(r *recovery, known bool) error {
 	if s.readOnly {
 		return nil
 	}
+	copied := s.ident.forking() && len(r.Lost) == 0
 	forked := s.ident.closeForks(r.journal.Last, s.Cursor(picloud.Central).LSN)
 	if forked {
 		s.cursors.limit(uint64(r.journal.Last))
@@ -467,7 +480,7 @@ func (s *Store) conclude(r *recovery, known bool) error {
 		s.ident.newRecoveryKey()
 		forked = true
 	}
-	if forked || !known || s.ident.Format < formatVersion {
+	if forked || !r.known || s.ident.Format < formatVersion {
 		if err := s.ident.write(s.cfg.Dir); err != nil {
 			return err
 		}
@@ -475,9 +488,12 @@ func (s *Store) conclude(r *recovery, known bool) error {
 	if r.clean {
 		s.commit.stopLSN = r.journal.Last
 	}
+	if err := s.passOver(r, copied); err != nil {
+		return fmt.Errorf("prepare to serve: %w", err)
+	}
 	s.commit.reached = r.state.LSN
 	s.commit.building, s.commit.stepping = true, true // maybe
-	if err := s.openCommit(r); err != nil {
+	if err := s.openCommit(); err != nil {
 		return err
 	}
 	if r.unrepeated { // else a lost state.db would take the catalog with it
@@ -494,15 +510,8 @@ func (s *Store) conclude(r *recovery, known bool) error {
 	return nil
 }
 
-// jump is how far sequences are moved ahead after an unclean stop, in apps that
-// announce events before they are fsynced: by more than can have been announced
-// and lost, since less than journal.MaxGroup bytes are ever not fsynced and no
-// record is smaller than 44.
-const jump = 1 << 16
-
-// openCommit writes what has to be there before the node serves: the default
-// app, and sequences moved ahead after an unclean stop.
-func (s *Store) openCommit(r *recovery) error {
+// openCommit writes what has to be there before the node serves: the default app.
+func (s *Store) openCommit() error {
 	g := s.commit.group
 	g.begin(s.catalog.Load(), micros(s.cfg.Now()))
 	g.hard = true
@@ -510,14 +519,6 @@ func (s *Store) openCommit(r *recovery) error {
 		if _, err := tx.catalog.app(picloud.DefaultApp); err != nil {
 			if _, err := tx.createApp(picloud.App{Name: picloud.DefaultApp, Description: "The app that is there from the start."}); err != nil {
 				return err
-			}
-		}
-		if !r.clean {
-			for app := range s.telemetryApps() {
-				q := s.sequenceOf(app)
-				q.last += jump
-				q.visible.Store(q.last)
-				tx.changes = append(tx.changes, sequenceChange(app, q.last))
 			}
 		}
 		return nil
@@ -535,19 +536,6 @@ func (s *Store) openCommit(r *recovery) error {
 		return fmt.Errorf("prepare to serve: %w", err)
 	}
 	return nil
-}
-
-// telemetryApps are the apps that have a topic whose events are announced
-// before they are fsynced.
-func (s *Store) telemetryApps() map[string]bool {
-	apps := map[string]bool{}
-	s.catalog.Load().topics().Scan(func(_ string, t picloud.Topic) bool {
-		if t.Durability == picloud.DurabilityTelemetry {
-			apps[t.App] = true
-		}
-		return true
-	})
-	return apps
 }
 
 // aside sets a file aside because of cause.

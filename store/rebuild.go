@@ -53,7 +53,7 @@ func rebuild(ctx context.Context, cfg Config, from Rebuilt) (picloud.Node, error
 		if err := id.write(tmp); err != nil {
 			return err
 		}
-		cfg.Dir = tmp
+		cfg.Dir, cfg.making = tmp, true
 		s, err := Open(cfg)
 		if err != nil {
 			return err

@@ -2,7 +2,7 @@ package store
 
 import "sync/atomic"
 
-const tableSequence table = 6 // app name: the sequence of its newest event
+const tableSequence table = 6 // app name: the sequence of its newest event; empty: what sequences of other names begin behind
 
 // The newest sequences are in memory. A checkpoint has them as rows; the journal
 // repeats them when it loses its beginning.
@@ -25,9 +25,28 @@ func (s *Store) sequenceOf(app string) *sequence {
 	q := s.commit.sequences[app]
 	if q == nil {
 		q = new(sequence)
+		q.raise(s.commit.skipped)
 		s.commit.sequences[app] = q
 	}
 	return q
+}
+
+// raise moves a sequence ahead, and what is seen of it.
+func (q *sequence) raise(to uint64) {
+	q.last = max(q.last, to)
+	q.visible.Store(q.last)
+}
+
+// sequenceRows returns the rows that say where all sequences are.
+func (s *Store) sequenceRows() []change {
+	changes := make([]change, 0, len(s.commit.sequences)+1)
+	if s.commit.skipped > 0 {
+		changes = append(changes, sequenceChange("", s.commit.skipped))
+	}
+	for app, q := range s.commit.sequences {
+		changes = append(changes, sequenceChange(app, q.visible.Load()))
+	}
+	return changes
 }
 
 func sequenceChange(app string, last uint64) change {
@@ -40,8 +59,13 @@ func (s *Store) raiseSequence(ch change) error {
 	if err := cborDecode(ch.value, &last); err != nil {
 		return err
 	}
-	q := s.sequenceOf(string(ch.key))
-	q.last = max(q.last, last)
-	q.visible.Store(q.last)
+	if len(ch.key) > 0 {
+		s.sequenceOf(string(ch.key)).raise(last)
+		return nil
+	}
+	s.commit.skipped = max(s.commit.skipped, last)
+	for _, q := range s.commit.sequences {
+		q.raise(s.commit.skipped)
+	}
 	return nil
 }

@@ -95,6 +95,8 @@ type Config struct {
 	JournalFS journal.FS
 	// SegmentSize of the journal; 0: its default.
 	SegmentSize int64
+
+	making bool // the directory is being made: that it has an identity and no journal is no loss
 }
 
 func (c Config) withDefaults() Config {

@@ -18,6 +18,7 @@ type Journal interface {
 	OpenLog(after uint64) (picloud.RecordReader, error)
 	Wait(ctx context.Context, after uint64) error
 	LastLSN() uint64
+	RecordsAfter(lsn uint64) uint64
 	MoveCursor(owner string, lsn uint64)
 }
 
@@ -193,7 +194,7 @@ func (l *Lane) drain(ctx context.Context, batch []picloud.Record, upTo uint64) e
 		return err
 	}
 	now := l.cfg.Journal.LastLSN()
-	if now == newest || now-upTo < uint64(l.cfg.MaxRecords) { // #nosec G115 -- positive
+	if now == newest || l.cfg.Journal.RecordsAfter(upTo) < uint64(l.cfg.MaxRecords) { // #nosec G115 -- positive
 		return nil
 	}
 	select {

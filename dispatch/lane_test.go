@@ -45,6 +45,8 @@ func (j *journal) forget(below uint64) {
 	j.recs, j.first = j.recs[below-j.first:], below
 }
 
+func (j *journal) RecordsAfter(lsn uint64) uint64 { return max(j.LastLSN(), lsn) - lsn }
+
 func (j *journal) LastLSN() uint64 {
 	j.mu.Lock()
 	defer j.mu.Unlock()

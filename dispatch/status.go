@@ -47,9 +47,7 @@ func (l *Lane) Status() Status {
 		st.State = StateStarting
 	}
 	st.Last = l.cfg.Journal.LastLSN()
-	if st.Last > st.Done {
-		st.Waiting = st.Last - st.Done
-	}
+	st.Waiting = l.cfg.Journal.RecordsAfter(st.Done)
 	return st
 }
 

@@ -21,6 +21,7 @@ type Local interface {
 	RecoveryKey() []byte
 	SharedUpTo(epoch string, lsn uint64) uint64
 	LastLSN() uint64
+	RecordsAfter(lsn uint64) uint64
 	Data(after string) (page []picloud.Change, next string, err error)
 	OpenBlob(name string) (*os.File, error)
 	Note(name string) []byte

@@ -222,6 +222,20 @@ func (s *Store) Wait(ctx context.Context, after uint64) error {
 // LastLSN returns the newest durable record.
 func (s *Store) LastLSN() uint64 { return uint64(s.journal.Synced()) }
 
+// RecordsAfter returns how many durable records there are at most after an LSN. LSNs
+// that this start has passed over do not count; those that earlier ones have, do.
+func (s *Store) RecordsAfter(lsn uint64) uint64 {
+	last := s.LastLSN()
+	if last <= lsn {
+		return 0
+	}
+	n := last - lsn
+	if first, upTo := max(lsn+1, s.passed.first), min(last, s.passed.last); first <= upTo {
+		n -= upTo - first + 1
+	}
+	return n
+}
+
 // central fills in how durable events are that have passed to the central copy.
 func (s *Store) central(ev *picloud.Event, lsn journal.LSN) {
 	if !slices.Contains(s.cfg.Readers, picloud.Central) {

@@ -34,6 +34,7 @@ func (s *Store) passOver(r *recovery, copied bool) error {
 		}
 	}
 	if last > r.journal.Last {
+		s.passed.first, s.passed.last = uint64(r.journal.Last)+1, uint64(last)
 		s.log.Info("positions that may have been given are passed over", slog.Uint64("first_lsn", uint64(r.journal.Last)+1), slog.Uint64("last_lsn", uint64(last)))
 	}
 	if err := s.journal.Skip(last); err != nil {

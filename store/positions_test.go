@@ -219,6 +219,9 @@ func TestNoPositionIsGivenTwice(t *testing.T) {
 							t.Errorf("the cursor of %s: %v", app, err)
 						}
 					}
+					if n := s.RecordsAfter(0); n > 10_000 && round == 0 {
+						t.Errorf("%d records are waited for by a reader that has none", n)
+					}
 					old := g.cursors["default"]
 					g.publish(t, s, "default", 5)
 					g.publish(t, s, "late", 3)

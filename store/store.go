@@ -157,9 +157,10 @@ type Store struct {
 	commands   sync.Pool     // of commands that were answered
 	nudge      chan struct{} // has room for one: a reader of the journal has moved on
 	stopping   atomic.Bool
-	failed     atomic.Bool   // a write or fsync failed: nothing more is written
-	readOnly   bool          // the directory cannot be written; set by Open
-	ended      chan struct{} // closed when Run has returned
+	failed     atomic.Bool                  // a write or fsync failed: nothing more is written
+	passed     struct{ first, last uint64 } // LSNs that the start has passed over; set by Open
+	readOnly   bool                         // the directory cannot be written; set by Open
+	ended      chan struct{}                // closed when Run has returned
 	endedOnce  sync.Once
 	commit     committer
 	keyUse     keyUse

@@ -267,7 +267,7 @@ func TestOddFilesAreMovedAside(t *testing.T) {
 			return os.Truncate(name, 1<<40)
 		},
 	}
-	for what, make := range odd {
+	for what, put := range odd {
 		for _, which := range []string{"oldest", "middle", "newest", "end", "spare", "temporary", "damaged"} {
 			t.Run(what+" as "+which, func(t *testing.T) {
 				t.Parallel()
@@ -290,7 +290,7 @@ func TestOddFilesAreMovedAside(t *testing.T) {
 				if err := os.RemoveAll(name); err != nil {
 					t.Fatal(err)
 				}
-				if err := make(name); err != nil {
+				if err := put(name); err != nil {
 					t.Fatal(err)
 				}
 				if which == "damaged" { // so that it is needed

@@ -36,7 +36,7 @@ func (s *Sync) write(ctx context.Context, doing string, upTo uint64, fill func(b
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
 	var b pgx.Batch
-	waiting := int64(s.cfg.Local.RecordsAfter(upTo)) // #nosec G115 -- counts records
+	waiting := int64(s.cfg.Local.RecordsAfter(upTo))                                                                          // #nosec G115 -- counts records
 	b.Queue(s.q("SELECT @advance($1, $2, $3, $4, $5)"), s.cfg.Local.Node().ID, s.session, int64(s.lsn), int64(upTo), waiting) // #nosec G115 -- counts records
 	fill(&b)
 	if err := s.conn.SendBatch(ctx, &b).Close(); err != nil {

@@ -75,6 +75,7 @@ func TestAPIKey(t *testing.T) {
 		"unknown scope":          {picloud.APIKey{Scopes: []picloud.Scope{"app:everything"}}, picloud.ErrKeyInvalid},
 		"instance scope, an app": {picloud.APIKey{App: "shop", Scopes: []picloud.Scope{picloud.ScopeInstanceRead}}, picloud.ErrKeyInvalid},
 		"no app name":            {picloud.APIKey{App: "Shop", Scopes: good.Scopes}, picloud.ErrAppNameInvalid},
+		"control characters":     {picloud.APIKey{Scopes: good.Scopes, Label: "a\x1b[2J"}, picloud.ErrKeyInvalid},
 		"long label":             {picloud.APIKey{Scopes: good.Scopes, Label: strings.Repeat("x", picloud.MaxLabel+1)}, picloud.ErrKeyInvalid},
 	} {
 		if err := check.APIKey(c.key); !errors.Is(err, c.want) {

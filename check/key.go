@@ -31,8 +31,8 @@ func APIKey(k picloud.APIKey) error {
 			return err
 		}
 	}
-	if !text(k.Label, picloud.MaxLabel) {
-		return picloud.ErrKeyInvalid.Detailf("label: use at most %d bytes of UTF-8 without NUL", picloud.MaxLabel)
+	if len(k.Label) > picloud.MaxLabel || !plain(k.Label) {
+		return picloud.ErrKeyInvalid.Detailf("label: use at most %d bytes of UTF-8 without control characters", picloud.MaxLabel)
 	}
 	return nil
 }

@@ -122,7 +122,7 @@ func (c Config) StoreConfig() store.Config {
 	sc := store.Config{
 		Dir: c.Data, NodeName: c.Name, Retention: c.Retention, JournalBytes: c.JournalBytes, ReserveBytes: c.ReserveBytes,
 		DataBytes: c.DataBytes, ResultBytes: c.ResultBytes, AnonymousBytes: c.AnonymousBytes, IdempotencyKeys: c.IdempotencyKeys, TopicNames: c.TopicNames,
-		WearBudget: c.WearBudget, SegmentSize: c.SegmentBytes, CheckpointBytes: c.CheckpointBytes, Intake: c.Intake, MaxFile: c.MaxFile, Clock: boardClock(c.Clock),
+		WearBudget: c.WearBudget, SegmentSize: c.SegmentBytes, CheckpointBytes: c.CheckpointBytes, Intake: c.Intake, MaxFile: c.MaxFile, Clock: boardClock(c.Clock), CheckSchedule: dispatch.CheckSchedule,
 	}
 	if c.HasDatabase() {
 		sc.Readers = []string{picloud.Central}

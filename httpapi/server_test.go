@@ -229,7 +229,7 @@ func TestBackupOverHTTP(t *testing.T) {
 		t.Fatal(a.status)
 	}
 	a := n.ask(t, "GET", "/v1/backup", n.admin, "")
-	node, err := store.Restore(filepath.Join(t.TempDir(), "d"), bytes.NewReader(a.body))
+	node, err := store.Restore(store.Config{Dir: filepath.Join(t.TempDir(), "d")}, store.Archived{From: bytes.NewReader(a.body)})
 	if err != nil || node.ID != n.store.Node().ID {
 		t.Errorf("restore of %d bytes: %v", len(a.body), err)
 	}

@@ -123,7 +123,7 @@ func TestOldCardIsFencedOff(t *testing.T) {
 	n.stop()
 
 	restored := filepath.Join(t.TempDir(), "restored")
-	if _, err := store.Restore(restored, &archive); err != nil {
+	if _, err := store.Restore(store.Config{Dir: restored}, store.Archived{From: &archive}); err != nil {
 		t.Fatal(err)
 	}
 	fresh := start(t, restored, url)

@@ -12,7 +12,7 @@ import (
 
 // Store is what is looked at; *store.Store implements it.
 type Store interface {
-	Verify(ctx context.Context, pace func(v store.Verified) error) (store.Verified, error)
+	Verify(ctx context.Context, pace func(v store.Verification) error) (store.Verification, error)
 	Note(name string) []byte
 	SetNote(ctx context.Context, name string, value []byte) error
 }
@@ -42,7 +42,7 @@ type Status struct {
 	Running  bool
 	Started  time.Time // zero: there was none since the start of the node
 	Ended    time.Time // of the last one that came to its end, over restarts; zero: there was none
-	Verified store.Verified
+	Verified store.Verification
 	Error    string // why the last one did not come to its end
 }
 
@@ -134,7 +134,7 @@ func (s *Scrubber) look(ctx context.Context, quiet bool) {
 		}
 	})
 	began, read := time.Now(), int64(0)
-	v, err := s.cfg.Store.Verify(ctx, func(v store.Verified) error {
+	v, err := s.cfg.Store.Verify(ctx, func(v store.Verification) error {
 		s.change(func(st *Status) { st.Verified = v })
 		if quiet {
 			due := time.Duration(float64(v.Bytes-read) / float64(s.cfg.BytesPerSec) * float64(time.Second))

@@ -22,7 +22,7 @@ type kept struct {
 	looks []time.Duration // how long each took
 }
 
-func (k *kept) Verify(ctx context.Context, pace func(v store.Verified) error) (v store.Verified, err error) {
+func (k *kept) Verify(ctx context.Context, pace func(v store.Verification) error) (v store.Verification, err error) {
 	began := time.Now()
 	for v.Bytes < k.bytes {
 		v.Bytes += 64 << 10

@@ -32,10 +32,13 @@ var appKind = rowKind{
 	copied: copies[picloud.App]{
 		as:   picloud.ChangeApp,
 		from: func(_ string, row []byte) (picloud.App, error) { r, err := decodeAs[appRow](row); return r.App, err },
-		check: func(a *picloud.App) error {
-			a.Description = withoutNUL(a.Description)
-			return check.App(*a)
+		with: func(row []byte, a picloud.App) ([]byte, error) {
+			r, err := decodeAs[appRow](row)
+			r.App = a
+			return cborEncode(r), err
 		},
+		former: func(a *picloud.App) { a.Description = withoutNUL(a.Description) },
+		check:  checkedBy(check.App),
 		to: func(r *restorer, a picloud.App) ([]change, error) {
 			return putOf(tableApp, a.Name, appRow{App: a, Incarnation: r.lsn}), nil
 		},

@@ -162,7 +162,7 @@ func TestHostileArchiveIsRefusedWhole(t *testing.T) {
 	t.Parallel()
 	good := unpackedBackup(t)
 	whole := append(slices.Clone(good), manifestOf(t, good))
-	if _, err := store.Restore(filepath.Join(t.TempDir(), "d"), bytes.NewReader(zipped(t, tarOf(t, whole)))); err != nil {
+	if _, err := store.Restore(store.Config{Dir: filepath.Join(t.TempDir(), "d")}, store.Archived{From: bytes.NewReader(zipped(t, tarOf(t, whole)))}); err != nil {
 		t.Fatalf("the archive that is to be spoilt: %v", err)
 	}
 	// with puts files between the good ones and the manifest, which knows them.
@@ -210,7 +210,7 @@ func TestHostileArchiveIsRefusedWhole(t *testing.T) {
 			t.Parallel()
 			above := t.TempDir()
 			dir := filepath.Join(above, "data")
-			if _, err := store.Restore(dir, bytes.NewReader(b)); err == nil {
+			if _, err := store.Restore(store.Config{Dir: dir}, store.Archived{From: bytes.NewReader(b)}); err == nil {
 				t.Fatal("it was restored")
 			}
 			for _, d := range []string{dir, above} {
@@ -220,11 +220,11 @@ func TestHostileArchiveIsRefusedWhole(t *testing.T) {
 				}
 			}
 			if name != "more than the disk has" && name != "no identity in it" {
-				if err := store.VerifyBackup(bytes.NewReader(b)); err == nil {
+				if _, err := store.VerifyBackup(bytes.NewReader(b)); err == nil {
 					t.Error("it passes for a backup")
 				}
 			}
-			if _, err := store.Restore(dir, bytes.NewReader(zipped(t, tarOf(t, whole)))); err != nil {
+			if _, err := store.Restore(store.Config{Dir: dir}, store.Archived{From: bytes.NewReader(zipped(t, tarOf(t, whole)))}); err != nil {
 				t.Errorf("the next try: %v", err)
 			}
 		})
@@ -252,7 +252,7 @@ func TestBackupOfManyFiles(t *testing.T) {
 	if len(m.content) < 1<<20 || len(files) < 10_000 {
 		t.Fatalf("%d files, a manifest of %d bytes", len(files), len(m.content))
 	}
-	if err := store.VerifyBackup(bytes.NewReader(zipped(t, tarOf(t, append(files, m))))); err != nil {
+	if _, err := store.VerifyBackup(bytes.NewReader(zipped(t, tarOf(t, append(files, m))))); err != nil {
 		t.Error(err)
 	}
 }
@@ -272,7 +272,7 @@ func TestRestoreIsWholeOrNotThere(t *testing.T) {
 			t.Run(fmt.Sprintf("%d moved, marked %v", moved, marked), func(t *testing.T) {
 				t.Parallel()
 				dir := filepath.Join(t.TempDir(), "data")
-				if _, err := store.Restore(dir, bytes.NewReader(b)); err != nil {
+				if _, err := store.Restore(store.Config{Dir: dir}, store.Archived{From: bytes.NewReader(b)}); err != nil {
 					t.Fatal(err)
 				}
 				want := tree(t, dir)
@@ -307,7 +307,7 @@ func TestRestoreIsWholeOrNotThere(t *testing.T) {
 					if after := tree(t, dir); !slices.Equal(keys(before), keys(after)) {
 						t.Errorf("there is %v, before there was %v", keys(after), keys(before))
 					}
-					if _, err := store.Restore(dir, bytes.NewReader(b)); err != nil {
+					if _, err := store.Restore(store.Config{Dir: dir}, store.Archived{From: bytes.NewReader(b)}); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -348,13 +348,13 @@ func FuzzRestore(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		dir := t.TempDir()
 		archive := zipped(t, b)
-		if _, err := store.Restore(dir, bytes.NewReader(archive)); err != nil {
+		if _, err := store.Restore(store.Config{Dir: dir}, store.Archived{From: bytes.NewReader(archive)}); err != nil {
 			if left, err := os.ReadDir(dir); err != nil || len(left) != 1 {
 				t.Fatalf("left behind: %v, %v", left, err)
 			}
 			return
 		}
-		if err := store.VerifyBackup(bytes.NewReader(archive)); err != nil {
+		if _, err := store.VerifyBackup(bytes.NewReader(archive)); err != nil {
 			t.Fatalf("it was restored, and is no backup: %v", err)
 		}
 		s, err := store.Open(store.Config{Dir: dir, ReserveBytes: -1, SegmentSize: 64 << 10})

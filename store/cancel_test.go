@@ -120,7 +120,7 @@ func TestCallersMayLeaveAtAnyMoment(t *testing.T) {
 		"ShareKeys": func(ctx context.Context) []any { return results(s.ShareKeys(ctx, nil, nil)) },
 		"Tick":      func(ctx context.Context) []any { return results(s.Tick(ctx, saved, time.Now(), true)) },
 		"Verify": func(ctx context.Context) []any {
-			return results(s.Verify(ctx, func(store.Verified) error { return ctx.Err() }))
+			return results(s.Verify(ctx, func(store.Verification) error { return ctx.Err() }))
 		},
 		"UpdateApp": func(ctx context.Context) []any {
 			text := fresh("d")

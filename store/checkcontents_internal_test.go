@@ -46,7 +46,7 @@ func TestHostileRowOfABackupIsRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 			to := filepath.Join(t.TempDir(), "new")
-			if _, err := Restore(to, &archive); !errors.Is(err, ErrBackupDamaged) {
+			if _, err := Restore(Config{Dir: to}, Archived{From: &archive}); !errors.Is(err, ErrBackupDamaged) {
 				t.Errorf("%s, in the checkpoint %v: %v", name, checkpoint, err)
 			}
 			if left, _ := os.ReadDir(to); len(left) > 1 {

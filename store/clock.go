@@ -76,6 +76,11 @@ func (clockCopier) export(_ string, row []byte) (any, error) {
 
 func (clockCopier) restore(*restorer, any) ([]change, error) { return nil, nil }
 
+func (clockCopier) mend(_ string, row []byte) ([]byte, error) {
+	_, err := decodeAs[clockRow](row)
+	return nil, err
+}
+
 func (s *Store) openClock() {
 	s.commit.clock = clockWatch{read: s.cfg.Clock, corrected: s.cfg.Clock == nil}
 	if s.cfg.Clock != nil {

@@ -11,11 +11,11 @@ import (
 	"github.com/picloud/picloud"
 )
 
-// content is the content of a file, open for reading. Read from its beginning to its end it
+// fileReader is the content of a file, open for reading. Read from its beginning to its end it
 // is checked: the last part comes only if it is what was written, else the error is
 // picloud.ErrFileDamaged. Parts that are looked for with Seek are not checked. It is for
 // one reader at a time.
-type content struct {
+type fileReader struct {
 	s    *Store
 	f    picloud.File
 	file *os.File
@@ -25,7 +25,7 @@ type content struct {
 }
 
 // Read implements io.Reader.
-func (c *content) Read(p []byte) (int, error) {
+func (c *fileReader) Read(p []byte) (int, error) {
 	if c.part {
 		return c.file.Read(p)
 	}
@@ -50,10 +50,10 @@ func (c *content) Read(p []byte) (int, error) {
 }
 
 // Seek implements io.Seeker.
-func (c *content) Seek(offset int64, whence int) (int64, error) {
+func (c *fileReader) Seek(offset int64, whence int) (int64, error) {
 	c.part = true
 	return c.file.Seek(offset, whence)
 }
 
 // Close implements io.Closer.
-func (c *content) Close() error { return c.file.Close() }
+func (c *fileReader) Close() error { return c.file.Close() }

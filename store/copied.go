@@ -2,7 +2,9 @@ package store
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 
 	"github.com/picloud/picloud"
@@ -19,6 +21,9 @@ type copier interface {
 	// restore returns the rows of what was exported, after it has passed the checks
 	// that a request of a client passes.
 	restore(r *restorer, value any) ([]change, error)
+	// mend checks a row that came as it is, out of an archive. It returns the row to keep
+	// instead when a former version took what this one does not; nil: the row stays.
+	mend(key string, row []byte) ([]byte, error)
 }
 
 // restorer is what restoring a row may need.
@@ -31,6 +36,11 @@ type copies[T any] struct {
 	as picloud.ChangeKind
 	// from returns what a row says; nil: rows are a T in CBOR.
 	from func(key string, row []byte) (T, error)
+	// with returns a row that says v from now on; nil: rows are a T in CBOR.
+	with func(row []byte, v T) ([]byte, error)
+	// former brings a value that former versions took into the form that check takes; nil:
+	// there is none.
+	former func(v *T)
 	// check returns the first fault of a value, as a public error. It may bring the
 	// value into the form in which it is kept.
 	check func(v *T) error
@@ -62,13 +72,48 @@ func (c copies[T]) restore(r *restorer, value any) ([]change, error) {
 	} else if !ok {
 		return nil, fmt.Errorf("it is a %T", value)
 	}
-	if err := c.check(&v); err != nil {
+	if err := c.checked(&v); err != nil {
 		return nil, err
 	}
 	if _, err := json.Marshal(v); err != nil { // a time that no JSON can have
 		return nil, err
 	}
 	return c.to(r, v)
+}
+
+func (c copies[T]) checked(v *T) error {
+	if c.former != nil {
+		c.former(v)
+	}
+	return c.check(v)
+}
+
+func (c copies[T]) mend(key string, row []byte) ([]byte, error) {
+	from := c.from
+	if from == nil {
+		from = func(_ string, row []byte) (T, error) { return decodeAs[T](row) }
+	}
+	v, err := from(key, row)
+	if err != nil {
+		return nil, err
+	}
+	was := v
+	if c.former != nil {
+		c.former(&v)
+	}
+	mended := v
+	if err := c.check(&v); err != nil {
+		return nil, err
+	}
+	switch {
+	case !reflect.DeepEqual(v, mended):
+		return nil, errors.New("it is not in the form in which it is kept")
+	case reflect.DeepEqual(v, was):
+		return nil, nil //nolint:nilnil // the row stays
+	case c.with != nil:
+		return c.with(row, v)
+	}
+	return cborEncode(v), nil
 }
 
 // checkedBy is the check of values that need not be brought into a form.

@@ -18,6 +18,13 @@ const tableEndpoint table = 25 // app, zero byte, endpoint name
 var endpointKind = rowKind{
 	name: "endpoints", catalog: inMemory[picloud.Endpoint],
 	committed: func(s *Store, _ change) { s.commit.triggersChanged = true },
+	refers: func(s *Store, ch change, _ int64) error {
+		e, err := decodeAs[picloud.Endpoint](ch.value)
+		if err != nil {
+			return err
+		}
+		return s.hasScript(e.App, e.Script, picloud.ErrEndpointInvalid)
+	},
 	copied: copies[picloud.Endpoint]{
 		as: picloud.ChangeEndpoint, limit: picloud.MaxEndpoints,
 		check: checkedBy(func(e picloud.Endpoint) error {
@@ -96,9 +103,21 @@ func newID() string { return strings.ToLower(rand.Text()[:16]) }
 func (t *tx) needScript(app, name string, fault *picloud.Error) error {
 	sc, err := t.script(app, name)
 	if err == nil && sc.Version == 0 {
-		err = fault.Detailf("script: there is no script %q; push it first", name)
+		err = noScript(name, fault)
 	}
 	return err
+}
+
+func noScript(name string, fault *picloud.Error) error {
+	return fault.Detailf("script: there is no script %q; push it first", name)
+}
+
+// hasScript is needScript for a node that is being restored.
+func (s *Store) hasScript(app, name string, fault *picloud.Error) error {
+	if s.tables.get(tableScript, []byte(pair(app, name))) == nil {
+		return noScript(name, fault)
+	}
+	return nil
 }
 
 // DeleteEndpoint removes an endpoint. Requests that it has not answered yet fail.

@@ -25,8 +25,13 @@ var fileKind = rowKind{
 	},
 	staged: (*tx).replaceBlob,
 	copied: copies[picloud.File]{
-		as:    picloud.ChangeFile,
-		check: checkFile,
+		as: picloud.ChangeFile,
+		former: func(f *picloud.File) {
+			if check.File("any", f.Type) != nil { // a type that none may have any more
+				f.Type = anyBytes
+			}
+		},
+		check: checkedBy(checkFile),
 		to: func(_ *restorer, f picloud.File) ([]change, error) {
 			return putOf(tableFile, pair(f.App, f.Path), f), nil
 		},
@@ -57,7 +62,7 @@ func (s *Store) OpenFile(app, path string) (f picloud.File, c io.ReadSeekCloser,
 		file, err := s.blobs.open(f.Blob)
 		switch {
 		case err == nil:
-			return f, &content{s: s, f: f, file: file, sum: sha256.New()}, nil
+			return f, &fileReader{s: s, f: f, file: file, sum: sha256.New()}, nil
 		case !errors.Is(err, fs.ErrNotExist):
 			return f, nil, err
 		case f.Blob == before:
@@ -209,12 +214,8 @@ func (t *tx) replaceBlob(c change) {
 	}
 }
 
-// checkFile checks what there is to know of a file that was not written here. A
-// content type that none may have any more becomes that of any bytes.
-func checkFile(f *picloud.File) error {
-	if check.File("any", f.Type) != nil {
-		f.Type = anyBytes
-	}
+// checkFile checks what there is to know of a file that was not written here.
+func checkFile(f picloud.File) error {
 	sum, err := hex.DecodeString(f.SHA256)
 	switch {
 	case !blobName.MatchString(f.Blob):

@@ -341,11 +341,11 @@ func TestBackupHasFiles(t *testing.T) {
 	if got := onDisk(t, dir); len(got) != 20 {
 		t.Errorf("%d are left after the backup", len(got))
 	}
-	if err := store.VerifyBackup(bytes.NewReader(archive.Bytes())); err != nil {
+	if _, err := store.VerifyBackup(bytes.NewReader(archive.Bytes())); err != nil {
 		t.Error(err)
 	}
 	fresh := filepath.Join(t.TempDir(), "new")
-	if _, err := store.Restore(fresh, bytes.NewReader(archive.Bytes())); err != nil {
+	if _, err := store.Restore(store.Config{Dir: fresh}, store.Archived{From: bytes.NewReader(archive.Bytes())}); err != nil {
 		t.Fatal(err)
 	}
 	b := start(t, store.Config{Dir: fresh})

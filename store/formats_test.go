@@ -48,7 +48,7 @@ func TestFormatsOfEveryVersionAreRead(t *testing.T) {
 			}
 			defer func() { _ = f.Close() }()
 			dir := t.TempDir()
-			if _, err := store.Restore(dir, f); err != nil {
+			if _, err := store.Restore(fixtureConfig(dir, newTestClock()), store.Archived{From: f}); err != nil {
 				t.Fatal(err)
 			}
 			want := fixtureContentOf(name) // but for what other nodes know, which a backup has no need of

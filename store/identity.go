@@ -220,20 +220,23 @@ func syncDir(dir string) error {
 	return err
 }
 
+// damagedDir is where files are that were set aside.
+const damagedDir = "damaged"
+
 // setAside moves a file that cannot be used to damaged/ under a dated name, so
 // that nothing is destroyed that a person might still want to look at.
 func setAside(dir, name string, now time.Time) (string, error) {
-	if err := journal.MakeDamaged(journal.OS{}, filepath.Join(dir, "damaged"), now); err != nil {
+	if err := journal.MakeDamaged(journal.OS{}, filepath.Join(dir, damagedDir), now); err != nil {
 		return "", err
 	}
-	to := filepath.Join("damaged", name+"."+now.UTC().Format("20060102T150405.000000Z"))
+	to := filepath.Join(damagedDir, name+"."+now.UTC().Format("20060102T150405.000000Z"))
 	if err := os.Rename(filepath.Join(dir, name), filepath.Join(dir, to)); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return "", nil
 		}
 		return "", err
 	}
-	return to, errors.Join(syncDir(filepath.Join(dir, "damaged")), syncDir(dir))
+	return to, errors.Join(syncDir(filepath.Join(dir, damagedDir)), syncDir(dir))
 }
 
 // randomText returns n random bytes as lower-case base32 without padding.

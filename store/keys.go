@@ -24,12 +24,19 @@ var apiKeyKind = rowKind{
 			t.revoke(picloud.Revocation{App: k.App, APIKey: k.ID})
 		}
 	},
+	refers: func(s *Store, ch change, _ int64) error {
+		k, err := decodeAs[picloud.APIKey](ch.value)
+		if err == nil && k.App != "" {
+			_, err = s.catalog.Load().app(k.App)
+		}
+		return err
+	},
 	copied: copies[picloud.APIKey]{
-		as: picloud.ChangeAPIKey,
-		check: func(k *picloud.APIKey) error {
-			k.Label = withoutNUL(k.Label)
-			return errors.Join(check.Handle("key", k.ID), check.APIKey(*k))
-		},
+		as:     picloud.ChangeAPIKey,
+		former: func(k *picloud.APIKey) { k.Label = withoutControls(k.Label) },
+		check: checkedBy(func(k picloud.APIKey) error {
+			return errors.Join(check.Handle("key", k.ID), check.APIKey(k))
+		}),
 		to: func(_ *restorer, k picloud.APIKey) ([]change, error) { return putOf(tableKey, k.ID, k), nil },
 	},
 }

@@ -57,6 +57,11 @@ type rowKind struct {
 	// obsolete returns below which key rows are dropped at a checkpoint.
 	obsolete func(now int64) (below []byte)
 
+	// refers returns an error when what a row of a restored node refers to is not there, or
+	// the row is one that no node makes. Whether its app is there is checked for every kind
+	// below an app that has this member or is copied. Now is the newest time that is known.
+	refers func(s *Store, ch change, now int64) error
+
 	// copied says what the rows are to others than the node itself; nil: nothing.
 	copied copier
 }

@@ -110,7 +110,7 @@ func TestToyGoesEveryWay(t *testing.T) {
 	has(checkpointed, "checkpoint")
 
 	unpacked := filepath.Join(t.TempDir(), "unpacked")
-	if _, err := Restore(unpacked, &archive); err != nil {
+	if _, err := Restore(Config{Dir: unpacked}, Archived{From: &archive}); err != nil {
 		t.Fatal(err)
 	}
 	restored, _ := open(t, unpacked)
@@ -153,7 +153,12 @@ func prepareToys(t *testing.T, s *Store) picloud.Trigger {
 // open opens a store whose committer runs until stop, or the end of the test.
 func open(t *testing.T, dir string) (s *Store, stop func()) {
 	t.Helper()
-	s, err := Open(Config{Dir: dir, NodeName: "pi", ReserveBytes: -1, SegmentSize: 512 << 10, Readers: []string{picloud.Central}})
+	return openAs(t, Config{Dir: dir, NodeName: "pi", ReserveBytes: -1, SegmentSize: 512 << 10, Readers: []string{picloud.Central}})
+}
+
+func openAs(t *testing.T, cfg Config) (s *Store, stop func()) {
+	t.Helper()
+	s, err := Open(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

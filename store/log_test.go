@@ -217,7 +217,7 @@ func TestForksAreRemembered(t *testing.T) {
 	publish(t, s, "default", "a", "4")
 	s.stop(t)
 	restored := filepath.Join(t.TempDir(), "restored")
-	if _, err := store.Restore(restored, &archive); err != nil {
+	if _, err := store.Restore(store.Config{Dir: restored}, store.Archived{From: &archive}); err != nil {
 		t.Fatal(err)
 	}
 	s = start(t, store.Config{Dir: restored})

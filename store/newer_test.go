@@ -144,9 +144,10 @@ func TestNewerBackupIsRefused(t *testing.T) {
 			t.Parallel()
 			archive := rewrite(t, filepath.Join(fixtures, names[0], "backup.tar.gz"), change)
 			dir := t.TempDir()
-			_, err := store.Restore(dir, bytes.NewReader(archive))
+			_, err := store.Restore(store.Config{Dir: dir}, store.Archived{From: bytes.NewReader(archive)})
 			checkNewer(t, err, file)
-			checkNewer(t, store.VerifyBackup(bytes.NewReader(archive)), file)
+			_, err = store.VerifyBackup(bytes.NewReader(archive))
+			checkNewer(t, err, file)
 			if left := tree(t, dir); len(left) != 0 {
 				t.Errorf("left behind: %v", left)
 			}

@@ -60,6 +60,9 @@ func rebuild(ctx context.Context, cfg Config, from Rebuilt) (picloud.Node, error
 		}
 		last, err := s.fill(ctx, from.Fill)
 		if err == nil {
+			err = s.checkAllReferences()
+		}
+		if err == nil {
 			err = s.refill(&from)
 		}
 		if err = errors.Join(err, s.Close()); err != nil {

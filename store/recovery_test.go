@@ -333,7 +333,7 @@ func TestBackupUnderLoadRestores(t *testing.T) {
 	want := history(t, s, "default", "t")
 
 	dir := filepath.Join(t.TempDir(), "new")
-	node, err := store.Restore(dir, bytes.NewReader(archive.Bytes()))
+	node, err := store.Restore(store.Config{Dir: dir}, store.Archived{From: bytes.NewReader(archive.Bytes())})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -348,7 +348,7 @@ func TestBackupUnderLoadRestores(t *testing.T) {
 	if h := r.Health(); h.Degraded {
 		t.Errorf("health %+v", h)
 	}
-	if _, err := store.Restore(dir, bytes.NewReader(archive.Bytes())); err == nil {
+	if _, err := store.Restore(store.Config{Dir: dir}, store.Archived{From: bytes.NewReader(archive.Bytes())}); err == nil {
 		t.Error("restored over a node")
 	}
 }
@@ -366,7 +366,7 @@ func TestDamagedBackupIsRefusedWhole(t *testing.T) {
 	good := archive.Bytes()
 	check := func(name string, b []byte) {
 		dir := t.TempDir()
-		if _, err := store.Restore(dir, bytes.NewReader(b)); err == nil {
+		if _, err := store.Restore(store.Config{Dir: dir}, store.Archived{From: bytes.NewReader(b)}); err == nil {
 			t.Errorf("%s: accepted", name)
 		}
 		entries, err := os.ReadDir(dir)

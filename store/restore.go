@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/picloud/picloud"
 )
@@ -21,28 +22,39 @@ var ErrBackupDamaged = errors.New("the backup is damaged or incomplete")
 // restored.
 var ErrNoRoom = errors.New("there is no room for what the backup holds")
 
+// Archived is what a node is restored from.
+type Archived struct {
+	From io.Reader // a backup
+	// Damaged is told of each thing that was damaged on the node when the backup was made;
+	// nil: nobody is.
+	Damaged func(what string)
+}
+
 // Restore unpacks an archive that Backup wrote into an empty or missing
 // directory. The node keeps its identity, apps, keys and history, but begins a
 // new epoch: what was published after the backup is not there, and readers with
 // a position from then must learn it.
 //
 // The archive is checked whole before any of it is put in place; after an error
-// the directory is as it was, and so it is for the next try after a crash. Its rows and
-// events pass the checks that a request of a client passes.
-func Restore(dir string, r io.Reader) (picloud.Node, error) {
-	n, err := restore(dir, r)
+// the directory is as it was, and so it is for the next try after a crash. Every record
+// of the journal is read, every content is held against its row, and rows and events
+// pass the checks that a request of a client passes. What the backup says of itself that
+// it was damaged on the node is not there, and told.
+func Restore(cfg Config, from Archived) (picloud.Node, error) {
+	n, err := restore(cfg, from)
 	if err != nil {
 		return picloud.Node{}, fmt.Errorf("restore: %w", err)
 	}
 	return n, nil
 }
 
-func restore(dir string, r io.Reader) (node picloud.Node, err error) {
-	err = inPlace(dir, func(tmp string) error {
-		if err := unpack(tmp, r); err != nil {
+func restore(cfg Config, from Archived) (node picloud.Node, err error) {
+	err = inPlace(cfg.Dir, func(tmp string) error {
+		about, err := unpack(tmp, from.From)
+		if err != nil {
 			return err
 		}
-		if err := checkContents(tmp); err != nil {
+		if err := checkJournalOf(tmp, about); err != nil {
 			return err
 		}
 		id, err := readIdentity(tmp)
@@ -53,34 +65,65 @@ func restore(dir string, r io.Reader) (node picloud.Node, err error) {
 			return fmt.Errorf("%w: %w", ErrBackupDamaged, err)
 		}
 		id.Incarnation++
-		id.renewEpoch()
-		node = id.node("")
-		return id.write(tmp)
+		id.renewEpoch() // before the node is opened: it ends with the last record of the archive
+		if err := id.write(tmp); err != nil {
+			return err
+		}
+		cfg.Dir = tmp
+		if node, err = openRestored(cfg, about); err != nil {
+			return err
+		}
+		for _, what := range about.damages() {
+			if from.Damaged != nil {
+				from.Damaged(what)
+			}
+		}
+		return nil
 	})
 	return node, err
 }
 
-func unpack(dir string, r io.Reader) error {
+// openRestored opens a node that was unpacked as it will be opened by its first start,
+// and checks all it holds.
+func openRestored(cfg Config, about *summary) (picloud.Node, error) {
+	s, err := Open(cfg)
+	if err != nil {
+		return picloud.Node{}, err
+	}
+	err = s.checkRestored(about)
+	if err = errors.Join(err, s.Close()); err != nil {
+		return picloud.Node{}, err
+	}
+	return s.Node(), os.Remove(s.path("lock"))
+}
+
+func unpack(dir string, r io.Reader) (*summary, error) {
 	for _, sub := range []string{"journal", blobsDir} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	root, err := os.OpenRoot(dir)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { _ = root.Close() }() // nothing was written through it
-	err = eachFile(r, func(name string, size int64, content io.Reader) (sum, error) {
+	contents := map[string]content{}
+	about, err := eachFile(r, func(name string, size int64, in io.Reader) (sum, error) {
 		if free, known := freeBytes(dir); known && size > free-unpackReserve {
 			return sum{}, fmt.Errorf("%w: %s has %d bytes, and %d are free", ErrNoRoom, name, size, free)
 		}
-		return unpackFile(root, name, content)
+		s, err := unpackFile(root, name, in)
+		if strings.HasPrefix(name, blobsDir+"/") {
+			contents[name] = content{size: size, sum: s}
+		}
+		return s, err
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return errors.Join(syncDir(filepath.Join(dir, "journal")), syncDir(filepath.Join(dir, blobsDir)), syncDir(dir))
+	about.contents = contents
+	return about, errors.Join(syncDir(filepath.Join(dir, "journal")), syncDir(filepath.Join(dir, blobsDir)), syncDir(dir))
 }
 
 // unpackReserve is how many bytes unpacking leaves free to others.

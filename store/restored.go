@@ -46,6 +46,11 @@ func (s *Store) restoreChange(g *group, c *picloud.Change, count thingCount) err
 	if err := count.add(k, c); err != nil {
 		return fault(err)
 	}
+	return s.stageRestored(g, changes)
+}
+
+// stageRestored stages rows of a restored node with what follows from them.
+func (s *Store) stageRestored(g *group, changes []change) error {
 	for _, ch := range changes {
 		s.stageCount(g, ch)
 		s.record(g, []change{ch}, 0)
@@ -54,6 +59,21 @@ func (s *Store) restoreChange(g *group, c *picloud.Change, count thingCount) err
 			return err
 		}
 		g.changes = append(g.changes, derived...)
+	}
+	return nil
+}
+
+// checkAllReferences returns an error that names the first row of a rebuilt node that
+// refers to something that is not there.
+func (s *Store) checkAllReferences() (fault error) {
+	for _, tb := range tablesWhere(func(k *rowKind) bool { return k.refers != nil }) {
+		s.tables.scan(tb, "", "", func(key string, row []byte) bool {
+			fault = s.checkReferences(change{table: tb, key: []byte(key), value: row}, micros(s.cfg.Now()))
+			return fault == nil
+		})
+		if fault != nil {
+			return fmt.Errorf("%w; correct it in the copy, or delete it there", fault)
+		}
 	}
 	return nil
 }
@@ -154,3 +174,14 @@ func sane(t time.Time) bool { return t.Year() >= 1 && t.Year() <= 9999 }
 
 // withoutNUL returns a text for people as it may be: earlier versions took NUL.
 func withoutNUL(text string) string { return strings.ReplaceAll(text, "\x00", "") }
+
+// withoutControls returns a text of one line as it may be: earlier versions took control
+// characters.
+func withoutControls(text string) string {
+	return strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) {
+			return -1
+		}
+		return c
+	}, text)
+}

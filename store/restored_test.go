@@ -139,6 +139,8 @@ func TestHostileRowIsRefused(t *testing.T) {
 		"trigger without an id":           {shop, with(t, "trigger", func(x *picloud.Trigger) { x.ID = "" })},
 		"id that reaches into another":    {shop, with(t, "trigger", func(x *picloud.Trigger) { x.ID = "a\x00b" })},
 		"retries":                         {shop, with(t, "trigger", func(x *picloud.Trigger) { x.Retry.Attempts = 1 << 30 })},
+		"trigger without its script":      {shop, goodRows()["trigger"]},
+		"endpoint without its script":     {shop, goodRows()["endpoint"]},
 		"path of an endpoint":             {shop, with(t, "endpoint", func(e *picloud.Endpoint) { e.Path = "x" })},
 		"large secret":                    {shop, with(t, "secret", func(x *picloud.Secret) { x.Sealed = make([]byte, 1<<20) })},
 		"too many":                        tooMany,

@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -19,6 +21,25 @@ var resultKind = rowKind{
 	expires:   func(row []byte) (int64, error) { r, err := decodeAs[resultRow](row); return r.Expires, err },
 	committed: func(s *Store, ch change) { s.inbox.wake(string(ch.key)) },
 	holds:     holdsResult,
+	refers:    checkResult,
+}
+
+// checkResult checks a result that was not written here. No result is kept
+// for longer than one that is made now.
+func checkResult(_ *Store, ch change, now int64) error {
+	r, err := decodeAs[resultRow](ch.value)
+	if err != nil {
+		return err
+	}
+	switch {
+	case !slices.Contains([]string{picloud.ResultWaiting, picloud.ResultDone, picloud.ResultFailed}, r.State):
+		return fmt.Errorf("its state is %q", r.State)
+	case len(r.Output) > picloud.MaxOutput:
+		return fmt.Errorf("its output has %d bytes, the limit is %d", len(r.Output), picloud.MaxOutput)
+	case r.Held < 0 || r.Expires < 0 || r.Expires > now+resultsKept.Microseconds():
+		return errors.New("it is kept for longer than a result may be")
+	}
+	return nil
 }
 
 // Requests that are answered later are deliveries to their endpoint. The result of one

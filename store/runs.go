@@ -17,7 +17,8 @@ const tableRun table = 16 // app, zero byte, script name, zero byte, run id: how
 
 var runKind = rowKind{
 	name: "runs", data: true,
-	holds: func(u *usage, key, row []byte, sign int64) { u.runs.add(amountOf(key, row, 0), sign) },
+	refers: func(_ *Store, ch change, _ int64) error { _, err := decodeAs[picloud.Run](ch.value); return err },
+	holds:  func(u *usage, key, row []byte, sign int64) { u.runs.add(amountOf(key, row, 0), sign) },
 }
 
 // The records of runs are notes: they are shown at once, and reach the journal

@@ -83,6 +83,10 @@ type Config struct {
 	// in node.json.
 	Credential []byte
 
+	// CheckSchedule returns the first fault of the schedule of a trigger that is restored;
+	// nil: schedules are not read.
+	CheckSchedule func(t picloud.Trigger) error
+
 	// Readers names those who read the journal with a cursor of their own: the
 	// journal keeps what they have not done.
 	Readers []string

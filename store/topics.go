@@ -16,10 +16,8 @@ var topicKind = rowKind{
 	committed: func(s *Store, _ change) { s.forgetNames() },
 	copied: copies[picloud.Topic]{
 		as: picloud.ChangeTopic, limit: MaxTopics,
-		check: func(t *picloud.Topic) error {
-			t.Description = withoutNUL(t.Description)
-			return check.Topic(*t)
-		},
+		former: func(t *picloud.Topic) { t.Description = withoutNUL(t.Description) },
+		check:  checkedBy(check.Topic),
 		to: func(_ *restorer, t picloud.Topic) ([]change, error) {
 			return putOf(tableTopic, pair(t.App, t.Name), t), nil
 		},

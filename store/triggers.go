@@ -16,6 +16,16 @@ const tableTrigger table = 17 // app, zero byte, trigger name
 var triggerKind = rowKind{
 	name: "triggers", catalog: inMemory[picloud.Trigger],
 	committed: func(s *Store, _ change) { s.commit.triggersChanged = true },
+	refers: func(s *Store, ch change, _ int64) error {
+		t, err := decodeAs[picloud.Trigger](ch.value)
+		if err == nil {
+			err = s.hasScript(t.App, t.Script, picloud.ErrTriggerInvalid)
+		}
+		if err == nil && s.cfg.CheckSchedule != nil {
+			err = s.cfg.CheckSchedule(t)
+		}
+		return err
+	},
 	copied: copies[picloud.Trigger]{
 		as: picloud.ChangeTrigger, limit: picloud.MaxTriggers,
 		check: checkedBy(func(t picloud.Trigger) error {

@@ -127,7 +127,7 @@ func TestUsageIsExact(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir() + "/restored"
-	if _, err := store.Restore(dir, &archive); err != nil {
+	if _, err := store.Restore(store.Config{Dir: dir, Now: clock.Now}, store.Archived{From: &archive}); err != nil {
 		t.Fatal(err)
 	}
 	restored := start(t, store.Config{Dir: dir, Now: clock.Now})

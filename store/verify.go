@@ -10,8 +10,8 @@ import (
 	"github.com/picloud/picloud/journal"
 )
 
-// Verified is what a look at everything that is kept has read.
-type Verified struct {
+// Verification is what a look at everything that is kept has read.
+type Verification struct {
 	Records uint64 // of the journal
 	Rows    uint64 // of all tables
 	Files   uint64
@@ -22,8 +22,8 @@ type Verified struct {
 // Verify reads the journal, the tables and the contents of files, and checks all of it.
 // What is damaged becomes an incident. After each part it calls pace with what was read
 // so far, which may wait; an error of it ends the look.
-func (s *Store) Verify(ctx context.Context, pace func(v Verified) error) (v Verified, err error) {
-	for _, part := range []func(context.Context, *Verified, func() error) error{s.verifyJournal, s.verifyRows, s.verifyFiles} {
+func (s *Store) Verify(ctx context.Context, pace func(v Verification) error) (v Verification, err error) {
+	for _, part := range []func(context.Context, *Verification, func() error) error{s.verifyJournal, s.verifyRows, s.verifyFiles} {
 		read := int64(0)
 		err := part(ctx, &v, func() error { // a call for each 64 KiB is enough
 			if v.Bytes-read < 64<<10 {
@@ -39,7 +39,7 @@ func (s *Store) Verify(ctx context.Context, pace func(v Verified) error) (v Veri
 	return v, pace(v)
 }
 
-func (s *Store) verifyJournal(ctx context.Context, v *Verified, pace func() error) error {
+func (s *Store) verifyJournal(ctx context.Context, v *Verification, pace func() error) error {
 	segments := s.journal.Segments()
 	if len(segments) == 0 {
 		return nil
@@ -86,7 +86,7 @@ func (s *Store) verifyJournal(ctx context.Context, v *Verified, pace func() erro
 const rowsAtOnce = 500
 
 // verifyRows reads all rows, which checks them.
-func (s *Store) verifyRows(ctx context.Context, v *Verified, pace func() error) error {
+func (s *Store) verifyRows(ctx context.Context, v *Verification, pace func() error) error {
 	for _, tb := range tablesWhere(func(*rowKind) bool { return true }) {
 		for after, n := "", rowsAtOnce; n == rowsAtOnce; {
 			from := after
@@ -109,7 +109,7 @@ func (s *Store) verifyRows(ctx context.Context, v *Verified, pace func() error) 
 	return nil
 }
 
-func (s *Store) verifyFiles(ctx context.Context, v *Verified, pace func() error) error {
+func (s *Store) verifyFiles(ctx context.Context, v *Verification, pace func() error) error {
 	for _, app := range s.Apps() {
 		for after := ""; ; {
 			page, next, err := s.Files(app.Name, "", after, picloud.MaxPage)
@@ -130,7 +130,7 @@ func (s *Store) verifyFiles(ctx context.Context, v *Verified, pace func() error)
 }
 
 // verifyFile reads a content to its end.
-func (s *Store) verifyFile(ctx context.Context, v *Verified, f *picloud.File, pace func() error) error {
+func (s *Store) verifyFile(ctx context.Context, v *Verification, f *picloud.File, pace func() error) error {
 	_, content, err := s.OpenFile(f.App, f.Path)
 	if errors.Is(err, picloud.ErrFileNotFound) || errors.Is(err, picloud.ErrAppNotFound) {
 		return nil

@@ -105,10 +105,10 @@ func TestVerifyFindsDamage(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	verify := func() store.Verified {
+	verify := func() store.Verification {
 		t.Helper()
 		calls := 0
-		v, err := s.Verify(t.Context(), func(store.Verified) error { calls++; return nil })
+		v, err := s.Verify(t.Context(), func(store.Verification) error { calls++; return nil })
 		if err != nil || calls < 5 {
 			t.Fatalf("%+v after %d calls, %v", v, calls, err)
 		}
@@ -133,7 +133,7 @@ func TestVerifyFindsDamage(t *testing.T) {
 		t.Errorf("again: %+v, %v", v, s.Incidents())
 	}
 	stop := errors.New("enough")
-	if _, err := s.Verify(t.Context(), func(store.Verified) error { return stop }); !errors.Is(err, stop) {
+	if _, err := s.Verify(t.Context(), func(store.Verification) error { return stop }); !errors.Is(err, stop) {
 		t.Errorf("stopped: %v", err)
 	}
 }

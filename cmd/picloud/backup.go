@@ -19,7 +19,7 @@ import (
 func (c *cli) backupCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "backup [FILE]", Short: "Write a consistent, checksummed backup of the node", Args: atMostOne,
-		Long: "Writes everything the node knows into one archive, while it serves. Without FILE it is named\nafter the node and the time; '-' is standard output. The file appears under its name only when it is\nwhole and has been read back.",
+		Long: "Writes everything the node knows into one archive, while it serves. Without FILE it is named\nafter the node and the time; '-' is standard output. The file appears under its name only when it is\nwhole and has been read back. What is damaged on the node (contents of files that are not what was\nwritten, records of the journal) is named, left to the backup as it is, and the exit status is 1.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			res, err := c.client().send(cmd.Context(), http.MethodGet, "/v1/backup", nil)
 			if err != nil {
@@ -31,8 +31,11 @@ func (c *cli) backupCommand() *cobra.Command {
 				name = args[0]
 			}
 			if name == "-" {
-				_, err := io.Copy(c.out, res.Body)
-				return err
+				v, err := store.VerifyBackup(io.TeeReader(res.Body, c.out))
+				if err != nil {
+					return fmt.Errorf("back up: %w", err)
+				}
+				return c.tellBackup(v)
 			}
 			return c.keepBackup(name, res.Body)
 		},
@@ -62,8 +65,9 @@ func (c *cli) keepBackup(name string, r io.Reader) error {
 	if err == nil {
 		_, err = f.Seek(0, io.SeekStart)
 	}
+	var v store.Verified
 	if err == nil {
-		err = store.VerifyBackup(f)
+		v, err = store.VerifyBackup(f)
 	}
 	if cerr := f.Close(); err == nil {
 		err = cerr
@@ -81,8 +85,39 @@ func (c *cli) keepBackup(name string, r io.Reader) error {
 	if err != nil {
 		return fmt.Errorf("back up: %w", err)
 	}
-	c.printf("%s: %s, whole and read back\n", name, mib(info.Size()))
+	state := "whole and read back"
+	if len(v.Damaged) > 0 {
+		state = "read back; some of the node is damaged"
+	}
+	c.printf("%s: %s, %s\n", name, mib(info.Size()), state)
+	return c.tellBackup(v)
+}
+
+// maxTold bounds the lines about what is damaged.
+const maxTold = 20
+
+// tellBackup says what is to be known of a backup. It returns an error when something was
+// damaged on the node.
+func (c *cli) tellBackup(v store.Verified) error {
+	if v.OpensSecrets {
+		fmt.Fprintln(c.err, "The backup holds the key of the secrets in it: keep it where only operators read. With secrets.key_file the key stays out of it.")
+	}
+	c.tellEach("DAMAGED", v.Damaged)
+	if n := len(v.Damaged); n > 0 {
+		return fmt.Errorf("%d things are damaged on the node and not good in the backup, which has everything else; keep an older backup for them", n)
+	}
 	return nil
+}
+
+// tellEach writes a line about each thing to where faults are told, a bounded number.
+func (c *cli) tellEach(word string, things []string) {
+	for i, what := range things {
+		if i == maxTold {
+			fmt.Fprintf(c.err, "… and %d more\n", len(things)-i)
+			return
+		}
+		fmt.Fprintf(c.err, "%s: %s\n", word, what)
+	}
 }
 
 // syncDir makes the name of a new file last.
@@ -123,10 +158,15 @@ func (c *cli) restoreCommand() *cobra.Command {
 				}
 				archive = f
 			}
-			n, err := store.Restore(cfg.Data, c.progress("read", archive, size))
+			var damaged []string
+			n, err := store.Restore(cfg.StoreConfig(), store.Archived{
+				From:    c.progress("read", archive, size),
+				Damaged: func(what string) { damaged = append(damaged, what) },
+			})
 			if err != nil {
 				return err
 			}
+			c.tellEach("NOT RESTORED", damaged)
 			c.printf("Restored node %s into %s. Start it with 'picloud serve --data %s'.\n", n.ID, cfg.Data, cfg.Data)
 			return nil
 		},

@@ -8,7 +8,7 @@ import (
 	"github.com/picloud/picloud/journal"
 )
 
-const tableAnchor table = 8 // empty, or data: where the catalog was last repeated in the journal; dropped: what that is dropped below
+const tableAnchor table = 8 // empty, or data: where the catalog was last repeated in the journal; dropped: what that is dropped below; node: whose it is
 
 var anchorKind = rowKind{name: "anchor", journalOnly: true, recovered: (*Store).recoverAnchor}
 
@@ -18,12 +18,19 @@ var anchorKind = rowKind{name: "anchor", journalOnly: true, recovered: (*Store).
 // repeated: an anchor only says that there is some. It ends with a row that says
 // where it began.
 
-// The keys of the row that says that there is data, and of the one that says what the
-// journal is dropped below. A checkpoint has the second, too.
+// The keys of the row that says that there is data, of the one that says what the journal
+// is dropped below, and of the one that says which node has written it: who it was when
+// node.json and state.db are lost. A checkpoint has the second, too.
 var (
 	anchorData    = []byte("data")
 	anchorDropped = []byte("dropped")
+	anchorNode    = []byte("node")
 )
+
+// nodeAnchor returns the row that names the node.
+func (s *Store) nodeAnchor() change {
+	return change{table: tableAnchor, key: anchorNode, value: cborEncode(s.ident.ID)}
+}
 
 // writeAnchor repeats the catalog. Called by the committer.
 func (s *Store) writeAnchor() error {
@@ -35,7 +42,7 @@ func (s *Store) writeAnchor() error {
 	if s.tables.hasData() {
 		changes = append(changes, change{table: tableAnchor, key: anchorData, value: cborEncode(uint64(start))})
 	}
-	changes = append(changes, change{table: tableAnchor, key: []byte{}, value: cborEncode(uint64(start))})
+	changes = append(changes, s.nodeAnchor(), change{table: tableAnchor, key: []byte{}, value: cborEncode(uint64(start))})
 	return s.writeRows(changes, false) // they are what the tables have already
 }
 
@@ -84,6 +91,14 @@ func (s *Store) writeRows(changes []change, fresh bool) error {
 
 // recoverAnchor notes that the journal repeats the whole catalog.
 func (s *Store) recoverAnchor(r *recovery, ch change) error {
+	if bytes.Equal(ch.key, anchorNode) {
+		if node, err := decodeAs[string](ch.value); err != nil || r.known || s.identKept {
+			return err
+		} else if node != "" {
+			s.ident.ID, s.identKept = node, true
+		}
+		return nil
+	}
 	var start uint64
 	if err := cborDecode(ch.value, &start); err != nil {
 		return err

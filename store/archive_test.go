@@ -263,7 +263,7 @@ func TestRestoreIsWholeOrNotThere(t *testing.T) {
 	t.Parallel()
 	files := unpackedBackup(t)
 	b := zipped(t, tarOf(t, append(files, manifestOf(t, files))))
-	names := []string{"journal", "files", "state.db", "node.json"}
+	names := []string{"journal", "files", "state.db", "node.json.copy", "node.json"}
 	for moved := range len(names) + 1 {
 		for _, marked := range []bool{true, false} {
 			if !marked && moved > 0 && moved < len(names) {

@@ -63,17 +63,10 @@ func checkFormats(cfg *Config) error {
 	return checkJournal(cfg, meta)
 }
 
-// checkIdentity returns the id that node.json names, if it can be read.
+// checkIdentity returns the id that node.json names, or its copy, if it can be read.
 func checkIdentity(dir string) (id string, err error) {
-	b, err := os.ReadFile(filepath.Join(dir, identityFile)) // #nosec G304 -- the operator names the data directory
-	if err != nil {
-		return "", nil //nolint:nilerr // reading the identity meets it again
-	}
-	var ident identity
-	if err := parseIdentity(b, &ident); isNewer(err) {
-		return "", err
-	}
-	return ident.ID, nil
+	ident, _, err := readIdentities(dir)
+	return ident.ID, onlyNewer(err)
 }
 
 // checkState returns what state.db says of itself, if it can be read.

@@ -1,13 +1,10 @@
 package store
 
 import (
-	"bytes"
 	"crypto/rand"
 	"encoding/base32"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
-	"fmt"
 	"io/fs"
 	"math"
 	"os"
@@ -20,7 +17,7 @@ import (
 	"github.com/picloud/picloud/journal"
 )
 
-// identity is node.json: who this node is, whatever happens to its other files.
+// identity is node.json and its copy: who this node is, whatever happens to its other files.
 type identity struct {
 	// Format is the version of everything in the directory. It is 0 in the first one,
 	// which is 1.
@@ -41,6 +38,9 @@ type identity struct {
 
 	// Forks tells where the epochs before this one ended, oldest first.
 	Forks []fork `json:"forks,omitempty"`
+
+	// Sum is the CRC-32C of the compact form of all the above, hexadecimal.
+	Sum string `json:"crc32c,omitempty"`
 
 	epoch picloud.Epoch
 }
@@ -139,48 +139,6 @@ func (id *identity) sharedUpTo(epoch string) uint64 {
 
 func (id *identity) node(name string) picloud.Node {
 	return picloud.Node{ID: id.ID, Name: name, Epoch: id.epoch, Incarnation: id.Incarnation, CreatedAt: id.CreatedAt}
-}
-
-// readIdentity returns fs.ErrNotExist when there is none, and another error when
-// it cannot be understood.
-func readIdentity(dir string) (identity, error) {
-	var id identity
-	b, err := os.ReadFile(filepath.Join(dir, identityFile)) // #nosec G304 -- the operator names the data directory
-	if err != nil {
-		return id, fmt.Errorf("read node identity: %w", err)
-	}
-	if err := parseIdentity(b, &id); err != nil {
-		return identity{}, fmt.Errorf("read node identity: %w", err)
-	}
-	return id, nil
-}
-
-func parseIdentity(b []byte, id *identity) error {
-	if err := newer(identityFile, parseFormat(bytes.NewReader(b))); err != nil {
-		return err
-	}
-	if err := json.Unmarshal(b, id); err != nil {
-		return err
-	}
-	pos, err := picloud.ParsePosition(id.Epoch + ".0")
-	if err != nil || id.ID == "" {
-		return errors.New("id or epoch is missing or malformed")
-	}
-	id.epoch, id.Format = pos.Epoch, max(id.Format, 1)
-	return nil
-}
-
-// write replaces node.json so that a power cut leaves the old or the new one.
-func (id *identity) write(dir string) error {
-	id.Format = formatVersion
-	b, err := json.MarshalIndent(id, "", "\t")
-	if err != nil {
-		return fmt.Errorf("write node identity: %w", err)
-	}
-	if err := writeFileSync(filepath.Join(dir, identityFile), append(b, '\n')); err != nil {
-		return fmt.Errorf("write node identity: %w", err)
-	}
-	return nil
 }
 
 // writeFileSync replaces path: temporary file, fsync, rename, fsync of the

@@ -100,7 +100,7 @@ func settleRestore(dir string) error {
 // putInPlace moves what is still to be moved. node.json comes last: a directory without
 // it is not a node yet.
 func putInPlace(tmp, dir string) error {
-	for _, name := range []string{damagedDir, "journal", blobsDir, stateFile, identityFile} {
+	for _, name := range []string{damagedDir, "journal", blobsDir, stateFile, identityCopy, identityFile} {
 		err := os.Rename(filepath.Join(tmp, name), filepath.Join(dir, name))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // it was moved before, or there were no files

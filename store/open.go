@@ -75,7 +75,7 @@ type recovery struct {
 	unrepeated bool // the journal is new and has nothing of the checkpoint's catalog
 	unwritable bool // state.db takes no checkpoint
 
-	known bool        // there was an identity
+	known bool        // node.json, or its copy, is good
 	reach journal.LSN // LSNs up to this one were given, as the checkpoint says
 }
 
@@ -113,6 +113,7 @@ func (s *Store) open() error {
 	if err := s.conclude(&r); err != nil {
 		return err
 	}
+	s.checkSecrets()
 	s.openShared()
 	s.openClock()
 	if !s.readOnly {
@@ -125,30 +126,6 @@ func (s *Store) open() error {
 	}
 	s.log.Info("store opened", slog.Int("records", r.records), slog.Duration("took", time.Since(r.began)), slog.Bool("clean", r.clean), slog.Uint64("lsn", uint64(r.journal.Last)))
 	return nil
-}
-
-// openIdentity reads node.json, or makes a new identity when there is none or
-// it is damaged. known is false for a new one.
-func (s *Store) openIdentity() (known bool, err error) {
-	s.ident, err = readIdentity(s.cfg.Dir)
-	switch {
-	case err == nil:
-		return true, nil
-	case errors.Is(err, fs.ErrNotExist):
-	case isNewer(err):
-		return false, err
-	case isUnread(err):
-		return false, unread(identityFile, err)
-	default:
-		if s.readOnly {
-			return false, err
-		}
-		if err := s.aside(identityFile, err); err != nil {
-			return false, err
-		}
-	}
-	s.ident = newIdentity(s.cfg.Now())
-	return false, nil
 }
 
 // isUnread reports whether an error says nothing of what is in a file: it was not
@@ -170,6 +147,12 @@ func unread(file string, cause error) error {
 		hint = "another program holds it: end that, and start again"
 	case errors.Is(cause, fs.ErrPermission):
 		hint = "give it to the user that runs picloud"
+	case errors.Is(cause, unix.EMFILE):
+		hint = "allow more open files: 'ulimit -n', or LimitNOFILE= in the unit"
+	case errors.Is(cause, fs.ErrNotExist):
+		hint = "mount or make what it links to, or remove the link"
+	case errors.Is(cause, unix.EIO):
+		hint = "look into 'dmesg': the disk fails; if it stays so, move the file away and start again"
 	}
 	return fmt.Errorf("%s cannot be read (%w); nothing was changed; %s", file, cause, hint)
 }
@@ -205,7 +188,7 @@ func (s *Store) openState(r *recovery) error {
 		}
 	}
 	if meta.Node != "" && !r.known {
-		s.ident.ID = meta.Node // node.json was lost; this is who we were
+		s.ident.ID, s.identKept = meta.Node, true // node.json was lost; this is who we were
 	}
 	s.tables, r.state = newTables(db, s.cfg.MaxWaiting), meta
 	return nil
@@ -463,6 +446,9 @@ func (s *Store) conclude(r *recovery) error {
 		s.log.Error("data was lost", slog.String("what", text))
 		s.incident(text + " Restore a backup if you need it.")
 	}
+	if !r.known {
+		s.tellNewIdentity(r)
+	}
 	if len(r.Lost) > 0 {
 		s.ident.renewEpoch()
 		s.ident.KeepFiles = true
@@ -520,6 +506,7 @@ func (s *Store) openCommit() error {
 			if _, err := tx.createApp(picloud.App{Name: picloud.DefaultApp, Description: "The app that is there from the start."}); err != nil {
 				return err
 			}
+			tx.changes = append(tx.changes, s.nodeAnchor())
 		}
 		return nil
 	})

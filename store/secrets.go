@@ -8,6 +8,8 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
+	"log/slog"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/picloud/picloud"
@@ -124,14 +126,51 @@ func (s *Store) Secret(app, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if len(sec.Sealed) < aead.NonceSize() {
-		return "", picloud.ErrSecretUnreadable
+	value, err := unseal(aead, sec.Sealed, pair(app, name))
+	return string(value), err
+}
+
+// unseal returns a value that was sealed under a key, or picloud.ErrSecretUnreadable.
+func unseal(aead cipher.AEAD, sealed []byte, key string) ([]byte, error) {
+	if len(sealed) < aead.NonceSize() {
+		return nil, picloud.ErrSecretUnreadable
 	}
-	value, err := aead.Open(nil, sec.Sealed[:aead.NonceSize()], sec.Sealed[aead.NonceSize():], []byte(pair(app, name)))
+	value, err := aead.Open(nil, sealed[:aead.NonceSize()], sealed[aead.NonceSize():], []byte(key))
 	if err != nil {
-		return "", picloud.ErrSecretUnreadable
+		return nil, picloud.ErrSecretUnreadable
 	}
-	return string(value), nil
+	return value, nil
+}
+
+// checkSecrets notes when there are secrets that the key of this node does not open.
+func (s *Store) checkSecrets() {
+	aead, err := s.sealer()
+	if err != nil {
+		s.log.Error("secrets cannot be checked", slog.Any("err", err))
+		return
+	}
+	n, first := 0, ""
+	s.tables.scan(tableSecret, "", "", func(key string, row []byte) bool {
+		sec, err := decodeAs[picloud.Secret](row)
+		if err == nil {
+			_, err = unseal(aead, sec.Sealed, key)
+		}
+		if err != nil {
+			if n++; n == 1 {
+				first = key
+			}
+		}
+		return true
+	})
+	if n == 0 {
+		return
+	}
+	app, name, _ := strings.Cut(first, "\x00")
+	noun := "secrets"
+	if n == 1 {
+		noun = "secret"
+	}
+	s.health.note(fmt.Sprintf("%d %s cannot be opened, such as %q of app %q: another key has sealed them. Give the node that key (secrets.key_file, or the node.json that was lost), or set them again ('picloud secrets set').", n, noun, name, app))
 }
 
 // DeleteSecret removes a secret.

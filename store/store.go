@@ -152,6 +152,9 @@ type Store struct {
 	lockMade bool // by this process: there was none
 	ident    identity
 
+	identKept    bool // node.json was lost, and the id was found elsewhere
+	identMissing bool // there was neither node.json nor its copy
+
 	journal   *journal.Journal
 	journalID uint64
 	tables    *tables

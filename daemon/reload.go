@@ -2,7 +2,6 @@ package daemon
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -29,12 +28,19 @@ func reloads(ctx context.Context, cfg Config, opt Options, l *life, log *slog.Lo
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
+	var events chan fsnotify.Event // nil: none
+	var faults chan error
 	watcher, err := fsnotify.NewWatcher()
 	if err != nil {
-		return fmt.Errorf("watch the configuration: %w", err)
+		log.Warn("configuration is not watched: send SIGHUP after a change", slog.Any("err", err))
+	} else {
+		defer func() { _ = watcher.Close() }() // only watched
+		events, faults = watcher.Events, watcher.Errors
 	}
-	defer func() { _ = watcher.Close() }() // only watched
 	watch := func() {
+		if watcher == nil {
+			return
+		}
 		for _, file := range opt.Watch {
 			// Directories, since editors replace files; one that is missing has
 			// nothing to watch.
@@ -50,11 +56,11 @@ func reloads(ctx context.Context, cfg Config, opt Options, l *life, log *slog.Lo
 		select {
 		case <-hup:
 			timer.Reset(0)
-		case ev := <-watcher.Events:
+		case ev := <-events:
 			if strings.HasSuffix(ev.Name, ".toml") || slices.Contains(opt.Watch, ev.Name) || filepath.Base(ev.Name) == dropIns {
 				timer.Reset(settle)
 			}
-		case err := <-watcher.Errors:
+		case err := <-faults:
 			log.Warn("configuration is not watched as it should be", slog.Any("err", err))
 		case <-timer.C:
 			watch() // the drop-ins' directory may be new

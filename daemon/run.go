@@ -77,6 +77,9 @@ func Run(ctx context.Context, cfg Config, opt Options) error {
 		opt.Log = os.Stderr
 	}
 	log := newLogger(opt.Log, cfg.LogFormat, &l.level)
+	if err := enoughFiles(); err != nil {
+		return err
+	}
 	m, err := wire(cfg, opt.Build, log, l) //nolint:contextcheck // what is announced while stopping must not end with the node
 	if err != nil {
 		return err
@@ -146,6 +149,19 @@ func Run(ctx context.Context, cfg Config, opt Options) error {
 		log.Info("stopped")
 	}
 	return err
+}
+
+// minFiles is how many files a node that serves nobody has open, with room for a few
+// connections.
+const minFiles = 64
+
+// enoughFiles returns an error when the process may open too few files to serve.
+func enoughFiles() error {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil || limit.Cur >= minFiles {
+		return nil //nolint:nilerr // opening them will tell
+	}
+	return fmt.Errorf("only %d files may be open, which is too few to serve; nothing was changed; allow at least 1024: 'ulimit -n', or LimitNOFILE= in the unit", limit.Cur)
 }
 
 // boundHeap lets the garbage collector work harder when the heap comes near to half of the

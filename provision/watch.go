@@ -27,6 +27,7 @@ type WatcherConfig struct {
 	Dir    string // the folder; it may be created later
 	Store  Store
 	Checks Checks
+	Poll   time.Duration // how often the folder is looked at without inotify; default 30 s
 	Settle time.Duration // how long files must be still before they are read; default 300 ms
 	Logger *slog.Logger  // default: none
 }
@@ -37,6 +38,9 @@ func NewWatcher(cfg WatcherConfig) *Watcher {
 	if cfg.Settle == 0 {
 		cfg.Settle = 300 * time.Millisecond // editors write a file in several steps
 	}
+	if cfg.Poll == 0 {
+		cfg.Poll = 30 * time.Second
+	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -46,23 +50,32 @@ func NewWatcher(cfg WatcherConfig) *Watcher {
 // Run watches until ctx ends, and returns nil then. A directory that cannot be applied
 // is logged and left as it is; the others are applied all the same.
 func (w *Watcher) Run(ctx context.Context) error {
+	var events chan fsnotify.Event // nil: none
+	var faults chan error
 	watcher, err := fsnotify.NewWatcher()
 	if err != nil {
-		return fmt.Errorf("watch the apps: %w", err)
+		w.log.Warn("apps are not watched: changes are found by looking", slog.Duration("every", w.cfg.Poll), slog.Any("err", err))
+	} else {
+		defer func() { _ = watcher.Close() }() // only watched
+		events, faults = watcher.Events, watcher.Errors
 	}
-	defer func() { _ = watcher.Close() }() // only watched
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		select {
 		case <-timer.C:
-			w.watch(watcher)
+			if watcher != nil {
+				w.watch(watcher)
+			}
 			w.apply(ctx)
-		case ev := <-watcher.Events:
+			if watcher == nil {
+				timer.Reset(w.cfg.Poll)
+			}
+		case ev := <-events:
 			if name := filepath.Clean(ev.Name); !strings.HasPrefix(filepath.Base(name), ".") && (name == w.cfg.Dir || strings.HasPrefix(name, w.cfg.Dir+"/")) {
 				timer.Reset(w.cfg.Settle)
 			}
-		case err := <-watcher.Errors:
+		case err := <-faults:
 			w.log.Warn("changes of apps may go unnoticed", slog.Any("err", err))
 			timer.Reset(w.cfg.Settle)
 		case <-ctx.Done():

@@ -134,7 +134,8 @@ func (s *Store) writeBackup(ctx context.Context, w io.Writer, snap *journal.Snap
 		return err
 	}
 	m, err := json.MarshalIndent(manifest{
-		Format: formatVersion, Node: s.ident.ID, CreatedAt: b.at.UTC(), LastLSN: uint64(snap.Last()), OpensSecrets: len(s.cfg.Credential) == 0, Damaged: b.damaged, SHA256: b.sums,
+		Format: formatVersion, Node: s.ident.ID, CreatedAt: b.at.UTC(), LastLSN: uint64(snap.Last()),
+		OpensSecrets: len(s.cfg.Credential) == 0, Damaged: b.damaged, SHA256: b.sums,
 	}, "", "\t")
 	if err != nil {
 		return err
@@ -152,8 +153,8 @@ func (s *Store) tellDamaged(found map[string]string) {
 		s.log.Error("damage found by a backup", slog.String("what", what))
 	}
 	for _, name := range slices.Sorted(maps.Keys(found)) {
-		s.health.note(fmt.Sprintf("A backup has found damage in %d places, such as this: %s. It is not good in the backup either: write it again, or restore an older backup elsewhere and copy it from there.",
-			len(found), found[name]))
+		s.health.note(fmt.Sprintf("A backup has found damage in %d places, such as this: %s. It is not good in the backup either: "+
+			"write it again, or restore an older backup elsewhere and copy it from there.", len(found), found[name]))
 		return
 	}
 }

@@ -81,6 +81,9 @@ type recovery struct {
 
 func (s *Store) open() error {
 	r := recovery{began: time.Now()}
+	if err := s.checkPlaces(); err != nil {
+		return err
+	}
 	if err := s.takeDir(); err != nil {
 		return err
 	}
@@ -88,6 +91,9 @@ func (s *Store) open() error {
 		return err
 	}
 	if err := checkFormats(&s.cfg); err != nil { // before anything is changed
+		return err
+	}
+	if err := s.clearDamaged(); err != nil {
 		return err
 	}
 	var err error
@@ -131,7 +137,7 @@ func (s *Store) open() error {
 // isUnread reports whether an error says nothing of what is in a file: it was not
 // read. Such a file is never taken for a damaged one.
 func isUnread(err error) bool {
-	for _, cause := range []error{fs.ErrPermission, bolterrors.ErrTimeout, unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EAGAIN, unix.EINTR} {
+	for _, cause := range []error{fs.ErrPermission, bolterrors.ErrTimeout, unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.EAGAIN, unix.EINTR, unix.ENOSPC, unix.EDQUOT} {
 		if errors.Is(err, cause) {
 			return true
 		}
@@ -147,6 +153,8 @@ func unread(file string, cause error) error {
 		hint = "another program holds it: end that, and start again"
 	case errors.Is(cause, fs.ErrPermission):
 		hint = "give it to the user that runs picloud"
+	case isFull(cause):
+		return fmt.Errorf("%s cannot be made (%w): the disk is full; nothing was changed; free space on it, and start again", file, cause)
 	case errors.Is(cause, unix.EMFILE):
 		hint = "allow more open files: 'ulimit -n', or LimitNOFILE= in the unit"
 	case errors.Is(cause, fs.ErrNotExist):
@@ -184,7 +192,7 @@ func (s *Store) openState(r *recovery) error {
 			return err
 		}
 		if db, meta, err = openState(path, false); err != nil {
-			return err
+			return fmt.Errorf("begin another state.db: %w; free space on the disk, and start again: the journal has what the damaged one had, or it is in %s", err, damagedDir)
 		}
 	}
 	if meta.Node != "" && !r.known {

@@ -28,7 +28,7 @@ func (s *Store) takeDir() error {
 	if !errors.Is(err, syscall.EROFS) && !errors.Is(err, fs.ErrPermission) {
 		return err
 	}
-	if _, serr := os.Stat(s.path(identityFile)); serr != nil {
+	if _, _, ierr := readIdentities(s.cfg.Dir); errors.Is(ierr, fs.ErrNotExist) {
 		return fmt.Errorf("%w: the data directory %s must be writable for the user that runs picloud", err, s.cfg.Dir)
 	}
 	if s.lock, err = lockReadOnly(s.path("lock")); err != nil {

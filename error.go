@@ -118,7 +118,7 @@ var (
 	ErrDataTooLarge       = &Error{Code: CodeTooLarge, Type: "data-too-large", Title: "The event is too large"}
 	ErrBatchInvalid       = &Error{Code: CodeUnprocessable, Type: "batch-invalid", Title: "The batch is not valid"}
 	ErrIdempotencyInvalid = &Error{Code: CodeInvalid, Type: "idempotency-key-invalid", Title: "The Idempotency-Key is not valid"}
-	ErrIdempotencyFull    = &Error{Code: CodeTooMany, Type: "idempotency-keys-full", Title: "The app has used as many idempotency keys as it may today"}
+	ErrIdempotencyFull    = &Error{Code: CodeTooMany, Type: "idempotency-keys-full", Title: "The app has used as many idempotency keys as it may in 24 hours"}
 	ErrIdempotencyReused  = &Error{Code: CodeUnprocessable, Type: "idempotency-key-reused", Title: "The Idempotency-Key was used for another request", Detail: "Use a fresh key for each new request, and repeat a key only with the same topic and data."}
 )
 

@@ -16,7 +16,7 @@ type AppUsage struct {
 	Data            Amount `json:"data"`              // key-value pairs, documents and files
 	Results         Amount `json:"results"`           // of requests of callers with a key that are answered later
 	Anonymous       Amount `json:"anonymous_results"` // the same of anonymous callers
-	IdempotencyKeys Amount `json:"idempotency_keys"`  // of today, in UTC
+	IdempotencyKeys Amount `json:"idempotency_keys"`  // of the present period of 24 hours
 	TopicNames      Amount `json:"topic_names"`       // of topics that have events and are not registered
 	Scripts         Amount `json:"scripts"`           // with their versions
 	Runs            Amount `json:"runs"`              // records of runs

@@ -14,7 +14,9 @@ import (
 // What time came last is kept by the outbox, so nothing is forgotten over a
 // restart. Times that were missed, because the node was off or its clock jumped,
 // are caught up by one run at most. A clock that is put back makes the times
-// between come again only when it was wrong by more than a few minutes.
+// between come again only when it was wrong by more than a few minutes, and only one
+// that can be believed: before a board knows the time, what is of the calendar waits
+// until the clock is past the last time, and what comes every so often does.
 type clock struct {
 	cfg       DispatcherConfig
 	log       *slog.Logger
@@ -59,6 +61,9 @@ func (c *clock) lookAt(ctx context.Context, s *schedule, now time.Time) error {
 		return fmt.Errorf("read the last time: %w", err)
 	}
 	if last.Sub(now) > putBack {
+		if !c.cfg.ClockSure() {
+			return c.every(ctx, s)
+		}
 		return c.cfg.Outbox.Tick(ctx, s.trigger, now, false) //nolint:wrapcheck // logged by the caller
 	}
 	if changed := s.trigger.UpdatedAt; last.IsZero() || (changed.After(last) && !changed.After(now)) {
@@ -73,4 +78,25 @@ func (c *clock) lookAt(ctx context.Context, s *schedule, now time.Time) error {
 	}
 	late := now.Sub(due) > max(10*c.cfg.Tick, 10*time.Second)
 	return c.cfg.Outbox.Tick(ctx, s.trigger, due, !late || s.trigger.CatchUp != picloud.CatchUpNone) //nolint:wrapcheck // as above
+}
+
+// every enqueues what comes every so often while the clock is behind the last time, which
+// stays as it is: it counts once the time is known.
+func (c *clock) every(ctx context.Context, s *schedule) error {
+	if !s.span {
+		return nil
+	}
+	if s.began.IsZero() {
+		s.began = time.Now()
+	}
+	gone := time.Since(s.began)
+	if s.wall.Next(s.began).Sub(s.began) > gone {
+		return nil
+	}
+	s.began = s.began.Add(gone)
+	last, err := c.cfg.Outbox.LastTick(s.trigger)
+	if err != nil {
+		return fmt.Errorf("read the last time: %w", err)
+	}
+	return c.cfg.Outbox.Tick(ctx, s.trigger, last, true) //nolint:wrapcheck // logged by the caller
 }

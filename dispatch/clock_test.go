@@ -2,6 +2,7 @@ package dispatch_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/dispatch"
+	"github.com/picloud/picloud/store"
 )
 
 // TR-7: times come once each, and the last one is remembered over a restart; after
@@ -97,6 +99,63 @@ func TestClockThatJumps(t *testing.T) {
 		shift.Store(0)
 		if n := runs(3 * time.Hour); n < 2 || n > 3 {
 			t.Errorf("%d runs in three hours after the clock was put back by a year", n)
+		}
+	})
+}
+
+// DM-8: a board that starts in 1970 runs again nothing of the calendar that it has run,
+// misses nothing, and goes on with what comes every so often; a pause between attempts
+// lasts no longer because the clock was set back.
+func TestScheduleOfABoardThatStartsIn1970(t *testing.T) {
+	t.Parallel()
+	var shift atomic.Int64
+	var sure atomic.Bool
+	sure.Store(true)
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		sc := store.Config{Dir: dir, Now: func() time.Time { return time.Now().Add(time.Duration(shift.Load())) }}
+		sc.Clock = func() store.Clock { return store.Clock{Synced: sure.Load(), Boot: "b", Uptime: time.Since(began)} }
+		fails := func(_ context.Context, tr picloud.Trigger, d picloud.Delivery) error {
+			if tr.Name == "retried" && d.Attempts == 0 {
+				return errors.New("once")
+			}
+			return nil
+		}
+		o := openWith(t, sc, fails)
+		o.trigger(t, picloud.Trigger{Name: "daily", Kind: picloud.TriggerCron, Schedule: "0 8 * * *"})
+		o.trigger(t, picloud.Trigger{Name: "often", Kind: picloud.TriggerCron, Schedule: "@every 1m"})
+		o.trigger(t, picloud.Trigger{Name: "retried", Kind: picloud.TriggerPubSub, Topic: "a", Retry: picloud.Retry{Attempts: 3, First: 10 * time.Second, Max: time.Minute}})
+		time.Sleep(10 * time.Hour)
+		if n := len(o.told("daily")); n != 1 {
+			t.Fatalf("%d runs on the first day", n)
+		}
+		o.publish(t, "a", 1)
+		time.Sleep(time.Second)
+		o.stop()
+		sure.Store(false)
+		shift.Store(-int64(time.Since(time.Unix(30, 0))))
+		o = openWith(t, sc, fails)
+		defer o.stop()
+		time.Sleep(10*time.Minute + time.Second)
+		if n := len(o.told("daily")); n != 0 {
+			t.Errorf("%d runs in 1970", n)
+		}
+		if n := len(o.told("often")); n < 9 || n > 11 {
+			t.Errorf("%d runs in ten minutes of 1970", n)
+		}
+		if n := len(o.told("retried")); n != 1 {
+			t.Errorf("%d further attempts in ten minutes of 1970", n)
+		}
+		shift.Store(0)
+		sure.Store(true)
+		time.Sleep(time.Minute)
+		if n := len(o.told("daily")); n != 0 {
+			t.Errorf("%d runs once the time is known", n)
+		}
+		time.Sleep(24 * time.Hour)
+		if n := len(o.told("daily")); n != 1 {
+			t.Errorf("%d runs on the second day", n)
 		}
 	})
 }

@@ -20,6 +20,9 @@ type DispatcherConfig struct {
 	Budget  *budget.Budget // of the data of deliveries that run; nil: of the default size
 	Logger  *slog.Logger   // nil: discard
 	Now     func() time.Time
+
+	// ClockSure reports whether the clock can be believed; nil: it always can.
+	ClockSure func() bool
 }
 
 // Dispatcher carries out the deliveries to triggers. Its methods may be called
@@ -47,6 +50,9 @@ func NewDispatcher(cfg DispatcherConfig) *Dispatcher {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.ClockSure == nil {
+		cfg.ClockSure = func() bool { return true }
 	}
 	d := &Dispatcher{cfg: cfg, log: cfg.Logger.With(slog.String("component", "dispatch")), changed: make(chan struct{}, 1), queues: map[string]*queue{}, ending: map[string]<-chan struct{}{}}
 	d.counts.load.budget = cfg.Budget

@@ -96,7 +96,7 @@ func openSized(t *testing.T, sc store.Config, handle func(ctx context.Context, t
 		t.Fatal(err)
 	}
 	o := &outbox{Store: st, handle: handle, memory: budget.New(16<<20, nil)}
-	o.d = dispatch.NewDispatcher(dispatch.DispatcherConfig{Outbox: st, Handler: o, Budget: o.memory, Now: sc.Now})
+	o.d = dispatch.NewDispatcher(dispatch.DispatcherConfig{Outbox: st, Handler: o, Budget: o.memory, Now: sc.Now, ClockSure: st.ClockSure})
 	st.SetDeliverer(o.d)
 	storeCtx, stopStore := context.WithCancel(context.Background())
 	ctx, stop := context.WithCancel(context.Background())

@@ -226,7 +226,9 @@ func (q *queue) fill(t picloud.Trigger) {
 
 // put takes an entry to those that wait for their time, or are ready.
 func (q *queue) put(t picloud.Trigger, e entry) {
-	if e.notUntil.After(q.cfg.Now()) {
+	now := q.cfg.Now()
+	if wait := e.notUntil.Sub(now); wait > 0 {
+		e.notUntil = now.Add(min(wait, t.Retry.Max)) // by a clock that does not jump, and no longer than any pause
 		if t.Ordered {
 			q.busy[e.order] = true
 		}

@@ -40,6 +40,8 @@ type schedule struct {
 	zone    *time.Location
 	span    bool // every so often, whatever the clock shows
 	hourly  bool // at every hour
+
+	began time.Time // of a span that goes by a clock that does not jump, see clock.every; zero: none does
 }
 
 func scheduleOf(t picloud.Trigger) (*schedule, error) {

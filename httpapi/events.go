@@ -153,7 +153,7 @@ func (s *Server) historyStart(r *request) (picloud.Start, error) {
 		pos, err := picloud.ParsePosition(string(after))
 		return picloud.Start{Mode: picloud.StartAfter, Position: pos}, err
 	case since != nil:
-		return parseSince(string(since), s.cfg.Now())
+		return parseSince(string(since), s.cfg.Store.Now())
 	}
 	return picloud.Start{Mode: picloud.StartAll}, nil
 }

@@ -87,7 +87,7 @@ func (s *Server) createKey(r *request) error {
 	if !manages(p, b.App) {
 		return picloud.ErrForbidden.Detailf("a key for the whole instance needs the scope %s; give an app", picloud.ScopeInstanceAdmin)
 	}
-	now := s.cfg.Now()
+	now := s.cfg.Store.Now()
 	switch {
 	case b.ExpiresAt != nil && b.TTLSec != 0:
 		return picloud.ErrKeyInvalid.Detailf("use ttl_sec or expires_at, not both")

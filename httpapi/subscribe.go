@@ -183,7 +183,7 @@ func (s *Server) streamStart(r *request) (picloud.Start, error) {
 		return picloud.Start{Mode: picloud.StartAfter, Position: pos}, err
 	}
 	if since := r.QueryArgs().Peek("since"); len(since) > 0 {
-		return parseSince(string(since), s.cfg.Now())
+		return parseSince(string(since), s.cfg.Store.Now())
 	}
 	return picloud.Start{}, nil
 }

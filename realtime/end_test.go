@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -50,6 +51,30 @@ func TestStreamEndsAtExpiry(t *testing.T) {
 	}
 	if _, err := s.read(t); !errors.Is(err, io.EOF) {
 		t.Errorf("after the end: %v", err)
+	}
+}
+
+// DM-8: a clock that is set back keeps no right alive and silences no heartbeat; one
+// that is set forward cuts no stream that is merely slow.
+func TestStreamsWhenTheClockIsSet(t *testing.T) {
+	t.Parallel()
+	var shift atomic.Int64
+	now := func() time.Time { return time.Now().Add(time.Duration(shift.Load())) }
+	n := newNode(t, realtime.Config{Heartbeat: 300 * time.Millisecond, Now: now})
+	ends := n.subscribe(t, realtime.Subscription{Topics: []string{"t"}, Grant: realtime.Grant{Outside: true, Expires: time.Now().Add(3 * time.Second)}})
+	ends.expect(t, "hello")
+	stays := n.subscribe(t, realtime.Subscription{Topics: []string{"t"}})
+	stays.expect(t, "hello")
+	shift.Store(-int64(time.Hour))
+	for f := ends.must(t); f.event != "expired"; f = ends.must(t) {
+		if f.comment == "" {
+			t.Fatalf("frame %+v", f)
+		}
+	}
+	for range 3 {
+		if f := stays.must(t); f.comment == "" {
+			t.Fatalf("frame %+v", f)
+		}
 	}
 }
 

@@ -95,6 +95,7 @@ func (c Config) withDefaults() Config {
 type Hub struct {
 	cfg     Config
 	log     *slog.Logger
+	began   time.Time
 	limits  limits
 	replay  replayQueue
 	shards  []*shard
@@ -120,7 +121,7 @@ type app struct {
 // New returns a Hub. It serves nobody until Run is called.
 func New(cfg Config) (*Hub, error) {
 	cfg = cfg.withDefaults()
-	h := &Hub{cfg: cfg, log: cfg.Logger.With(slog.String("component", "realtime")), apps: map[string]*app{}, retain: max(cfg.Capacity, minRetain)}
+	h := &Hub{cfg: cfg, began: time.Now(), log: cfg.Logger.With(slog.String("component", "realtime")), apps: map[string]*app{}, retain: max(cfg.Capacity, minRetain)}
 	h.states.topic = map[string]*topicState{}
 	h.limits.init(cfg)
 	h.rings.limit = int64(cfg.Budget.Share(budget.Streams) / 2)

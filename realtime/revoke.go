@@ -26,7 +26,7 @@ func (s *shard) revoke(r *picloud.Revocation) {
 		}
 		if r.At.After(s.now) {
 			if at := r.At.Unix(); sub.expires == 0 || at < sub.expires {
-				sub.expires = at
+				s.endAt(sub, at)
 			}
 			continue
 		}

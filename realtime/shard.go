@@ -30,6 +30,7 @@ type shard struct {
 
 	// The goroutine's own.
 	now         time.Time
+	up          time.Duration // since the hub began: does not jump
 	messages    []message
 	rings       []*ring
 	subscribers []*subscriber
@@ -162,7 +163,7 @@ func (s *shard) dismiss(reason string) {
 }
 
 func (s *shard) begin() {
-	s.now = s.hub.cfg.Now()
+	s.now, s.up = s.hub.cfg.Now(), time.Since(s.hub.began)
 	s.busySince.Store(s.now.UnixMicro())
 }
 
@@ -216,6 +217,9 @@ func (s *shard) handle(m *message) {
 func (s *shard) add(sub *subscriber) {
 	s.nextID++
 	sub.id = s.nextID
+	if sub.expires != 0 {
+		s.endAt(sub, sub.expires)
+	}
 	sub.slot = len(s.subscribers)
 	s.subscribers = append(s.subscribers, sub)
 	s.byFD[sub.fd] = sub
@@ -227,7 +231,7 @@ func (s *shard) add(sub *subscriber) {
 	if len(sub.watches) > 0 {
 		s.watchers[sub] = struct{}{}
 	}
-	sub.lastSent = s.now.UnixMicro()
+	sub.lastSent = s.up
 	if err := s.poller.add(sub.fd, sub.id); err != nil {
 		s.hub.log.Warn("subscriber could not be watched", slog.Any("err", err))
 		s.drop(sub)
@@ -244,6 +248,16 @@ func (s *shard) add(sub *subscriber) {
 		s.offerTo(sub)
 	}
 }
+
+// endAt ends the right of a subscriber at a time in seconds, and no later when the
+// clock is set back meanwhile.
+func (s *shard) endAt(sub *subscriber, seconds int64) {
+	sub.expires = seconds
+	sub.endsUp = s.up + time.Duration(min(seconds-s.now.Unix()+1, maxRight))*time.Second
+}
+
+// maxRight is more seconds than any right that ends lasts for: a hundred years.
+const maxRight = 100 * 365 * 24 * 60 * 60
 
 // ready handles one event of the poller.
 func (s *shard) ready(ev *unix.EpollEvent) {
@@ -281,7 +295,7 @@ func (s *shard) ready(ev *unix.EpollEvent) {
 // stall notes that the socket takes nothing more.
 func (s *shard) stall(sub *subscriber) {
 	sub.blocked = true
-	sub.stalledAt = s.now.UnixMicro()
+	sub.stalledAt = s.up
 }
 
 // resume goes on with a subscriber whose socket takes bytes again.
@@ -319,7 +333,7 @@ func (s *shard) send(sub *subscriber, b []byte) (int, error) {
 		n, err := writeSocket(sub.fd, b[done:])
 		if n > 0 {
 			done += n
-			sub.lastSent = s.now.UnixMicro()
+			sub.lastSent = s.up
 			s.hub.metrics.bytes.Add(n)
 		}
 		switch {
@@ -337,12 +351,12 @@ func (s *shard) send(sub *subscriber, b []byte) (int, error) {
 // inspect looks after time: rights that end, silence, sockets that take
 // nothing.
 func (s *shard) inspect() {
-	seconds, now := s.now.Unix(), s.now.UnixMicro()
-	silent := now - s.hub.cfg.Heartbeat.Microseconds()
-	dead := now - s.hub.cfg.WriteTimeout.Microseconds()
+	seconds := s.now.Unix()
+	silent := s.up - s.hub.cfg.Heartbeat
+	dead := s.up - s.hub.cfg.WriteTimeout
 	for _, sub := range slices.Backward(s.subscribers) { // ending one moves the last, which was seen, into its place
 		switch {
-		case sub.expires != 0 && seconds >= sub.expires:
+		case sub.expires != 0 && (seconds >= sub.expires || s.up >= sub.endsUp):
 			s.end(sub, appendControl(s.scratch[:0], "expired", ending{Reason: reasonToken}))
 		case sub.blocked && sub.stalledAt <= dead:
 			s.hub.metrics.cut.Inc()

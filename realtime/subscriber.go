@@ -51,26 +51,27 @@ type subscriber struct {
 	id    int32 // tells it from an earlier one with the same descriptor
 
 	state     state
-	blocked   bool         // the socket takes nothing; an event of the poller will end that
-	opened    bool         // the first frame has been made
-	last      bool         // the page being written is the last before the seam
-	cursor    uint64       // everything up to this sequence has been sent or told
-	events    []string     // topics that have events
-	watches   []watch      // topics that are states
-	cursors   []cursor     // of events
-	one       [1]cursor    // cursors of the many that have one topic
-	rest      []byte       // of a write that was cut short
-	chunk     *byte        // of which rest is a part; nil: none, rest is a copy
-	lease     budget.Lease // of a copy
-	partial   uint64       // when catching up: the event of which a part has been sent
-	skip      int          // bytes of its frame that have been; 0: none
-	finish    bool         // it catches up with that frame only
-	expires   int64        // seconds since 1970; 0: never
-	lastSent  int64        // microseconds: when the socket last took bytes
-	stalledAt int64        // microseconds: since when a blocked one takes nothing
-	floors    []uint64     // of topics that have events, when catching up began; nil: events after the cursor were all there
-	limit     int          // events of the next page, by how large the last were
-	slot      int          // in shard.subscribers
+	blocked   bool          // the socket takes nothing; an event of the poller will end that
+	opened    bool          // the first frame has been made
+	last      bool          // the page being written is the last before the seam
+	cursor    uint64        // everything up to this sequence has been sent or told
+	events    []string      // topics that have events
+	watches   []watch       // topics that are states
+	cursors   []cursor      // of events
+	one       [1]cursor     // cursors of the many that have one topic
+	rest      []byte        // of a write that was cut short
+	chunk     *byte         // of which rest is a part; nil: none, rest is a copy
+	lease     budget.Lease  // of a copy
+	partial   uint64        // when catching up: the event of which a part has been sent
+	skip      int           // bytes of its frame that have been; 0: none
+	finish    bool          // it catches up with that frame only
+	expires   int64         // seconds since 1970; 0: never
+	endsUp    time.Duration // of the hub, when it expires at the latest
+	lastSent  time.Duration // of the hub, when the socket last took bytes
+	stalledAt time.Duration // of the hub, since when a blocked one takes nothing
+	floors    []uint64      // of topics that have events, when catching up began; nil: events after the cursor were all there
+	limit     int           // events of the next page, by how large the last were
+	slot      int           // in shard.subscribers
 }
 
 // cursor is a place in a ring.

@@ -198,7 +198,7 @@ func (t *tx) rowsOfApp(app string) (list []change) {
 	}
 	for _, d := range t.s.sequenceOf(app).account.staged.keys {
 		if d.n > 0 && len(list) <= deleteChunk {
-			t.s.tables.scan(tableIdem, string(idemKey(d.day, app, "")), "", func(key string, _ []byte) bool {
+			t.s.tables.scan(tableIdem, string(idemKey(d.period, app, "")), "", func(key string, _ []byte) bool {
 				add(tableIdem, key)
 				return len(list) <= deleteChunk
 			})

@@ -183,8 +183,8 @@ func TestAnswersWaitForRoom(t *testing.T) {
 	release()
 }
 
-// SR-3: an app may use so many idempotency keys in a day. Publishing without one, other
-// apps and the repeats of what was published go on, and the next day begins anew.
+// SR-3: an app may use so many idempotency keys in 24 hours. Publishing without one, other
+// apps and the repeats of what was published go on, and the next period begins anew.
 func TestIdempotencyKeysHaveABound(t *testing.T) {
 	t.Parallel()
 	clk := newClock()
@@ -212,7 +212,7 @@ func TestIdempotencyKeysHaveABound(t *testing.T) {
 	full := func(when string) {
 		t.Helper()
 		_, err := with("shop", "more")
-		if p := picloud.AsError(err); !errors.Is(err, picloud.ErrIdempotencyFull) || p.RetryAfter != 12*time.Hour {
+		if p := picloud.AsError(err); !errors.Is(err, picloud.ErrIdempotencyFull) || p.RetryAfter != 24*time.Hour {
 			t.Errorf("%s: %v, to be repeated after %v", when, err, p.RetryAfter)
 		}
 		if again, err := with("shop", "k0"); err != nil || again[0].Position != first[0].Position {
@@ -227,11 +227,11 @@ func TestIdempotencyKeysHaveABound(t *testing.T) {
 	if _, err := with("default", "k"); err != nil {
 		t.Errorf("another app: %v", err)
 	}
-	clk.move(12 * time.Hour)
+	clk.move(24 * time.Hour)
 	if _, err := with("shop", "more"); err != nil {
-		t.Errorf("on the next day: %v", err)
+		t.Errorf("in the next period: %v", err)
 	}
-	clk.move(-12 * time.Hour)
+	clk.move(-24 * time.Hour)
 	if err := s.DeleteApp(t.Context(), "shop"); err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ func (s *Store) untilDue() time.Duration {
 	if retry := time.Until(s.commit.stepRetry); retry > 0 {
 		d = min(d, retry)
 	}
-	if s.clockWaits() {
+	if s.watchesClock() {
 		d = min(d, clockEvery-time.Since(s.commit.clock.checked))
 	}
 	return max(d, time.Millisecond)
@@ -112,14 +112,14 @@ func (s *Store) beginCheckpoint() error {
 // sequence has come.
 func (s *Store) freeze() (*btree.Map[string, []byte], checkpointMeta) {
 	s.tables.put(append(s.sequenceRows(), s.droppedChange()))
-	meta := checkpointMeta{Version: stateVersion, Node: s.ident.ID, Journal: s.journalID, LSN: s.journal.Synced()}
+	meta := checkpointMeta{Version: stateVersion, Node: s.ident.ID, Journal: s.journalID, LSN: s.journal.Synced(), Idem: s.commit.idem, Known: s.belief.last(s.cfg.Now)}
 	return s.tables.freeze(), meta
 }
 
 func (s *Store) writeCheckpoint(rows *btree.Map[string, []byte], meta checkpointMeta) error {
 	s.maintainMu.Lock()
 	defer s.maintainMu.Unlock()
-	n, err := writeState(s.tables.db, rows, meta, micros(s.cfg.Now()))
+	n, err := writeState(s.tables.db, rows, meta)
 	if err != nil {
 		return fmt.Errorf("write state.db: %w", err)
 	}

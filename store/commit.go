@@ -41,6 +41,7 @@ type committer struct {
 	nextExpiry    int64       // when to look for entries that have come to their end, microseconds
 	writtenBytes  int64       // to the journal since the last checkpoint began
 	clock         clockWatch
+	idem          idemPeriod           // of the newest event with a key
 	thinned       map[journal.LSN]bool // segments that telemetry was taken out of
 	building      bool                 // there may be an index to build or to take down
 	stopLSN       journal.LSN          // of the record that says the node stopped in good order; 0: none
@@ -270,6 +271,10 @@ func (s *Store) publishGroup(g *group) {
 		s.catalog.Store(g.catalog)
 		s.commit.building = true // maybe
 	}
+	if g.idem.Number != 0 {
+		s.commit.idem = g.idem
+		s.idemPeriod.Store(g.idem.Number)
+	}
 	for _, q := range g.touched {
 		q.visible.Store(q.last)
 	}
@@ -328,6 +333,10 @@ func (s *Store) announce(notices []notice) {
 
 // refuse answers the whole group with err. Nothing of it was written.
 func (s *Store) refuse(g *group, err error) {
+	if g.idem.Number != 0 {
+		s.commit.idem = g.idem
+		s.idemPeriod.Store(g.idem.Number)
+	}
 	for _, q := range g.touched {
 		q.last = q.visible.Load()
 	}

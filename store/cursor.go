@@ -28,7 +28,7 @@ type cursors struct {
 	mu     sync.Mutex
 	owners map[string]*cursor
 	dirty  bool
-	staged int64 // when they were last taken along, microseconds
+	staged time.Time // when they were last taken along, by a time that does not jump
 }
 
 // cursor is how far one owner has come, and when it passed where.
@@ -171,7 +171,7 @@ func (u *cursors) load(c change) error {
 // an idle node stays silent.
 func (u *cursors) stage(s *Store, g *group) {
 	u.mu.Lock()
-	due := u.dirty && g.at-u.staged >= cursorEvery.Microseconds()
+	due := u.dirty && time.Since(u.staged) >= cursorEvery
 	u.mu.Unlock()
 	if due && len(g.records) > 0 {
 		u.stageAll(s, g)
@@ -182,7 +182,7 @@ func (u *cursors) stage(s *Store, g *group) {
 func (u *cursors) stageAll(s *Store, g *group) {
 	u.mu.Lock()
 	dirty := u.dirty
-	u.dirty, u.staged = false, g.at
+	u.dirty, u.staged = false, time.Now()
 	u.mu.Unlock()
 	if dirty {
 		s.record(g, u.rows(), 0)

@@ -114,6 +114,14 @@ func TestEncodingsAreThoseOnTheDisk(t *testing.T) {
 	hopped := eventBody{hops: 3, source: "s", data: []byte("1")}
 	fmt.Fprintf(&out, "event that deliveries led to\n  %s\n", hex.EncodeToString(hopped.append(nil)))
 
+	for _, r := range []any{
+		idemRow{Print: fingerprint{1}, First: 9, Count: 2, At: 5, Source: "key:k", Guessed: true},
+		clockRow{Started: at, Guessed: []guessRange{{First: 7, Last: 9, Began: 5, Off: at.UnixMicro()}, {First: 12, Began: 6}}},
+		idemPeriod{Number: 20_000, Began: at.UnixMicro(), Boot: "b", Up: 5},
+	} {
+		fmt.Fprintf(&out, "%T since clocks are not believed\n  %s\n", r, hex.EncodeToString(cborEncode(r)))
+	}
+
 	const golden = "testdata/rows.golden"
 	if *update {
 		if err := os.WriteFile(golden, []byte(out.String()), 0o600); err != nil {

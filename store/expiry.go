@@ -52,13 +52,13 @@ func (s *Store) untilExpiry() time.Duration {
 	if next == never {
 		return time.Hour
 	}
-	return time.Duration(min(next-micros(s.cfg.Now()), time.Hour.Microseconds())) * time.Microsecond
+	return time.Duration(min(next-micros(s.Now()), time.Hour.Microseconds())) * time.Microsecond
 }
 
 // expire removes entries that have come to their end. It is no harm when the
 // plug is pulled before that is on the card: they come to their end again.
 func (s *Store) expire() error {
-	now := micros(s.cfg.Now())
+	now := micros(s.Now())
 	if s.readOnly || now < s.commit.nextExpiry {
 		return nil
 	}
@@ -106,7 +106,7 @@ func (t *tx) expire(due []dueRow) error {
 			if err != nil {
 				return err
 			}
-			if end != 0 && end <= t.at {
+			if end != 0 && end <= t.g.now {
 				t.remove(d.table, string(d.key))
 			}
 		}

@@ -50,10 +50,10 @@ func (s *Store) Recounted(app string) string {
 }
 
 func describe(u usage) string {
-	slices.SortFunc(u.keys[:], func(a, b dayCount) int { return cmp.Compare(a.day, b.day) })
+	slices.SortFunc(u.keys[:], func(a, b periodCount) int { return cmp.Compare(a.period, b.period) })
 	for i := range u.keys {
 		if u.keys[i].n == 0 {
-			u.keys[i].day = 0
+			u.keys[i].period = 0
 		}
 	}
 	return fmt.Sprintf("%+v", u)

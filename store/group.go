@@ -12,6 +12,8 @@ import (
 type group struct {
 	at       int64          // the time of everything in it, microseconds
 	stamp    *picloud.Stamp // nil: that time can be believed
+	now      int64          // what rows end by: see Store.Now
+	idem     idemPeriod     // of the newest event with a key; no number: it has none
 	catalog  *catalog       // with what was staged
 	changed  bool           // the catalog differs from the committed one
 	records  []journal.Record
@@ -51,7 +53,7 @@ func (g *group) begin(committed *catalog, at int64) {
 		arena = nil
 	}
 	*g = group{
-		at: at, catalog: committed, records: g.records[:0], changes: g.changes[:0], notices: g.notices[:0],
+		at: at, now: at, catalog: committed, records: g.records[:0], changes: g.changes[:0], notices: g.notices[:0],
 		names: g.names, touched: g.touched[:0], accounts: g.accounts[:0], counted: g.counted[:0], seen: change{key: g.seen.key[:0]}, commands: g.commands[:0], arena: arena,
 	}
 }
@@ -109,7 +111,7 @@ func (g *group) holdsData(app string) bool {
 		case c.value == nil:
 			return false
 		case c.table == tableIdem:
-			return bytes.HasPrefix(c.key[idemDayBytes:], prefix)
+			return bytes.HasPrefix(c.key[idemPeriodBytes:], prefix)
 		}
 		return c.table.isData() && bytes.HasPrefix(c.key, prefix)
 	})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"slices"
 	"sort"
 	"strings"
@@ -290,9 +291,15 @@ func (s *Store) Before(_ context.Context, app string, topics []string, t time.Ti
 		if err != nil {
 			return 0, err
 		}
+		ranges, spans := v.c.guessed(), s.journal.Spans(key)
 	spans:
-		for _, sp := range s.journal.Spans(key) {
-			if sp.LastAt < at || sp.LastSeq <= floor {
+		for i, sp := range spans {
+			end := journal.LSN(math.MaxUint64)
+			if i+1 < len(spans) {
+				end = spans[i+1].Segment - 1
+			}
+			guessed := guessedIn(ranges, sp.Segment, end)
+			if sp.LastAt < at && guessed == nil || sp.LastSeq <= floor {
 				continue
 			}
 			entries, err := s.entries(key, sp.Segment)
@@ -300,7 +307,7 @@ func (s *Store) Before(_ context.Context, app string, topics []string, t time.Ti
 				return 0, err
 			}
 			for _, e := range entries {
-				if e.At >= at && e.Seq > floor {
+				if when, _ := timeOf(guessed, e.LSN, e.At); when >= at && e.Seq > floor {
 					before = min(before, e.Seq-1)
 					break spans
 				}

@@ -55,7 +55,7 @@ type rowKind struct {
 	// catalog, while the store opens.
 	recovered func(s *Store, r *recovery, ch change) error
 	// obsolete returns below which key rows are dropped at a checkpoint.
-	obsolete func(now int64) (below []byte)
+	obsolete func(meta *checkpointMeta) (below []byte)
 
 	// refers returns an error when what a row of a restored node refers to is not there, or
 	// the row is one that no node makes. Whether its app is there is checked for every kind

@@ -119,7 +119,7 @@ func (s *Store) Entry(app, key string) (picloud.Entry, error) {
 	if err != nil {
 		return picloud.Entry{}, err
 	}
-	if !r.alive(micros(s.cfg.Now())) {
+	if !r.alive(micros(s.Now())) {
 		return picloud.Entry{}, picloud.ErrKVNotFound
 	}
 	return r.entry(app, key), nil
@@ -134,7 +134,7 @@ func (s *Store) Entries(q picloud.EntryList) (picloud.EntryPage, error) {
 		return picloud.EntryPage{}, err
 	}
 	limit := min(or(q.Limit, picloud.MaxPage), picloud.MaxPage)
-	at, size := micros(s.cfg.Now()), 0
+	at, size := micros(s.Now()), 0
 	var page picloud.EntryPage
 	var fault error
 	s.tables.scan(tableKV, pair(q.App, q.Prefix), pair(q.App, q.After), func(k string, v []byte) bool {
@@ -179,13 +179,13 @@ func (s *Store) SetEntry(ctx context.Context, c picloud.EntryChange) (picloud.En
 			return picloud.Entry{}, err
 		}
 		present := uint64(0)
-		if old.alive(tx.at) {
+		if old.alive(tx.g.now) {
 			present = old.Version
 		}
 		if err := c.If.Check(present); err != nil {
 			return picloud.Entry{}, err
 		}
-		return tx.putEntry(c.App, c.Key, old.Version, entryRow{Value: e.Value, Binary: c.Binary, Expires: end(tx.at, c.TTL)}), nil
+		return tx.putEntry(c.App, c.Key, old.Version, entryRow{Value: e.Value, Binary: c.Binary, Expires: end(tx.g.now, c.TTL)}), nil
 	})
 }
 
@@ -207,8 +207,8 @@ func (s *Store) IncrementEntry(ctx context.Context, c picloud.EntryIncrement) (p
 		if err != nil {
 			return picloud.Entry{}, err
 		}
-		n, expires := int64(0), end(tx.at, c.TTL)
-		if old.alive(tx.at) {
+		n, expires := int64(0), end(tx.g.now, c.TTL)
+		if old.alive(tx.g.now) {
 			if n, err = number(&old); err != nil {
 				return picloud.Entry{}, err
 			}
@@ -243,7 +243,7 @@ func (s *Store) DeleteEntry(ctx context.Context, d picloud.Deletion) error {
 		if err != nil {
 			return err
 		}
-		if !old.alive(tx.at) {
+		if !old.alive(tx.g.now) {
 			return picloud.ErrKVNotFound
 		}
 		if err := d.If.Check(old.Version); err != nil {

@@ -81,6 +81,7 @@ type recovery struct {
 
 func (s *Store) open() error {
 	r := recovery{began: time.Now()}
+	s.belief.sure.Store(s.cfg.Clock == nil)
 	if err := s.checkPlaces(); err != nil {
 		return err
 	}
@@ -112,10 +113,13 @@ func (s *Store) open() error {
 	if err := s.load(&r); err != nil {
 		return err
 	}
+	s.openIdem(&r.state)
+	s.belief.known.Store(r.state.Known)
 	if err := s.replay(&r); err != nil {
 		return err
 	}
 	s.publishAccounts()
+	s.idemPeriod.Store(s.commit.idem.Number)
 	if err := s.conclude(&r); err != nil {
 		return err
 	}
@@ -372,8 +376,12 @@ func (s *Store) replayRecord(r *recovery, c *catalog, rec *journal.Record) error
 		if err != nil {
 			return err
 		}
+		if body.stamp == nil {
+			s.belief.known.Store(rec.At)
+		}
 		if body.idem != "" {
-			key := idemChange(app, rec.Seq, rec.At, &body)
+			s.commit.idem = s.commit.idem.at(rec.At, body.stamp)
+			key := idemChange(s.commit.idem, app, rec.Seq, rec.At, &body)
 			s.recount(key, s.tables.get(key.table, key.key))
 			s.tables.put([]change{key})
 		}

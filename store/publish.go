@@ -53,8 +53,13 @@ func (s *Store) stagePublication(g *group, c *command) (hard bool, err error) {
 	if p.Cause.Incarnation != 0 && p.Cause.Incarnation != row.Incarnation {
 		return false, picloud.ErrAppNotFound
 	}
+	var period idemPeriod
 	if p.IdempotencyKey != "" {
-		if first, ok := s.findIdem(row, p.IdempotencyKey, g.at); ok {
+		if period = g.idem; period.Number == 0 {
+			period = s.commit.idem
+		}
+		period = period.at(g.at, g.stamp)
+		if first, ok := s.findIdem(g, row, p.IdempotencyKey, period); ok {
 			if first.Print != c.print {
 				return false, picloud.ErrIdempotencyReused
 			}
@@ -64,12 +69,15 @@ func (s *Store) stagePublication(g *group, c *command) (hard bool, err error) {
 			// overtake its fsync.
 			return true, nil
 		}
-		if err := s.admitIdem(row, p.IdempotencyKey, g.at); err != nil {
+		if err := s.admitIdem(g, row, p.IdempotencyKey, period); err != nil {
 			return false, err
 		}
 	}
 	if err := s.admitNames(g, p); err != nil {
 		return false, err
+	}
+	if p.IdempotencyKey != "" {
+		g.idem = period
 	}
 	source := p.By.Source()
 	at := fromMicros(g.at)
@@ -83,7 +91,7 @@ func (s *Store) stagePublication(g *group, c *command) (hard bool, err error) {
 		body := eventBody{hops: p.Cause.Hops, source: source, stamp: g.stamp, data: d.Data}
 		if i == 0 && p.IdempotencyKey != "" {
 			body.idem, body.print, body.count = p.IdempotencyKey, c.print, len(p.Drafts)
-			key := idemChange(p.App, row.sequence.last, g.at, &body)
+			key := idemChange(period, p.App, row.sequence.last, g.at, &body)
 			s.stageCount(g, key)
 			g.changes = append(g.changes, key)
 		}

@@ -222,7 +222,7 @@ func (t *tx) putResult(app, id string, r resultRow) {
 	if r.Anonymous && r.State != picloud.ResultWaiting {
 		kept = anonymousKept
 	}
-	r.Expires = t.at + kept.Microseconds()
+	r.Expires = t.g.now + kept.Microseconds()
 	t.put(tableResult, pair(app, id), r)
 	t.s.commit.nextExpiry = min(t.s.commit.nextExpiry, r.Expires)
 }
@@ -260,7 +260,7 @@ func (s *Store) Result(app, id string) (picloud.Result, error) {
 	if err := cborDecode(b, &r); err != nil {
 		return picloud.Result{}, err
 	}
-	if micros(s.cfg.Now()) >= r.Expires {
+	if micros(s.Now()) >= r.Expires {
 		return picloud.Result{}, picloud.ErrResultNotFound
 	}
 	return picloud.Result{State: r.State, Output: r.Output, Response: r.Response}, nil

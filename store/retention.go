@@ -3,8 +3,7 @@ package store
 import (
 	"errors"
 	"fmt"
-	"slices"
-	"time"
+	"math"
 
 	"github.com/tidwall/btree"
 
@@ -36,38 +35,48 @@ func (s *Store) floor(c *catalog, row *appRow, topic string) (uint64, error) {
 	if t, ok := c.topics().Get(string(key)); ok {
 		limits = t.Retention.Or(limits)
 	}
-	cutoff := micros(s.cfg.Now()) - limits.MaxAge.Microseconds()
+	cutoff := micros(s.Now()) - limits.MaxAge.Microseconds()
 	var count int
 	var size int64
-	spans := s.journal.Spans(key)
+	spans, end := s.journal.Spans(key), journal.LSN(math.MaxUint64)
+	ranges := c.guessed()
 	for i := len(spans) - 1; i >= 0; i-- {
 		sp := &spans[i]
 		if sp.LastSeq <= floor {
 			return floor, nil
 		}
-		if aged(sp.LastAt, cutoff) {
+		guessed := guessedIn(ranges, sp.Segment, end)
+		end = sp.Segment - 1
+		if sp.LastAt < cutoff && sp.FirstAt >= plausible && guessed == nil {
 			return sp.LastSeq, nil
 		}
 		count += sp.Count
 		size += sp.Bytes
-		if count > limits.MaxEvents || size > limits.MaxBytes || aged(sp.FirstAt, cutoff) {
-			evicted, err := s.boundary(key, sp, count-sp.Count, size-sp.Bytes, limits, cutoff)
-			return max(floor, evicted), err
+		if count > limits.MaxEvents || size > limits.MaxBytes || sp.FirstAt < cutoff {
+			evicted, err := s.boundary(key, sp, count-sp.Count, size-sp.Bytes, limits, aging{cutoff, guessed})
+			if evicted > floor || err != nil {
+				return max(floor, evicted), err
+			}
 		}
 	}
 	return floor, nil
 }
 
-// plausible is when the clock of a board without a battery must at least have
-// been set: what was stamped before has no age that anybody knows.
-var plausible = micros(time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC))
+// aging tells which events of a span are older than a limit of age allows. Those whose
+// age is not known are not: they go with what came after them.
+type aging struct {
+	cutoff  int64
+	guessed []guessRange // that touch the span
+}
 
-// aged reports whether something is older than a limit of age allows.
-func aged(at, cutoff int64) bool { return at < cutoff && at >= plausible }
+func (a *aging) past(e *journal.Entry) bool {
+	at, ok := timeOf(a.guessed, e.LSN, e.At)
+	return ok && at < a.cutoff
+}
 
 // boundary finds the newest event of a span that is over the limits, when count
 // events of size bytes lie above the span. 0: none is.
-func (s *Store) boundary(key []byte, sp *journal.Span, count int, size int64, limits picloud.Retention, cutoff int64) (uint64, error) {
+func (s *Store) boundary(key []byte, sp *journal.Span, count int, size int64, limits picloud.Retention, age aging) (uint64, error) {
 	entries, err := s.journal.Entries(key, sp.Segment)
 	if err != nil {
 		if errors.Is(err, journal.ErrGone) {
@@ -75,10 +84,11 @@ func (s *Store) boundary(key []byte, sp *journal.Span, count int, size int64, li
 		}
 		return 0, fmt.Errorf("read index: %w", err)
 	}
-	for _, e := range slices.Backward(entries) {
+	for i := len(entries) - 1; i >= 0; i-- {
+		e := &entries[i]
 		count++
 		size += int64(e.Size)
-		if count > limits.MaxEvents || size > limits.MaxBytes || aged(e.At, cutoff) {
+		if count > limits.MaxEvents || size > limits.MaxBytes || age.past(e) {
 			return e.Seq, nil
 		}
 	}

@@ -41,7 +41,7 @@ type runs struct {
 	bytes int                      // of them
 
 	writing map[string][]picloud.Run // those that the committer is writing
-	since   int64                    // when the oldest of them came, microseconds
+	since   time.Time                // when the oldest of them came, by a time that does not jump
 	last    int64                    // the newest id
 	news    chan struct{}            // closed when there is a new one
 }
@@ -70,7 +70,7 @@ func (s *Store) RecordRun(r picloud.Run) picloud.Run {
 	}
 	first := len(u.fresh) == 0
 	if first {
-		u.since = u.last
+		u.since = time.Now()
 	}
 	list := u.fresh[key]
 	for len(list) > 0 && (len(list) >= keptRuns || u.bytes+runSize(&r) > freshRunBytes) {
@@ -215,7 +215,7 @@ func (s *Store) untilRuns() time.Duration {
 	if len(s.runs.fresh) == 0 {
 		return time.Hour
 	}
-	return max(0, runsEvery-time.Duration(micros(s.cfg.Now())-s.runs.since)*time.Microsecond)
+	return max(0, runsEvery-time.Since(s.runs.since))
 }
 
 // writeRuns commits the records of runs when they have waited long enough.
@@ -224,17 +224,17 @@ func (s *Store) writeRuns() error {
 		return nil
 	}
 	if s.readOnly || s.space.full.Load() || s.space.state.Load() {
-		s.runs.wait(micros(s.cfg.Now()))
+		s.runs.wait()
 		return nil
 	}
 	return s.writeSomeRuns()
 }
 
 // wait puts off what is due.
-func (u *runs) wait(now int64) {
+func (u *runs) wait() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.since = now
+	u.since = time.Now()
 }
 
 // writeSomeRuns commits as many records of runs as fit into a group.

@@ -88,7 +88,7 @@ func (s *Store) RotateSigningKey(ctx context.Context, app string, overlap time.D
 		if _, err := tx.catalog.app(app); err != nil {
 			return picloud.SigningKey{}, err
 		}
-		now := fromMicros(tx.at)
+		now := fromMicros(tx.g.now)
 		end := now.Add(max(0, overlap)).Truncate(time.Microsecond)
 		if n := tx.catalog.validKeys(app, now); overlap > 0 && n >= picloud.MaxSigningKeys {
 			return picloud.SigningKey{}, picloud.ErrKeyInvalid.Detailf("the app has %d signing keys that have not ended, which is the limit; wait until the overlap of earlier rotations is over, or rotate with an overlap of 0", n)

@@ -36,6 +36,9 @@ type checkpointMeta struct {
 	Journal uint64      `cbor:"3,keyasint"`
 	LSN     journal.LSN `cbor:"4,keyasint"`
 
+	Idem  idemPeriod `cbor:"6,keyasint,omitzero"`
+	Known int64      `cbor:"7,keyasint,omitempty"` // when the checkpoint was made, if the clock could be believed, or when that was last; microseconds
+
 	Found *found `cbor:"5,keyasint,omitempty"` // by a start that is still under way; nil: none is
 }
 
@@ -159,7 +162,7 @@ func checkRows(db *bbolt.DB) error {
 
 // writeState moves rows to state.db in one transaction together with the
 // journal position they reach, and drops obsolete ones.
-func writeState(db *bbolt.DB, rows *btree.Map[string, []byte], meta checkpointMeta, now int64) (written int64, err error) {
+func writeState(db *bbolt.DB, rows *btree.Map[string, []byte], meta checkpointMeta) (written int64, err error) {
 	err = db.Update(func(tx *bbolt.Tx) error {
 		b := tx.Bucket(bucketRows)
 		var err error
@@ -174,7 +177,7 @@ func writeState(db *bbolt.DB, rows *btree.Map[string, []byte], meta checkpointMe
 		if err != nil {
 			return err
 		}
-		if err := dropObsolete(b, now); err != nil {
+		if err := dropObsolete(b, &meta); err != nil {
 			return err
 		}
 		err = tx.Bucket(bucketMeta).Put(keyMeta, cborEncode(meta))
@@ -188,9 +191,9 @@ func writeState(db *bbolt.DB, rows *btree.Map[string, []byte], meta checkpointMe
 }
 
 // dropObsolete deletes the rows that their kinds call obsolete.
-func dropObsolete(b *bbolt.Bucket, now int64) error {
+func dropObsolete(b *bbolt.Bucket, meta *checkpointMeta) error {
 	for _, tb := range tablesWhere(func(k *rowKind) bool { return k.obsolete != nil }) {
-		first, end := []byte{byte(tb)}, rowKey(tb, tb.kind().obsolete(now))
+		first, end := []byte{byte(tb)}, rowKey(tb, tb.kind().obsolete(meta))
 		c := b.Cursor()
 		for k, _ := c.Seek(first); k != nil && string(k) < end; k, _ = c.Seek(first) {
 			if err := c.Delete(); err != nil {

@@ -68,7 +68,7 @@ type Config struct {
 	// together, each of which takes at least 1 MiB until it is answered; default 32 MiB.
 	ResultBytes, AnonymousBytes int64
 
-	// IdempotencyKeys bounds how many idempotency keys each app may use in one day of UTC,
+	// IdempotencyKeys bounds how many idempotency keys each app may use in 24 hours,
 	// of which 64 bytes count as one; default 200 000.
 	IdempotencyKeys int64
 
@@ -184,7 +184,9 @@ type Store struct {
 	metrics    storeMetrics
 	dropped    dropped
 	wear       wear
-	maintainMu sync.Mutex // held while segments are dropped, state.db is rewritten, or a backup takes its bearings
+	belief     belief
+	idemPeriod atomic.Uint32 // of the newest event with a key that is committed
+	maintainMu sync.Mutex    // held while segments are dropped, state.db is rewritten, or a backup takes its bearings
 }
 
 // SetBroadcaster sets who is told of committed events. Call it before Run.

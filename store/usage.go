@@ -36,7 +36,7 @@ type usage struct {
 	runs      amount // records of them
 	letters   amount // dead letters
 	dropped   int64  // dead letters that had to make room for those that are there
-	keys      dayCounts
+	keys      periodCounts
 }
 
 // holdsData counts rows of data.
@@ -67,7 +67,7 @@ func (a *account) read() usage {
 func (s *Store) accountOf(c change) *account {
 	key := c.key
 	if c.table == tableIdem {
-		key = key[min(len(key), idemDayBytes):]
+		key = key[min(len(key), idemPeriodBytes):]
 	}
 	app, _, _ := bytes.Cut(key, []byte{0})
 	if q := s.commit.sequences[string(app)]; q != nil {
@@ -199,13 +199,12 @@ func (s *Store) Usages() []picloud.Usage {
 
 func (s *Store) usageOf(row *appRow, names map[string]int64) picloud.Usage {
 	u := row.sequence.account.read()
-	today := idemDay(micros(s.cfg.Now()))
 	return picloud.Usage{
 		App:             row.App.Name,
 		Data:            picloud.Amount{Items: u.data.rows, Bytes: u.data.bytes, MaxBytes: s.cfg.DataBytes},
 		Results:         picloud.Amount{Items: u.results.rows + u.waiting.rows, MaxItems: s.cfg.Results, Bytes: u.results.bytes + u.waiting.bytes, MaxBytes: 2 * s.cfg.ResultBytes},
 		Anonymous:       picloud.Amount{Items: u.anonymous.rows, MaxItems: s.cfg.Results, Bytes: u.anonymous.bytes, MaxBytes: s.cfg.AnonymousBytes},
-		IdempotencyKeys: picloud.Amount{Items: u.keys.of(today), MaxItems: s.cfg.IdempotencyKeys},
+		IdempotencyKeys: picloud.Amount{Items: u.keys.of(s.idemPeriod.Load()), MaxItems: s.cfg.IdempotencyKeys},
 		TopicNames:      picloud.Amount{Items: names[row.App.Name], MaxItems: s.cfg.TopicNames},
 		Scripts:         picloud.Amount{Items: u.scripts.rows, Bytes: u.scripts.bytes, MaxBytes: maxScriptBytes},
 		Runs:            picloud.Amount{Items: u.runs.rows, Bytes: u.runs.bytes, MaxBytes: maxRunBytes},

@@ -74,7 +74,7 @@ bench: ## every benchmark, and beside nchan and a bare loop: BENCH=regexp BENCHT
 cross: ## build for every board: linux arm64, arm (ARMv6) and amd64, without cgo
 	scripts/cross
 
-install-tools: ## install what the tests need: a compiler, curl, nginx, caddy, PostgreSQL, chromium, golangci-lint
+install-tools: ## install what the tests need: a compiler, curl, nginx, caddy, PostgreSQL, PgBouncer, chromium, golangci-lint
 	scripts/setup-test
 
 clean: ## remove what was built (never ./var, which holds the data of make run)

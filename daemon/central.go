@@ -31,7 +31,7 @@ type central struct {
 // newCentral joins the two.
 func newCentral(cfg Config, build Build, st *store.Store, publisher picloud.Publisher, hub *realtime.Hub, life *life, set *metrics.Set, log *slog.Logger) *central {
 	pc := pgsync.Config{
-		URL: life.databaseURL, Schema: cfg.DatabaseSchema, Local: st, Place: place(cfg.Data), Version: build.Version,
+		URL: life.databaseURL, DirectURL: func() (string, error) { return cfg.DatabaseDirectURL, nil }, Schema: cfg.DatabaseSchema, Local: st, Place: place(cfg.Data), Version: build.Version,
 		Migrate: cfg.DatabaseMigrate, Notify: cfg.Cluster == "postgres", OmitContents: !cfg.DatabaseFiles, Health: func() string { return healthText(st.Health()) }, Logger: log,
 	}
 	sync := pgsync.New(pc)

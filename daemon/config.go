@@ -52,11 +52,13 @@ type Config struct {
 
 	DatabaseURL     string // empty: no copy, unless DatabaseURLFile
 	DatabaseURLFile string // wins over DatabaseURL
-	DatabaseSchema  string
-	DatabaseMigrate bool
-	DatabaseFiles   bool
-	Cluster         string // "off" or "postgres"
-	Clock           string // "auto", "kernel" or "trusted"
+
+	DatabaseDirectURL string // for notifications; empty: as the other
+	DatabaseSchema    string
+	DatabaseMigrate   bool
+	DatabaseFiles     bool
+	Cluster           string // "off" or "postgres"
+	Clock             string // "auto", "kernel" or "trusted"
 
 	CronTick      time.Duration
 	ScriptWorkers int
@@ -190,7 +192,8 @@ var Settings = []Setting{
 	{"storage.wear_budget_bytes", "PICLOUD_STORAGE_WEAR_BUDGET_BYTES", "", "1073741824", "Bytes a day the card should bear; beyond it 'picloud doctor' warns.", false, size(func(c *Config) *int64 { return &c.WearBudget }, 1)},
 	{"storage.intake", "PICLOUD_STORAGE_INTAKE", "", "4096", "Requests that may wait to be written, of one app at most half; more are refused with 503.", false, number(func(c *Config) *int { return &c.Intake }, 1, 1_000_000)},
 
-	{"database.url", "PICLOUD_DATABASE_URL", "", "", "Postgres to copy the node to, such as postgres://user:password@host/database?sslmode=verify-full. Empty: none.", true, secretURL},
+	{"database.url", "PICLOUD_DATABASE_URL", "", "", "Postgres to copy the node to, such as postgres://user:password@host/database?sslmode=verify-full. Empty: none.", true, secretURL(func(c *Config) *string { return &c.DatabaseURL })},
+	{"database.direct_url", "PICLOUD_DATABASE_DIRECT_URL", "", "", "The same past a pooler such as PgBouncer, for notifications between nodes of a cluster. Empty: database.url, and behind a pooler they look each second.", false, secretURL(func(c *Config) *string { return &c.DatabaseDirectURL })},
 	{"database.url_file", "PICLOUD_DATABASE_URL_FILE", "", "", "File that holds that URL instead; it is read again for every connection.", false, text(func(c *Config) *string { return &c.DatabaseURLFile })},
 	{"database.schema", "PICLOUD_DATABASE_SCHEMA", "", pgsync.DefaultSchema, "Schema of its tables.", false, text(func(c *Config) *string { return &c.DatabaseSchema })},
 	{"database.migrate", "PICLOUD_DATABASE_MIGRATE", "", "true", "Whether the node may bring the tables up to date; false leaves that to 'picloud migrate up'.", false, yesNo(func(c *Config) *bool { return &c.DatabaseMigrate })},
@@ -292,13 +295,15 @@ func yesNo(at func(*Config) *bool) field {
 }
 
 // secretURL may hold a password, which is not shown.
-var secretURL = field{
-	set: func(c *Config, v string) error {
-		c.DatabaseURL = v
-		return pgsync.CheckURL(v)
-	},
-	get:  func(c *Config) string { return c.DatabaseURL },
-	show: pgsync.RedactURL,
+func secretURL(at func(*Config) *string) field {
+	return field{
+		set: func(c *Config, v string) error {
+			*at(c) = v
+			return pgsync.CheckURL(v)
+		},
+		get:  func(c *Config) string { return *at(c) },
+		show: pgsync.RedactURL,
+	}
 }
 
 func number(at func(*Config) *int, lo, hi int) field {

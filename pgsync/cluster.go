@@ -46,6 +46,14 @@ type seen struct {
 
 // NewCluster returns a Cluster that gives to relay.
 func NewCluster(cfg Config, relay Relay) *Cluster {
+	if direct, url := cfg.DirectURL, cfg.URL; direct != nil {
+		cfg.URL = func() (string, error) {
+			if text, err := direct(); err != nil || text != "" {
+				return text, err
+			}
+			return url()
+		}
+	}
 	cfg = cfg.withDefaults()
 	return &Cluster{cfg: cfg, relay: relay, log: cfg.Logger.With(slog.String("component", "cluster")), sql: New(cfg)}
 }
@@ -53,6 +61,7 @@ func NewCluster(cfg Config, relay Relay) *Cluster {
 // Intervals of a Cluster.
 const (
 	pollEvery    = 5 * time.Second       // in case a notification was lost
+	pollPooled   = time.Second           // where none come: a pooler passes none on
 	lookEvery    = 10 * time.Millisecond // at most: one look for many notifications
 	clusterPage  = 1000                  // events of one look
 	clusterRetry = 10 * time.Second      // longest pause after an error
@@ -97,13 +106,16 @@ func (c *Cluster) listen(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	hears := !c.cfg.pooled.Load()
 	defer func() {
 		closeCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
 		_ = conn.Close(closeCtx) // it may be what has failed
 	}()
-	if _, err := conn.Exec(connectCtx, "LISTEN "+pgx.Identifier{channel(c.cfg.Schema)}.Sanitize()); err != nil {
-		return classify("listen", err)
+	if hears {
+		if _, err := conn.Exec(connectCtx, "LISTEN "+pgx.Identifier{channel(c.cfg.Schema)}.Sanitize()); err != nil {
+			return classify("listen", err)
+		}
 	}
 	for {
 		more, err := c.look(ctx, conn)
@@ -113,7 +125,13 @@ func (c *Cluster) listen(ctx context.Context) error {
 		if more {
 			continue
 		}
-		if err := c.wait(ctx, conn); err != nil {
+		if !hears {
+			select {
+			case <-time.After(pollPooled):
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		} else if err := c.wait(ctx, conn); err != nil {
 			return err
 		}
 	}

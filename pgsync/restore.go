@@ -69,11 +69,11 @@ func (src *Source) open(ctx context.Context, name string, recoveryKey []byte) er
 	if err != nil {
 		return err
 	}
-	if _, err := src.conn.Exec(ctx, "SET statement_timeout = 0; SET idle_in_transaction_session_timeout = 0", pgx.QueryExecModeSimpleProtocol); err != nil {
-		return classify("prepare to restore", err)
-	}
 	if src.tx, err = src.conn.Begin(ctx); err != nil {
 		return classify("begin to restore", err)
+	}
+	if _, err := src.tx.Exec(ctx, "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0", pgx.QueryExecModeSimpleProtocol); err != nil {
+		return classify("prepare to restore", err)
 	}
 	if err := src.find(ctx, name); err != nil {
 		return err

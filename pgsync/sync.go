@@ -8,6 +8,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -48,6 +49,12 @@ type Config struct {
 	Lease   time.Duration // how long a session counts as alive that was not seen; default 45 s
 	Logger  *slog.Logger  // nil: discard
 	Now     func() time.Time
+
+	// DirectURL returns a connection string by which notifications come, as URL does
+	// where there is no pooler; nil or empty: there is none.
+	DirectURL func() (string, error)
+
+	pooled *atomic.Bool // there is a pooler before Postgres: it has been met
 }
 
 // DefaultSchema is where the tables are unless configured.
@@ -71,6 +78,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.pooled == nil {
+		c.pooled = new(atomic.Bool)
 	}
 	return c
 }

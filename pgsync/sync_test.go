@@ -145,9 +145,10 @@ func published(t *testing.T, n *node, topics ...string) []string {
 // copied returns what the tables have, in the order of the journal.
 func copied(t *testing.T, url string) []string {
 	t.Helper()
-	return pgtest.Query(t, url, `SELECT epoch || '.' || seq, topic, data::text, source, to_char(published_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
-		FROM picloud.events ORDER BY node_id, epoch, lsn`)
+	return pgtest.Query(t, url, copiedColumns+" ORDER BY node_id, epoch, lsn")
 }
+
+const copiedColumns = `SELECT epoch || '.' || seq, topic, data::text, source, to_char(published_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') FROM picloud.events`
 
 func same(t *testing.T, got, want []string) {
 	t.Helper()

@@ -2,6 +2,7 @@ package pgsync
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -36,7 +37,11 @@ func (s *Sync) write(ctx context.Context, doing string, upTo uint64, fill func(b
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
 	var b pgx.Batch
-	waiting := int64(s.cfg.Local.RecordsAfter(upTo))                                                                          // #nosec G115 -- counts records
+	waiting := int64(s.cfg.Local.RecordsAfter(upTo)) // #nosec G115 -- counts records
+	if s.cfg.pooled.Load() {
+		ms := s.cfg.Timeout.Milliseconds()
+		b.Queue("SELECT set_config('statement_timeout', $1, true), set_config('lock_timeout', $2, true)", strconv.FormatInt(ms, 10), strconv.FormatInt(ms/2, 10))
+	}
 	b.Queue(s.q("SELECT @advance($1, $2, $3, $4, $5)"), s.cfg.Local.Node().ID, s.session, int64(s.lsn), int64(upTo), waiting) // #nosec G115 -- counts records
 	fill(&b)
 	if err := s.conn.SendBatch(ctx, &b).Close(); err != nil {

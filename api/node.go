@@ -86,6 +86,17 @@ type Sync struct {
 	SetAside   uint64  `json:"set_aside_records"`
 	Lost       uint64  `json:"lost_records"`
 	Error      string  `json:"error"`
+	Advice     string  `json:"advice"` // the one thing to do about the error
 	FailedAt   Time    `json:"failed_at"`
 	NextTryAt  Time    `json:"next_try_at"`
+
+	Refused []Refused `json:"refused"` // the newest records that were set aside, newest first
+}
+
+// Refused is a record that Postgres does not take.
+type Refused struct {
+	Kind   string `json:"kind"`
+	App    string `json:"app"`
+	Name   string `json:"name"` // topic, key, path, or collection and id of a document
+	Reason string `json:"reason"`
 }

@@ -24,8 +24,10 @@ func Endpoint(e picloud.Endpoint) error {
 		return invalid("auth: use public or key")
 	case e.Timeout < 100*time.Millisecond || e.Timeout > picloud.MaxEndpointTimeout:
 		return invalid("timeout_sec: use 0.1 to %d", picloud.MaxEndpointTimeout/time.Second)
-	case len(e.Path) > picloud.MaxEndpointPath:
-		return invalid("path: use at most %d bytes", picloud.MaxEndpointPath)
+	case !text(e.Path, picloud.MaxEndpointPath):
+		return invalid("path: use at most %d bytes of UTF-8 without NUL", picloud.MaxEndpointPath)
+	case !text(e.Export, picloud.MaxKey):
+		return invalid("export: use at most %d bytes of UTF-8 without NUL", picloud.MaxKey)
 	}
 	if _, err := pathpattern.Parse(e.Path); err != nil {
 		return invalid("path: %v", err)

@@ -17,10 +17,17 @@ func Trigger(t picloud.Trigger) error {
 	if err := Handle("script", t.Script); err != nil {
 		return err
 	}
+	invalid := func(format string, args ...any) error { return picloud.ErrTriggerInvalid.Detailf(format, args...) }
+	for field, value := range map[string]string{
+		"prefix": t.Prefix, "collection": t.Collection, "schedule": t.Schedule, "time_zone": t.TimeZone, "source": t.Source, "export": t.Export,
+	} {
+		if !text(value, picloud.MaxKey) {
+			return invalid("%s: use at most %d bytes of UTF-8 without NUL", field, picloud.MaxKey)
+		}
+	}
 	if err := checkMatch(&t); err != nil {
 		return err
 	}
-	invalid := func(format string, args ...any) error { return picloud.ErrTriggerInvalid.Detailf(format, args...) }
 	switch r := t.Retry; {
 	case r.Attempts < 1 || r.Attempts > picloud.MaxAttempts:
 		return invalid("retry.attempts: use 1 to %d", picloud.MaxAttempts)
@@ -63,8 +70,6 @@ func checkMatch(t *picloud.Trigger) error {
 		return AnyTopicName(t.Topic)
 	case t.Kind == picloud.TriggerCron && t.Schedule == "":
 		return picloud.ErrTriggerInvalid.Detailf("schedule: give five fields, such as \"0 8 * * mon-fri\", or @hourly, @daily, @weekly, @monthly")
-	case len(t.Prefix) > picloud.MaxKey:
-		return picloud.ErrTriggerInvalid.Detailf("prefix: use at most %d bytes", picloud.MaxKey)
 	case t.Source == t.Name && t.Kind == picloud.TriggerDeadLetter:
 		return picloud.ErrTriggerInvalid.Detailf("source: what a dead_letter trigger fails at never becomes a dead letter")
 	}

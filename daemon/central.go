@@ -136,6 +136,7 @@ type syncNews struct {
 	SetAside uint64 `json:"set_aside"`
 	Lost     uint64 `json:"lost"`
 	Error    string `json:"error,omitempty"`
+	Advice   string `json:"advice,omitempty"` // what to do about it
 }
 
 // announce publishes when the copy comes or goes, or has to leave something
@@ -143,7 +144,7 @@ type syncNews struct {
 func announce(publisher picloud.Publisher, log *slog.Logger) func(dispatch.Status) {
 	var last syncNews
 	return func(st dispatch.Status) {
-		news := syncNews{State: "waiting", Waiting: st.Waiting, SetAside: st.SetAside, Lost: st.Lost, Error: st.Error}
+		news := syncNews{State: "waiting", Waiting: st.Waiting, SetAside: st.SetAside, Lost: st.Lost, Error: st.Error, Advice: st.Advice}
 		if st.Connected() {
 			news.State = "connected"
 		}

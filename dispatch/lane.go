@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -294,6 +295,8 @@ func (l *Lane) giveUp(ctx context.Context, r picloud.Record, err error) error {
 	l.log.Warn("record was set aside", slog.Uint64("lsn", r.LSN), slog.String("kind", kind), slog.String("app", app), slog.String("name", name), slog.Any("err", err))
 	l.mu.Lock()
 	l.status.SetAside++
+	refused := append([]picloud.Refused{{Kind: kind, App: app, Name: strings.Replace(name, "\x00", "/", 1), Reason: err.Error()}}, l.status.Refused...)
+	l.status.Refused = refused[:min(len(refused), picloud.MaxRefused)]
 	l.mu.Unlock()
 	l.moved(r.LSN, 1)
 	l.cfg.Changed(l.Status())

@@ -1,6 +1,7 @@
 package dispatch
 
 import (
+	"errors"
 	"log/slog"
 	"math"
 	"time"
@@ -31,7 +32,10 @@ type Status struct {
 	SetAside uint64    // as far as the consumer has told
 	Lost     uint64    // dropped by the journal before they were handed over, ever
 
+	Refused []picloud.Refused // the newest of those that are set aside, newest first; nobody may change them
+
 	Error   string    // of the last failure; empty while all is well
+	Advice  string    // the one thing to do about it; empty: wait
 	Failed  time.Time // when that was
 	NextTry time.Time // zero unless waiting
 }
@@ -77,7 +81,8 @@ func (l *Lane) Lag() time.Duration {
 func (l *Lane) begun(st picloud.Standing) {
 	l.mu.Lock()
 	l.status.Done, l.status.SetAside, l.status.Lost = st.Done, st.SetAside, st.Lost
-	l.status.Error, l.status.Failed, l.status.NextTry = "", time.Time{}, time.Time{}
+	l.status.Refused = st.Refused
+	l.status.Error, l.status.Advice, l.status.Failed, l.status.NextTry = "", "", time.Time{}, time.Time{}
 	l.mu.Unlock()
 	l.cfg.Journal.MoveCursor(l.cfg.Name, st.Done)
 	l.setState(StateDraining)
@@ -95,13 +100,24 @@ func (l *Lane) moved(to uint64, records int) {
 func (l *Lane) failed(err error, wait time.Duration) {
 	now := l.cfg.Now()
 	l.mu.Lock()
-	news := l.status.Error != err.Error()
-	l.status.Error, l.status.Failed, l.status.NextTry = err.Error(), now, now.Add(wait)
+	what, advice := err.Error(), ""
+	if a, ok := errors.AsType[advised](err); ok && what == a.Error() {
+		what, advice = a.What(), a.Advice()
+	}
+	news := l.status.Error != what
+	l.status.Error, l.status.Advice, l.status.Failed, l.status.NextTry = what, advice, now, now.Add(wait)
 	l.mu.Unlock()
 	if news {
 		l.log.Warn("lane waits and tries again", slog.Any("err", err))
 	}
 	l.setState(StateWaiting)
+}
+
+// advised is an error that says what there is to do.
+type advised interface {
+	error
+	What() string // the error without the advice
+	Advice() string
 }
 
 func (l *Lane) setState(s State) {

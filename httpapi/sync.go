@@ -9,13 +9,17 @@ import (
 
 func (s *Server) showSync(r *request) error {
 	if s.cfg.Sync == nil {
-		return r.reply(fasthttp.StatusOK, api.Sync{State: "off", LastLSN: s.cfg.Store.LastLSN()})
+		return r.reply(fasthttp.StatusOK, api.Sync{State: "off", LastLSN: s.cfg.Store.LastLSN(), Refused: []api.Refused{}})
 	}
 	st := s.cfg.Sync.Status()
+	refused := []api.Refused{}
+	for _, v := range st.Refused {
+		refused = append(refused, api.Refused(v))
+	}
 	return r.reply(fasthttp.StatusOK, api.Sync{
 		Configured: true, State: string(st.State), Since: api.At(st.Since), Position: st.Done, LastLSN: st.Last, Waiting: st.Waiting,
 		LagSec: s.cfg.Sync.Lag().Seconds(), PerSec: st.PerSec, SetAside: st.SetAside, Lost: st.Lost,
-		Error: st.Error, FailedAt: api.At(st.Failed), NextTryAt: api.At(st.NextTry),
+		Refused: refused, Error: st.Error, Advice: st.Advice, FailedAt: api.At(st.Failed), NextTryAt: api.At(st.NextTry),
 	})
 }
 

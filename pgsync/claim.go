@@ -109,7 +109,7 @@ func (s *Sync) claimIn(ctx context.Context, tx pgx.Tx, known []string) (uint64, 
 		s.log.Warn("the journal is not the one that was copied: going on where the two part", slog.Uint64("copied", r.lsn), slog.Uint64("from", lsn))
 	}
 	if last := s.cfg.Local.LastLSN(); lsn > last {
-		return 0, fmt.Errorf("Postgres has %d records of this node, its journal only %d: the card was set back to an older state; stop the node and run 'picloud node take-over'", lsn, last) //nolint:staticcheck // a name
+		return 0, advise("stop the node and run 'picloud node take-over'", "Postgres has %d records of this node, its journal only %d: the card was set back to an older state", lsn, last)
 	}
 	_, err = tx.Exec(ctx, s.q(`UPDATE @nodes SET name = $2, version = $3, epoch = $4, incarnation = $5, lsn = $6, session = $7,
 		session_open = true, place = $8, last_seen = now(), recovery = $9 WHERE id = $1`),
@@ -121,14 +121,15 @@ func (s *Sync) claimIn(ctx context.Context, tx pgx.Tx, known []string) (uint64, 
 func (s *Sync) mayClaim(node *picloud.Node, r *row, known []string) error {
 	switch {
 	case r.incarnation > node.Incarnation:
-		return fmt.Errorf("this is an old card: node %s was restored elsewhere (incarnation %d, this one is %d); what it has that Postgres has not stays here, and is not copied", node.ID, r.incarnation, node.Incarnation)
+		return advise("take this card out of service; what it has that Postgres has not stays on it. To go on with it beside the other, stop it and run 'picloud node new-identity'",
+			"this is an old card: node %s was restored elsewhere (incarnation %d, this one is %d)", node.ID, r.incarnation, node.Incarnation)
 	case r.incarnation < node.Incarnation, r.session == "", r.session == s.session:
 		return nil
 	case !slices.Contains(known, r.session):
 		return errTaken
 	case r.open && r.place != s.cfg.Place && r.silent < s.cfg.Lease:
-		return fmt.Errorf("this node has been seen elsewhere %v ago; if this board has just been started again, that passes within %v; else another card is a copy of this one",
-			r.silent.Round(time.Second), s.cfg.Lease)
+		return advise(fmt.Sprintf("wait %v, if this board has just been started again; else another card is a copy of this one: stop one of the two, and run 'picloud node new-identity' on it", s.cfg.Lease),
+			"this node has been seen elsewhere %v ago", r.silent.Round(time.Second))
 	}
 	return nil
 }

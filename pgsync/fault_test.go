@@ -313,6 +313,27 @@ func TestServerThatOnlyReadsAndSchemaThatIsTooNew(t *testing.T) {
 	same(t, copied(t, url), published(t, n, "a"))
 }
 
+// OP-1: tables that were dropped are told with the one thing to do, which works: the
+// schema is dropped, and the node makes it anew with all it has.
+func TestDroppedTablesAreTold(t *testing.T) {
+	t.Parallel()
+	for _, drop := range []string{"DROP TABLE picloud.events", "DROP FUNCTION picloud.advance", "ALTER TABLE picloud.events DROP COLUMN exact", "DROP TABLE picloud.nodes CASCADE"} {
+		t.Run(drop, func(t *testing.T) {
+			t.Parallel()
+			url := pgtest.Database(t)
+			n := start(t, t.TempDir(), url)
+			n.publish(t, "a", "1")
+			n.drained(t)
+			pgtest.Exec(t, url, drop)
+			n.publish(t, "a", "2")
+			n.until(t, "it says that tables are missing", waiting("drop the whole schema"))
+			pgtest.Exec(t, url, "DROP SCHEMA picloud CASCADE")
+			n.drained(t)
+			same(t, copied(t, url), published(t, n, "a"))
+		})
+	}
+}
+
 // When the disk of the database is full nothing is set aside: it waits.
 func TestFullDatabaseIsWaitedFor(t *testing.T) {
 	t.Parallel()

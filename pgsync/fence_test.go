@@ -30,7 +30,7 @@ func clone(t *testing.T, dir string) string {
 
 func waiting(text string) func(dispatch.Status) bool {
 	return func(st dispatch.Status) bool {
-		return st.State == dispatch.StateWaiting && strings.Contains(st.Error, text)
+		return st.State == dispatch.StateWaiting && strings.Contains(st.Error+"; "+st.Advice, text)
 	}
 }
 

@@ -3,7 +3,6 @@ package pgsync
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -36,9 +35,9 @@ func (st *SchemaStatus) Pending() bool { return st.Version < st.Known }
 func (st *SchemaStatus) Usable() error {
 	switch {
 	case st.Version < st.Known:
-		return fmt.Errorf("the schema %q is at version %d, this picloud needs %d: run 'picloud migrate up' with a role that may", st.Schema, st.Version, st.Known)
+		return advise("run 'picloud migrate up' with a role that may create tables", "the schema %q is at version %d, this picloud needs %d", st.Schema, st.Version, st.Known)
 	case st.OldestWriter > st.Known:
-		return fmt.Errorf("the schema %q is at version %d, which this picloud does not know (it has %d): install a newer one; until then everything is kept here", st.Schema, st.Version, st.Known)
+		return advise("install a newer one; until then everything is kept here", "the schema %q is at version %d, which this picloud does not know (it has %d)", st.Schema, st.Version, st.Known)
 	}
 	return nil
 }
@@ -68,12 +67,6 @@ type migrator struct {
 	conn   *pgx.Conn
 	schema string
 }
-
-// codes of a schema or table that is not there yet.
-const (
-	codeNoSchema = "3F000"
-	codeNoTable  = "42P01"
-)
 
 func (m *migrator) status(ctx context.Context) (SchemaStatus, error) {
 	all := migrations.All()

@@ -146,7 +146,7 @@ func fill(t *testing.T, n *node, app, name, json string) {
 	must(n.CreateTopic(t.Context(), picloud.Topic{App: app, Name: name, Description: "é"}))
 	tr, err := n.SaveTrigger(t.Context(), picloud.Trigger{App: app, Name: name, Kind: picloud.TriggerKV, Script: script.Name, Prefix: name, Enabled: true})
 	must(nil, err)
-	must(n.SaveTrigger(t.Context(), picloud.Trigger{App: app, Name: name + "-odd", Kind: picloud.TriggerKV, Script: script.Name, Prefix: "\x00" + name}))
+	must(n.SaveTrigger(t.Context(), picloud.Trigger{App: app, Name: name + "-odd", Kind: picloud.TriggerKV, Script: script.Name, Prefix: "\u2028" + name}))
 	must(n.SaveEndpoint(t.Context(), picloud.Endpoint{App: app, Name: name, Script: script.Name, Path: "/" + name}))
 	must(n.SetSecret(t.Context(), app, name, []byte(json[:min(len(json), 1000)])))
 	must(n.SaveCollection(t.Context(), picloud.Collection{App: app, Name: name, Indexes: []string{"v"}}))
@@ -236,8 +236,15 @@ func TestWhatIsRefusedIsSetAsideWhole(t *testing.T) {
 	kinds := pgtest.Query(t, url, "SELECT DISTINCT kind FROM picloud.set_aside ORDER BY 1")
 	same(t, kinds, []string{"api-key", "app", "collection", "dead-letter", "document", "endpoint", "event", "file", "kv", "script", "secret", "topic", "trigger"})
 	same(t, pgtest.Query(t, url, "SELECT count(*) FROM picloud.set_aside WHERE kind = 'kv' AND name = 'before-poison-value'"), []string{"1"})
-	if st := n.lane.Status(); st.SetAside == 0 || st.State != dispatch.StateIdle {
+	newest := picloud.Refused{Kind: "kv", App: "default", Name: "gone-poison", Reason: "copy records: no poison here (SQLSTATE P0001)"}
+	if st := n.lane.Status(); st.SetAside == 0 || st.State != dispatch.StateIdle || len(st.Refused) != picloud.MaxRefused || st.Refused[0] != newest {
 		t.Errorf("%+v", st)
+	}
+	pgtest.Exec(t, url, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+	n.set(t, "after", "1", false)
+	n.drained(t)
+	if st := n.lane.Status(); len(st.Refused) != picloud.MaxRefused || st.Refused[0] != newest {
+		t.Errorf("after a new connection: %+v", st)
 	}
 	want, key := contents(t, n), n.RecoveryKey()
 	n.stop()

@@ -151,11 +151,20 @@ func (s *Sync) Begin(ctx context.Context) (st picloud.Standing, err error) {
 }
 
 func (s *Sync) standing(ctx context.Context) (picloud.Standing, error) {
+	st := picloud.Standing{Done: s.lsn}
+	node := s.cfg.Local.Node().ID
 	var aside, lost int64
-	err := s.conn.QueryRow(ctx, s.q("SELECT (SELECT count(*) FROM @set_aside WHERE node_id = $1), lost FROM @nodes WHERE id = $1"), s.cfg.Local.Node().ID).
-		Scan(&aside, &lost)
+	err := s.conn.QueryRow(ctx, s.q("SELECT (SELECT count(*) FROM @set_aside WHERE node_id = $1), lost FROM @nodes WHERE id = $1"), node).Scan(&aside, &lost)
 	s.aside = aside > 0
-	return picloud.Standing{Done: s.lsn, SetAside: uint64(aside), Lost: uint64(lost)}, classify("see where the node stands", err) // #nosec G115 -- counts
+	st.SetAside, st.Lost = uint64(aside), uint64(lost) // #nosec G115 -- counts
+	if err == nil && s.aside {
+		var rows pgx.Rows
+		rows, err = s.conn.Query(ctx, s.q("SELECT kind, app, name, reason FROM @set_aside WHERE node_id = $1 ORDER BY id DESC LIMIT $2"), node, picloud.MaxRefused)
+		if err == nil {
+			st.Refused, err = pgx.CollectRows(rows, pgx.RowToStructByPos[picloud.Refused])
+		}
+	}
+	return st, classify("see where the node stands", err)
 }
 
 // schema makes sure that the tables are those this version writes to.

@@ -148,6 +148,9 @@ func filesFinding() finding {
 	return finding{"files", true, fmt.Sprintf("%d may be open in this shell", limit.Cur), ""}
 }
 
+// sentence makes a text one.
+func sentence(text string) string { return strings.ToUpper(text[:1]) + text[1:] + "." }
+
 // nodeFindings are what the running node says of itself: one, or two where it
 // has a copy in Postgres.
 func (c *cli) nodeFindings(cmd *cobra.Command) []finding {
@@ -161,10 +164,14 @@ func (c *cli) nodeFindings(cmd *cobra.Command) []finding {
 		return findings // what is wrong has been said, or there is nothing to say
 	}
 	if st.State == string(dispatch.StateWaiting) {
-		return append(findings, finding{
-			"postgres", false, plain(st.Error),
-			fmt.Sprintf("%d records wait on the card and follow by themselves once it can be reached; 'picloud sync retry' tries at once.", st.Waiting),
-		})
+		fix := "Nothing: they follow by themselves once it can be reached."
+		if st.Advice != "" {
+			fix = sentence(plain(st.Advice)) + " The rest follows by itself; 'picloud sync retry' tries at once."
+		}
+		return append(findings, finding{"postgres", false, fmt.Sprintf("%s; %d records wait on the card", plain(st.Error), st.Waiting), fix})
+	}
+	if st.SetAside > 0 {
+		return append(findings, finding{"postgres", false, "Postgres does not take " + refusedLine(st), refusedFix})
 	}
 	return append(findings, finding{"postgres", true, syncLine(st), ""})
 }

@@ -43,6 +43,28 @@ func (c *cli) syncCommand() *cobra.Command {
 	return cmd
 }
 
+// refusedFix is what to do about records that were set aside.
+const refusedFix = "They are whole in the table set_aside and come back with a restore: write a newer value that Postgres takes, or mend what refuses them and move them as docs/postgres.md shows."
+
+// refusedLine names what was set aside.
+func refusedLine(st api.Sync) string {
+	var names []string
+	for _, r := range st.Refused {
+		names = append(names, refusedName(r))
+	}
+	if more := int64(st.SetAside) - int64(len(names)); more > 0 { // #nosec G115 -- counts
+		names = append(names, fmt.Sprintf("%d more", more))
+	}
+	return strings.Join(names, ", ")
+}
+
+func refusedName(r api.Refused) string {
+	if r.App == "" {
+		return plain(fmt.Sprintf("%s %q", r.Kind, r.Name))
+	}
+	return plain(fmt.Sprintf("%s %q of app %q", r.Kind, r.Name, r.App))
+}
+
 // syncLine says in a line how the copy is doing.
 func syncLine(st api.Sync) string {
 	var text string
@@ -78,8 +100,14 @@ func (c *cli) showSync(st api.Sync) {
 	}
 	c.printf("state       %s since %s\nposition    record %d of %d\nwaiting     %d records, the oldest for %v\nthroughput  %.0f records/s\nset aside   %d records (table set_aside)\nlost        %d records, ever\n",
 		st.State, when(st.Since), st.Position, st.LastLSN, st.Waiting, time.Duration(st.LagSec*float64(time.Second)).Round(time.Second), st.PerSec, st.SetAside, st.Lost)
+	for _, r := range st.Refused {
+		c.printf("refused     %s: %s\n", refusedName(r), plain(r.Reason))
+	}
 	if st.Error != "" {
 		c.printf("error       %s\n            at %s; next try at %s\n", plain(st.Error), when(st.FailedAt), when(st.NextTryAt))
+	}
+	if st.Advice != "" {
+		c.printf("to do       %s\n", plain(st.Advice))
 	}
 }
 

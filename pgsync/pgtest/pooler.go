@@ -31,7 +31,7 @@ func Pooler(tb testing.TB, database, mode string) string {
 	if _, err := os.Stat(path); err != nil {
 		tb.Fatalf("PgBouncer is needed (make install-tools installs it): %v", err)
 	}
-	dir, err := os.MkdirTemp("", "pgtest-")
+	dir, err := os.MkdirTemp("", "pgtest-") //nolint:usetesting // another user has to reach it
 	if err != nil {
 		tb.Fatal(err)
 	}

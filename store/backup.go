@@ -120,6 +120,10 @@ func (s *Store) writeBackup(ctx context.Context, w io.Writer, snap *journal.Snap
 	if err := b.bytes(identityFile, ident); err != nil {
 		return err
 	}
+	err = readPages(state, func(f *pageFile) error { return checkStateCopy(f, nil) })
+	if err != nil {
+		return fmt.Errorf("%s is damaged (%w): start the node again, which mends it as far as possible", stateFile, err)
+	}
 	info, err := state.Stat()
 	if err != nil {
 		return err

@@ -22,7 +22,11 @@ func (s *Store) Booked() (map[string]time.Time, error) {
 		if b == nil {
 			return nil
 		}
-		return b.ForEach(func(k, v []byte) error {
+		return b.ForEach(func(k, kept []byte) error {
+			v, ok := cacheSeal.open(k, kept)
+			if !ok {
+				return nil // it is noted anew
+			}
 			var at int64
 			err := cborDecode(v, &at)
 			names[string(k)] = fromMicros(at)
@@ -46,7 +50,8 @@ func (s *Store) Book(names map[string]time.Time) error {
 		b, err := tx.CreateBucket(bucketTemps)
 		for name, at := range names {
 			if err == nil {
-				err = b.Put([]byte(name), cborEncode(micros(at)))
+				kept, _ := cacheSeal.add([]byte(name), cborEncode(micros(at)))
+				err = b.Put([]byte(name), kept)
 			}
 		}
 		return err

@@ -27,10 +27,14 @@ func checkJournalOf(dir string, about *summary) error {
 	if err := checkFormats(&cfg); err != nil {
 		return err
 	}
+	err := peekBolt(filepath.Join(dir, stateFile), func(f *pageFile) error { return checkStateCopy(f, nil) })
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrBackupDamaged, err)
+	}
 	jc := cfg.journal(1)
 	jc.Peeked = false
 	next, damaged := journal.LSN(0), about.damagedJournal()
-	err := journal.Peek(jc, 0, func(file string, r *journal.Record) error {
+	err = journal.Peek(jc, 0, func(file string, r *journal.Record) error {
 		first, last := r.Range()
 		if next == 0 { // a segment is named for its first record
 			base, _ := strconv.ParseUint(strings.TrimSuffix(file, ".log"), 10, 64)
@@ -54,6 +58,20 @@ func checkJournalOf(dir string, about *summary) error {
 		return fmt.Errorf("%w: its journal ends before record %d, the last", ErrBackupDamaged, about.lastLSN)
 	}
 	return nil
+}
+
+// checkStateCopy reads a copy of state.db and returns an error unless all of it is as it
+// was written. It calls row, unless that is nil, with each row.
+func checkStateCopy(f *pageFile, row func(key, value []byte) error) error {
+	r := stateReading{row: row}
+	err := r.read(f)
+	if err == nil {
+		err = r.verdict()
+	}
+	if err == nil && r.bads+len(r.intact) > 0 {
+		err = fmt.Errorf("%d of its rows are damaged", r.bads+len(r.intact))
+	}
+	return err
 }
 
 // checkRow returns an error for a row that is copied to others and fails the checks by

@@ -112,14 +112,14 @@ func (s *Store) beginCheckpoint() error {
 // sequence has come.
 func (s *Store) freeze() (*btree.Map[string, []byte], checkpointMeta) {
 	s.tables.put(append(s.sequenceRows(), s.droppedChange()))
-	meta := checkpointMeta{Version: stateVersion, Node: s.ident.ID, Journal: s.journalID, LSN: s.journal.Synced(), Idem: s.commit.idem, Known: s.belief.last(s.cfg.Now)}
+	meta := checkpointMeta{Node: s.ident.ID, Journal: s.journalID, LSN: s.journal.Synced(), Idem: s.commit.idem, Known: s.belief.last(s.cfg.Now)}
 	return s.tables.freeze(), meta
 }
 
 func (s *Store) writeCheckpoint(rows *btree.Map[string, []byte], meta checkpointMeta) error {
 	s.maintainMu.Lock()
 	defer s.maintainMu.Unlock()
-	n, err := writeState(s.tables.db, rows, meta)
+	n, err := s.tables.db.write(rows, meta)
 	if err != nil {
 		return fmt.Errorf("write state.db: %w", err)
 	}

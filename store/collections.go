@@ -223,7 +223,7 @@ func (t *tx) removeCollection(app, name string) (r removed, err error) {
 // by their bytes: reading a large one takes milliseconds.
 const (
 	buildChunk = 500
-	buildBytes = 256 << 10
+	indexBytes = 256 << 10
 )
 
 // buildIndexes does a part of what is left to build or to take down, and reports
@@ -267,7 +267,7 @@ func (t *tx) build(key string, at int) error {
 		if id == ix.Built && id != "" {
 			return true
 		}
-		if n == buildChunk || size >= buildBytes {
+		if n == buildChunk || size >= indexBytes {
 			ix.Ready = false
 			return false
 		}

@@ -64,14 +64,15 @@ func describe(u usage) string {
 func MissingKinds(dir string) (missing []string, err error) {
 	seen := map[string]bool{}
 	var meta checkpointMeta
-	err = peekBolt(filepath.Join(dir, stateFile), func(tx *bbolt.Tx) error {
-		if err := tx.Bucket(bucketRows).ForEach(func(k, _ []byte) error {
-			seen[tableName(k[0])] = true
+	err = peekBolt(filepath.Join(dir, stateFile), func(f *pageFile) error {
+		var r stateReading
+		r.row = func(key, _ []byte) error {
+			seen[tableName(key[0])] = true
 			return nil
-		}); err != nil {
-			return err
 		}
-		return cborDecode(tx.Bucket(bucketMeta).Get(keyMeta), &meta)
+		err := r.read(f)
+		meta = r.meta
+		return err
 	})
 	if err != nil {
 		return nil, err
@@ -107,6 +108,23 @@ func MissingKinds(dir string) (missing []string, err error) {
 	return missing, nil
 }
 
+// SealedRow returns a row as a state.db keeps it.
+func SealedRow(path string, key, value []byte) (kept []byte, err error) {
+	err = peekBolt(path, func(f *pageFile) error {
+		var r stateReading
+		err := r.read(f)
+		kept, _ = r.meta.seal().add(key, value)
+		return err
+	})
+	return kept, err
+}
+
+// MetaSum returns the checksum of what a state.db says of itself.
+func MetaSum(text []byte) []byte {
+	sum, _ := seal{}.add(text, nil)
+	return sum
+}
+
 func tableName(t byte) string   { return fmt.Sprintf("row of table %d", t) }
 func kindName(kind byte) string { return fmt.Sprintf("record of kind %d", kind) }
 func eventName(v byte) string   { return fmt.Sprintf("event of version %d", v) }
@@ -115,7 +133,7 @@ func eventName(v byte) string   { return fmt.Sprintf("event of version %d", v) }
 func (s *Store) TableBytes() int { return s.tables.memory() }
 
 // StateBytesUsed returns the bytes of the pages of state.db that are in use.
-func (s *Store) StateBytesUsed() int64 { return usedBytes(s.tables.db) }
+func (s *Store) StateBytesUsed() int64 { return usedBytes(s.tables.db.DB) }
 
 // CheckState walks all pages of state.db.
 func (s *Store) CheckState() error {

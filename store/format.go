@@ -5,11 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
-	"runtime/debug"
-
-	"go.etcd.io/bbolt"
 
 	"github.com/picloud/picloud/journal"
 )
@@ -20,7 +16,7 @@ import (
 // and the manifest of a backup carry it. In a directory of an older format node.json
 // takes it on before the first record is written. Each number has a fixture in
 // testdata/formats. The files of the journal have versions of their own.
-const formatVersion = 2
+const formatVersion = 3
 
 // NewerError says that a newer picloud wrote a file, so that this one must not touch
 // the directory. Nothing was changed.
@@ -50,11 +46,11 @@ func checkFormats(cfg *Config) error {
 	if err != nil {
 		return err
 	}
-	meta, err := checkState(filepath.Join(cfg.Dir, stateFile))
+	meta, err := peekState(filepath.Join(cfg.Dir, stateFile))
 	if err != nil {
 		return err
 	}
-	if err := checkCache(filepath.Join(cfg.Dir, cacheFile)); err != nil {
+	if err := peekCache(filepath.Join(cfg.Dir, cacheFile)); err != nil {
 		return err
 	}
 	if meta.Node != "" && id != "" && meta.Node != id {
@@ -67,60 +63,6 @@ func checkFormats(cfg *Config) error {
 func checkIdentity(dir string) (id string, err error) {
 	ident, _, err := readIdentities(dir)
 	return ident.ID, onlyNewer(err)
-}
-
-// checkState returns what state.db says of itself, if it can be read.
-func checkState(path string) (meta checkpointMeta, err error) {
-	err = peekBolt(path, func(tx *bbolt.Tx) error {
-		if b := tx.Bucket(bucketMeta); b != nil {
-			if err := cborDecode(b.Get(keyMeta), &meta); err != nil {
-				return err
-			}
-		}
-		if err := newer(stateFile, meta.Version); err != nil {
-			return err
-		}
-		if b := tx.Bucket(bucketRows); b != nil {
-			return checkTables(b)
-		}
-		return nil
-	})
-	if err != nil {
-		meta = checkpointMeta{}
-	}
-	return meta, onlyNewer(err)
-}
-
-// checkTables looks for rows of unknown tables: by leaps, since keys are in order. A
-// key that is not is damage, and says nothing of who wrote it.
-func checkTables(b *bbolt.Bucket) error {
-	c := b.Cursor()
-	for k, _ := c.First(); len(k) > 0; {
-		t := table(k[0])
-		if !t.known() {
-			if !ordered(b) {
-				return nil
-			}
-			return &NewerError{File: stateFile, What: fmt.Sprintf("table %d", t)}
-		}
-		k, _ = c.Seek([]byte{byte(t) + 1})
-	}
-	return nil
-}
-
-func ordered(b *bbolt.Bucket) bool {
-	before, ok := "", true
-	_ = b.ForEach(func(k, _ []byte) error { // fails only with what fn returns
-		ok = ok && before < string(k)
-		before = string(k)
-		return nil
-	})
-	return ok
-}
-
-func checkCache(path string) error {
-	err := peekBolt(path, func(tx *bbolt.Tx) error { return newer(cacheFile, cacheFormat(tx)) })
-	return onlyNewer(err)
 }
 
 // checkJournal looks at the files of the journal, and at what records it has beyond a
@@ -167,26 +109,6 @@ func unknown(r *journal.Record) string {
 		return fmt.Sprintf("kind %d of records", r.Kind)
 	}
 	return ""
-}
-
-// peekBolt reads a file of bbolt and changes nothing. One that is missing or empty has
-// nothing to be read.
-func peekBolt(path string, fn func(tx *bbolt.Tx) error) (err error) {
-	if info, err := os.Stat(path); err != nil || info.Size() == 0 {
-		return nil // opening it meets that again
-	}
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // see openState
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("look at %s: %v", filepath.Base(path), r)
-		}
-	}()
-	db, err := openBolt(path, true)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = db.Close() }() // only read
-	return db.View(fn)
 }
 
 func isNewer(err error) bool {

@@ -184,10 +184,10 @@ const damagedDir = "damaged"
 // setAside moves a file that cannot be used to damaged/ under a dated name, so
 // that nothing is destroyed that a person might still want to look at.
 func setAside(dir, name string, now time.Time) (string, error) {
-	if err := journal.MakeDamaged(journal.OS{}, filepath.Join(dir, damagedDir), now); err != nil {
+	to, err := asideName(dir, name, now)
+	if err != nil {
 		return "", err
 	}
-	to := filepath.Join(damagedDir, name+"."+now.UTC().Format("20060102T150405.000000Z"))
 	if err := os.Rename(filepath.Join(dir, name), filepath.Join(dir, to)); err != nil {
 		if errors.Is(err, fs.ErrNotExist) {
 			return "", nil
@@ -195,6 +195,28 @@ func setAside(dir, name string, now time.Time) (string, error) {
 		return "", err
 	}
 	return to, errors.Join(syncDir(filepath.Join(dir, damagedDir)), syncDir(dir))
+}
+
+// keepAside does so for a file whose place another one is about to take: the file is
+// there until then, where the file system can give it two names.
+func keepAside(dir, name string, now time.Time) (string, error) {
+	to, err := asideName(dir, name, now)
+	if err != nil {
+		return "", err
+	}
+	if err := os.Link(filepath.Join(dir, name), filepath.Join(dir, to)); err != nil {
+		return setAside(dir, name, now)
+	}
+	return to, syncDir(filepath.Join(dir, damagedDir))
+}
+
+// asideName makes the directory of what is set aside and returns the name that a file
+// gets there, relative to dir.
+func asideName(dir, name string, now time.Time) (string, error) {
+	if err := journal.MakeDamaged(journal.OS{}, filepath.Join(dir, damagedDir), now); err != nil {
+		return "", err
+	}
+	return filepath.Join(damagedDir, name+"."+now.UTC().Format("20060102T150405.000000Z")), nil
 }
 
 // randomText returns n random bytes as lower-case base32 without padding.

@@ -31,8 +31,6 @@ const identitySize = 8 << 10
 // sumSince is the first format whose node.json must have a checksum.
 const sumSince = 3
 
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
 // encode returns what the files hold.
 func (id *identity) encode() ([]byte, error) {
 	id.Sum = ""

@@ -40,25 +40,27 @@ type incidents struct {
 
 // incident keeps a loss or damage, which the text tells people with what to do, until an
 // operator acknowledges it. The same text again is the same incident. It is durable soon
-// after; on a disk that cannot be written it is kept until the node ends.
-func (s *Store) incident(text string) {
+// after; on a disk that cannot be written it is kept until the node ends. It reports
+// whether it was not known.
+func (s *Store) incident(text string) (fresh bool) {
 	sum := sha256.Sum256([]byte(text))
 	in := picloud.Incident{ID: hex.EncodeToString(sum[:5]), Text: text, At: fromMicros(micros(s.cfg.Now()))}
 	if c := s.catalog.Load(); c != nil {
 		if _, known := c.incidents().Get(in.ID); known {
-			return
+			return false
 		}
 	}
 	s.incidents.mu.Lock()
 	defer s.incidents.mu.Unlock()
 	if _, known := s.incidents.pending[in.ID]; known || len(s.incidents.pending) >= maxIncidents {
-		return
+		return false
 	}
 	if s.incidents.pending == nil {
 		s.incidents.pending = map[string]picloud.Incident{}
 	}
 	s.incidents.pending[in.ID] = in
 	s.intake.tell()
+	return true
 }
 
 // waiting returns what is not yet in the tables, oldest first.

@@ -51,7 +51,12 @@ func TestNewerFormatIsRefusedUntouched(t *testing.T) {
 			edit(t, filepath.Join(dir, "node.json"), ruin)
 		}},
 		"row of an unknown table": {"state.db", func(t *testing.T, dir string) {
-			editBolt(t, filepath.Join(dir, "state.db"), "rows", []byte("\xc8key"), []byte("value"))
+			name, key := filepath.Join(dir, "state.db"), []byte("\xc8key")
+			kept, err := store.SealedRow(name, key, []byte("value"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			editBolt(t, name, "rows", key, kept)
 		}},
 		"cache.db": {"cache.db", func(t *testing.T, dir string) {
 			editBolt(t, filepath.Join(dir, "cache.db"), "meta", []byte("format"), []byte{store.FormatVersion + 1})
@@ -242,7 +247,7 @@ func newerState(t *testing.T, dir string) {
 		b := tx.Bucket([]byte("meta"))
 		meta := slices.Clone(b.Get([]byte("checkpoint")))
 		meta[2] = store.FormatVersion + 1
-		return b.Put([]byte("checkpoint"), meta)
+		return errors.Join(b.Put([]byte("checkpoint"), meta), b.Put([]byte("checkpoint sum"), store.MetaSum(meta)))
 	})
 	if err := errors.Join(err, db.Close()); err != nil {
 		t.Fatal(err)

@@ -72,8 +72,9 @@ type recovery struct {
 	clean   bool // the last thing noted is that the node stopped in good order
 	records int
 
-	unrepeated bool // the journal is new and has nothing of the checkpoint's catalog
-	unwritable bool // state.db takes no checkpoint
+	before     checkpointMeta // of a state.db that was damaged, if it could be read
+	unrepeated bool           // the journal is new and has nothing of the checkpoint's catalog
+	unwritable bool           // state.db takes no checkpoint
 
 	known bool        // node.json, or its copy, is good
 	reach journal.LSN // LSNs up to this one were given, as the checkpoint says
@@ -169,13 +170,16 @@ func unread(file string, cause error) error {
 	return fmt.Errorf("%s cannot be read (%w); nothing was changed; %s", file, cause, hint)
 }
 
-// openState opens state.db, or a new one when it is damaged or another node's.
+// openState opens state.db, or another one in its place when it is damaged or another
+// node's.
 func (s *Store) openState(r *recovery) error {
-	path := s.path(stateFile)
-	db, meta, err := openState(path, s.readOnly)
+	if !s.readOnly {
+		_ = os.Remove(s.path(stateTemp)) // of a start that was cut off
+	}
+	st, meta, err := openState(s.path(stateFile), s.readOnly)
 	if s.readOnly && err != nil {
 		s.health.note(fmt.Sprintf("state.db could not be read (%v).", err))
-		s.tables = newTables(nil, s.cfg.MaxWaiting)
+		s.tables = s.newTables(nil)
 		return nil
 	}
 	if isNewer(err) {
@@ -184,26 +188,42 @@ func (s *Store) openState(r *recovery) error {
 	if isUnread(err) {
 		return unread(stateFile, err)
 	}
-	if err == nil && meta.Node != "" && r.known && meta.Node != s.ident.ID {
-		_ = db.Close() // nothing was written
+	damaged := err != nil
+	switch {
+	case damaged:
+	case meta.Node != "" && r.known && meta.Node != s.ident.ID:
 		err = fmt.Errorf("it belongs to node %s", meta.Node)
+	case len(st.bad) > 0 && !s.readOnly && s.journalIsWhole():
+		err = fmt.Errorf("%d of its rows are damaged", len(st.bad))
 	}
 	if err != nil {
-		if err := checkJournal(&s.cfg, checkpointMeta{}); err != nil { // all of it will be replayed
+		if st != nil {
+			_ = st.Close() // nothing was written
+		}
+		if st, meta, err = s.replaceState(r, err, damaged); err != nil {
 			return err
 		}
-		if err := s.aside(stateFile, err); err != nil {
+	}
+	if st.seal.none && !s.readOnly {
+		if st, meta, err = s.upgradeState(st, meta); st == nil {
 			return err
 		}
-		if db, meta, err = openState(path, false); err != nil {
-			return fmt.Errorf("begin another state.db: %w; free space on the disk, and start again: the journal has what the damaged one had, or it is in %s", err, damagedDir)
+		if err != nil {
+			s.log.Warn("rows of state.db have no checksums yet: the next start tries again", slog.Any("err", err))
 		}
 	}
 	if meta.Node != "" && !r.known {
 		s.ident.ID, s.identKept = meta.Node, true // node.json was lost; this is who we were
 	}
-	s.tables, r.state = newTables(db, s.cfg.MaxWaiting), meta
+	s.tables, r.state = s.newTables(st), meta
 	return nil
+}
+
+// newTables returns the tables over a state.db; nil: there is none.
+func (s *Store) newTables(st *stateDB) *tables {
+	t := newTables(st, s.cfg.MaxWaiting)
+	t.damaged = s.rowDamaged
+	return t
 }
 
 func (s *Store) openJournal(r *recovery) error {
@@ -227,7 +247,7 @@ func (s *Store) openJournal(r *recovery) error {
 // match holds checkpoint and journal against each other.
 func (s *Store) match(r *recovery) error {
 	st, j := &r.state, &r.journal
-	if st.Found != nil && st.Journal == j.ID {
+	if st.Found != nil && (st.Journal == j.ID || st.Journal == 0) {
 		r.add(st.Found)
 	}
 	if st.Journal == j.ID || j.Fresh {
@@ -239,6 +259,9 @@ func (s *Store) match(r *recovery) error {
 		st.LSN, r.unrepeated = 0, st.Journal != 0
 	case st.Journal == 0: // no checkpoint yet, or it was lost: the journal has to have everything
 		r.Unbased = j.First > 1
+		if r.before.Journal == j.ID && r.before.LSN > j.Last {
+			r.Lost = append(r.Lost, fmt.Sprintf("state.db was damaged, and the journal ends at record %d, before the checkpoint at %d: what was between is lost.", j.Last, r.before.LSN))
+		}
 		return nil
 	case st.Journal != j.ID && !j.Fresh && s.readOnly:
 		return errors.New("state.db belongs to another journal, and the disk cannot be written to mend that")
@@ -249,11 +272,11 @@ func (s *Store) match(r *recovery) error {
 		if err := s.aside(stateFile, errors.New("it belongs to another journal")); err != nil {
 			return err
 		}
-		db, meta, err := openState(s.path(stateFile), false)
+		st, meta, err := openState(s.path(stateFile), false)
 		if err != nil {
 			return err
 		}
-		s.tables, r.state = newTables(db, s.cfg.MaxWaiting), meta
+		s.tables, r.state = s.newTables(st), meta
 		return s.match(r)
 	case j.Last < st.LSN:
 		r.Lost = append(r.Lost, fmt.Sprintf("The journal ends at record %d, before the checkpoint at %d: what was between is lost from the history.", j.Last, st.LSN))
@@ -277,7 +300,8 @@ func (s *Store) load(r *recovery) error {
 		k := t.kind()
 		return k.catalog != nil || k.recovered != nil || k.holds != nil || s.tables.pending.counts(t)
 	}
-	err := scanState(s.tables.db, wanted, func(t table, key, value []byte) error {
+	s.dropBad(r)
+	err := s.tables.db.scan(wanted, func(t table, key, value []byte) error {
 		if s.tables.pending.counts(t) {
 			s.tables.pending.add(t, string(key), 1)
 			return nil
@@ -291,11 +315,11 @@ func (s *Store) load(r *recovery) error {
 			take = func() error { return fn(s, r, ch) }
 		}
 		if err := take(); err != nil { // the others are good: one row must not stop the start
-			r.Lost = append(r.Lost, fmt.Sprintf("A row of %s in state.db, %q, cannot be read (%v) and is lost.", t.kind().name, key, err))
+			r.Lost = append(r.Lost, fmt.Sprintf("%s in state.db cannot be read (%v) and is lost.", nameRow(t, key), err))
 			s.tables.put([]change{{table: t, key: bytes.Clone(key)}})
 		}
 		return nil
-	})
+	}, func([]byte) {}) // dropBad has told of them
 	if err != nil {
 		return fmt.Errorf("load state.db: %w", err)
 	}
@@ -452,7 +476,7 @@ func (s *Store) conclude(r *recovery) error {
 	if r.Unbased && !r.Based {
 		r.Lost = append(r.Lost, fmt.Sprintf("state.db was lost and the journal begins at record %d: apps, topics and keys made before are lost.", r.journal.First))
 	}
-	if r.Unbased && r.Based && r.Data {
+	if r.Unbased && r.Based && r.Data && !r.Rescued {
 		r.Lost = append(r.Lost, fmt.Sprintf("state.db was lost and the journal begins at record %d: what apps kept before (keys, scripts, deliveries) is lost.", r.journal.First))
 	}
 	if r.LostLSN > journal.LSN(s.ident.LostLSN) && len(r.Lost) == 0 {

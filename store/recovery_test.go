@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/store"
 )
@@ -119,6 +121,8 @@ func TestStateFileIsRebuiltFromTheJournal(t *testing.T) {
 		"garbage": func(_ *testing.T, path string) error {
 			return os.WriteFile(path, bytes.Repeat([]byte("no database "), 4000), 0o600)
 		},
+		"directory": func(_ *testing.T, path string) error { return errors.Join(os.Remove(path), os.Mkdir(path, 0o700)) },
+		"pipe":      func(_ *testing.T, path string) error { return errors.Join(os.Remove(path), unix.Mkfifo(path, 0o600)) },
 		"of another node": func(t *testing.T, path string) error {
 			t.Helper()
 			b, err := os.ReadFile(filepath.Join(other, "state.db"))

@@ -20,7 +20,7 @@ func NewIdentity(dir string) (picloud.Node, error) {
 			return err
 		}
 		meta.Node = fresh.ID
-		err = db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Put(keyMeta, cborEncode(meta)) })
+		err = db.Update(func(tx *bbolt.Tx) error { return putMeta(tx, &meta) })
 		if cerr := db.Close(); err == nil {
 			err = cerr
 		}

@@ -20,13 +20,14 @@ type found struct {
 	Unbased bool        `cbor:",omitempty"` // there is no checkpoint below the journal's first record
 	Based   bool        `cbor:",omitempty"` // but the journal repeats the catalog as it was
 	Data    bool        `cbor:",omitempty"` // and says that there was data beside
+	Rescued bool        `cbor:",omitempty"` // of which there is what could be read of a damaged state.db
 }
 
 // add takes in what a start before has found out.
 func (f *found) add(before *found) {
 	f.Lost = append(slices.Clone(before.Lost), f.Lost...)
 	f.LostLSN = max(f.LostLSN, before.LostLSN)
-	f.Unbased, f.Based, f.Data = before.Unbased, before.Based, before.Data
+	f.Unbased, f.Based, f.Data, f.Rescued = before.Unbased, before.Based, before.Data, before.Rescued
 }
 
 // relieve moves what was replayed up to a record to state.db when it has become much. A

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"strings"
 
 	"github.com/tidwall/btree"
@@ -52,7 +51,7 @@ func (t *tables) scan(tb table, prefix, from string, fn func(key string, value [
 		return
 	}
 	_ = t.db.View(func(tx *bbolt.Tx) error { // fails only when closed: then there is nothing to find
-		merge(append(sources, newDisk(tx.Bucket(bucketRows).Cursor(), start)))
+		merge(append(sources, newDisk(t, tx, start)))
 		return nil
 	})
 }
@@ -107,21 +106,40 @@ func (s *memory) key() string   { return s.it.Key() }
 func (s *memory) value() []byte { return s.it.Value() }
 func (s *memory) next()         { s.has = s.it.Next() }
 
-// disk is a source over state.db.
+// disk is a source over state.db. Rows that are not what was written are not there.
 type disk struct {
+	t    *tables
 	c    *bbolt.Cursor
 	k, v []byte
 	text string
 }
 
-func newDisk(c *bbolt.Cursor, start string) *disk {
-	s := &disk{c: c}
-	s.set(c.Seek([]byte(start)))
+func newDisk(t *tables, tx *bbolt.Tx, start string) *disk {
+	s := &disk{t: t}
+	s.move(func() ([]byte, []byte) {
+		s.c = tx.Bucket(bucketRows).Cursor()
+		return s.c.Seek([]byte(start))
+	})
 	return s
 }
 
-func (s *disk) set(k, v []byte) { s.k, s.v, s.text = k, v, string(k) }
-func (s *disk) ok() bool        { return s.k != nil }
-func (s *disk) key() string     { return s.text }
-func (s *disk) value() []byte   { return bytes.Clone(s.v) }
-func (s *disk) next()           { s.set(s.c.Next()) }
+// move goes to the row that to moves the cursor to, or to the next one that is what was
+// written.
+func (s *disk) move(to func() (key, kept []byte)) {
+	s.k, s.v, s.text = nil, nil, ""
+	defer s.t.guard()()
+	k, kept := to()
+	for ; k != nil; k, kept = s.c.Next() {
+		v, ok := s.t.db.seal.open(k, kept)
+		if ok {
+			s.k, s.v, s.text = k, v, string(k)
+			return
+		}
+		s.t.damaged(k, errChecksum)
+	}
+}
+
+func (s *disk) ok() bool      { return s.k != nil }
+func (s *disk) key() string   { return s.text }
+func (s *disk) value() []byte { return append(make([]byte, 0, len(s.v)), s.v...) }
+func (s *disk) next()         { s.move(s.c.Next) }

@@ -32,6 +32,25 @@ var (
 	keyFormat     = []byte("format") // in bucketMeta
 )
 
+// cacheSeal makes and checks the checksums of rows in cache.db.
+var cacheSeal = seal{}
+
+// peekCache returns a *NewerError when a newer picloud wrote a cache.db.
+func peekCache(path string) error {
+	err := peekBolt(path, func(f *pageFile) error {
+		w := pageWalk{f: f, fault: strictly, row: func(bucket string, key, value []byte) error {
+			if bucket != string(bucketMeta) || !bytes.Equal(key, keyFormat) {
+				return nil
+			}
+			var format uint64
+			_ = cborDecode(value, &format) // one that is unreadable is written anew
+			return newer(cacheFile, format)
+		}}
+		return w.walk()
+	})
+	return onlyNewer(err)
+}
+
 // cacheFormat returns the format a cache.db says it has; 0 means the first.
 func cacheFormat(tx *bbolt.Tx) (format uint64) {
 	if b := tx.Bucket(bucketMeta); b != nil {
@@ -57,33 +76,25 @@ func (s *Store) openShared() {
 	}
 }
 
-func (s *Store) readShared() (err error) {
-	defer func() { // bbolt panics on some damaged pages
-		if r := recover(); r != nil {
-			err = fmt.Errorf("open %s: %v", cacheFile, r)
-		}
-	}()
-	db, err := openBolt(s.path(cacheFile), false)
+func (s *Store) readShared() error {
+	db, err := openBolt(s.path(cacheFile), false, checkPages)
 	if err != nil {
-		return fmt.Errorf("open %s: %w", cacheFile, err)
+		return inBolt(cacheFile, err)
 	}
 	apps := map[string][]picloud.SigningKey{}
 	err = db.Update(func(tx *bbolt.Tx) error {
-		if cacheFormat(tx) != formatVersion {
-			b, err := tx.CreateBucketIfNotExists(bucketMeta)
-			if err == nil {
-				err = b.Put(keyFormat, cborEncode(uint64(formatVersion)))
-			}
-			if err != nil {
-				return err
-			}
-		}
-		b := tx.Bucket(bucketSigning)
-		if b == nil {
-			_, err := tx.CreateBucket(bucketSigning)
+		if err := upgradeCache(tx); err != nil {
 			return err
 		}
-		return b.ForEach(func(_, v []byte) error {
+		b, err := tx.CreateBucketIfNotExists(bucketSigning)
+		if err != nil {
+			return err
+		}
+		return b.ForEach(func(key, kept []byte) error {
+			v, ok := cacheSeal.open(key, kept)
+			if !ok {
+				return errChecksum
+			}
 			var k picloud.SigningKey
 			if err := cborDecode(v, &k); err != nil {
 				return err
@@ -97,6 +108,38 @@ func (s *Store) readShared() (err error) {
 		return errors.Join(fmt.Errorf("read %s: %w", cacheFile, err), db.Close())
 	}
 	s.shared.db, s.shared.apps = db, apps
+	return nil
+}
+
+// upgradeCache gives the rows of a cache.db of an older format checksums.
+func upgradeCache(tx *bbolt.Tx) error {
+	format := cacheFormat(tx)
+	if format == formatVersion {
+		return nil
+	}
+	meta, err := tx.CreateBucketIfNotExists(bucketMeta)
+	if err == nil {
+		err = meta.Put(keyFormat, cborEncode(uint64(formatVersion)))
+	}
+	if err != nil || format >= sealedSince {
+		return err
+	}
+	for _, name := range [][]byte{bucketSigning, bucketTemps} {
+		b := tx.Bucket(name)
+		if b == nil {
+			continue
+		}
+		rows := map[string][]byte{} // they are few, and a bucket must not change while it is read
+		_ = b.ForEach(func(k, v []byte) error {
+			rows[string(k)], _ = cacheSeal.add(k, v)
+			return nil
+		})
+		for k, kept := range rows {
+			if err := b.Put([]byte(k), kept); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }
 
@@ -138,7 +181,9 @@ func (s *Store) ShareKeys(ctx context.Context, keys []picloud.SigningKey, own ma
 			return err
 		}
 		for _, k := range keys {
-			if err := b.Put([]byte(pair(k.App, k.ID)), cborEncode(k)); err != nil {
+			key := []byte(pair(k.App, k.ID))
+			kept, _ := cacheSeal.add(key, cborEncode(k))
+			if err := b.Put(key, kept); err != nil {
 				return err
 			}
 		}

@@ -27,7 +27,7 @@ func (s *Store) shrinkState() {
 	if s.space.noHoles {
 		return
 	}
-	freed, err := shrink(s.tables.db)
+	freed, err := shrink(s.tables.db.DB)
 	switch {
 	case errors.Is(err, errors.ErrUnsupported):
 		s.space.noHoles = true // the pages are used again, sooner or later

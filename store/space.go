@@ -61,4 +61,4 @@ func freeBytes(dir string) (bytes int64, known bool) {
 }
 
 // lookAtState looks at how much of what state.db can hold it holds.
-func (s *Store) lookAtState() { s.space.state.Store(usedBytes(s.tables.db) > maxStateBytes/4*3) }
+func (s *Store) lookAtState() { s.space.state.Store(usedBytes(s.tables.db.DB) > maxStateBytes/4*3) }

@@ -1,13 +1,10 @@
 package store
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"io"
-	"math"
-	"os"
 	"runtime/debug"
-	"time"
 
 	"github.com/tidwall/btree"
 	"go.etcd.io/bbolt"
@@ -22,11 +19,13 @@ var (
 	bucketRows = []byte("rows")
 	bucketMeta = []byte("meta")
 	keyMeta    = []byte("checkpoint")
+	keyMetaSum = []byte("checkpoint sum") // a CRC-32C of what keyMeta has, of every format from 3 on
 )
 
 const (
 	stateFile    = "state.db"
 	stateVersion = formatVersion
+	sealedSince  = 3 // the format whose rows have checksums
 )
 
 // checkpointMeta says whose checkpoint a state.db is and how far it reaches.
@@ -40,163 +39,210 @@ type checkpointMeta struct {
 	Known int64      `cbor:"7,keyasint,omitempty"` // when the checkpoint was made, if the clock could be believed, or when that was last; microseconds
 
 	Found *found `cbor:"5,keyasint,omitempty"` // by a start that is still under way; nil: none is
+
+	Salt uint32    `cbor:"8,keyasint,omitempty"` // of the checksums of rows
+	Sums tableSums `cbor:"9,keyasint,omitempty"` // of the rows
 }
 
-// maxStateBytes bounds the file by what a 32-bit board can map.
-const maxStateBytes = math.MaxInt32/2 + 1
+func (m *checkpointMeta) seal() seal { return seal{salt: m.Salt, none: m.Version < sealedSince} }
 
-func openBolt(path string, readOnly bool) (*bbolt.DB, error) {
-	opt := *bbolt.DefaultOptions
-	opt.PageSize = 4096 // a Pi 5 has pages of 16 kB; files must move between boards
-	opt.FreelistType = bbolt.FreelistMapType
-	opt.NoFreelistSync = false // else opening reads the whole file
-	opt.MaxSize = maxStateBytes
-	opt.Timeout = time.Second // another process can only be a tool: say so instead of hanging
-	opt.PreLoadFreelist = !readOnly
-	opt.ReadOnly = readOnly
-	opt.OpenFile = openQuiet
-	return bbolt.Open(path, 0o600, &opt)
+// stateDB is an open state.db. Any may read; one writes, the one that writes checkpoints.
+type stateDB struct {
+	*bbolt.DB
+
+	seal seal
+	sums tableSums // of the rows as they are in the file
+	bad  [][]byte  // keys of rows whose checksum was wrong when it was opened
 }
 
-// openQuiet opens a file so that reading it does not write to the card when it
-// was read, where the owner allows that; and so that what is read is what the
-// disk has, rather than what the kernel could not write.
-func openQuiet(name string, flag int, perm os.FileMode) (*os.File, error) {
-	f, err := os.OpenFile(name, flag|unix.O_NOATIME, perm) // #nosec G304 -- below the data directory
-	if errors.Is(err, os.ErrPermission) {
-		f, err = os.OpenFile(name, flag, perm) // #nosec G304 -- as above
-	}
-	if err == nil {
-		_ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) // some file systems have no such memory
-	}
-	return f, err
-}
-
-// openState opens state.db. A missing file is an empty checkpoint; any error
-// but a *NewerError means that the file is damaged.
-func openState(path string, readOnly bool) (db *bbolt.DB, meta checkpointMeta, err error) {
-	// bbolt panics on some damaged pages, and reading a truncated file through
-	// its mapping is a fault. What is met here may be a ruin: that must stay an
-	// error.
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if r := recover(); r != nil {
-			db, meta, err = nil, checkpointMeta{}, fmt.Errorf("open state.db: %v", r)
+// openState opens state.db after all of it was read and checked. A missing file is an
+// empty checkpoint; any error but a *NewerError and those of isUnread means that the file
+// is damaged.
+func openState(path string, readOnly bool) (*stateDB, checkpointMeta, error) {
+	var r stateReading
+	db, err := openBolt(path, readOnly, func(f *pageFile) error {
+		err := r.read(f)
+		if err == nil {
+			err = r.verdict()
 		}
-	}()
-	db, err = openBolt(path, readOnly)
+		return err
+	})
 	if err != nil {
-		return nil, meta, fmt.Errorf("open state.db: %w", err)
+		return nil, r.meta, inBolt(stateFile, err)
 	}
-	err = readMeta(db, &meta)
-	if err == nil && meta.LSN > 0 {
-		readAll(path)
-		err = checkRows(db)
+	st := &stateDB{DB: db, seal: r.meta.seal(), sums: r.sums, bad: r.bad}
+	if !r.begun {
+		err = st.begin(&r.meta)
+	} else if len(r.intact) > 0 && !readOnly {
+		err = st.reseal(r.intact)
 	}
 	if err != nil {
 		_ = db.Close() // the first error is the one to tell
-		return nil, meta, fmt.Errorf("open state.db: %w", err)
+		return nil, r.meta, inBolt(stateFile, err)
 	}
-	return db, meta, nil
+	return st, r.meta, nil
 }
 
-func readMeta(db *bbolt.DB, meta *checkpointMeta) error {
-	fresh := false
-	err := db.View(func(tx *bbolt.Tx) error {
-		b := tx.Bucket(bucketMeta)
-		if b == nil || tx.Bucket(bucketRows) == nil {
-			fresh = true
-			return nil
-		}
-		return cborDecode(b.Get(keyMeta), meta)
-	})
-	if err != nil {
-		return err
-	}
-	if err := newer(stateFile, meta.Version); err != nil {
-		return err
-	}
-	if !fresh {
-		return nil
-	}
-	if db.IsReadOnly() {
+// begin makes an empty file a checkpoint of nothing.
+func (st *stateDB) begin(meta *checkpointMeta) error {
+	if st.IsReadOnly() {
 		return errors.New("it is empty")
 	}
-	return db.Update(func(tx *bbolt.Tx) error {
-		_, err := tx.CreateBucketIfNotExists(bucketRows)
-		if err != nil {
+	st.seal = newSeal()
+	*meta = checkpointMeta{Version: stateVersion, Salt: st.seal.salt}
+	return st.Update(func(tx *bbolt.Tx) error {
+		if _, err := tx.CreateBucketIfNotExists(bucketRows); err != nil {
 			return err
 		}
-		b, err := tx.CreateBucketIfNotExists(bucketMeta)
-		if err != nil {
-			return err
-		}
-		return b.Put(keyMeta, cborEncode(checkpointMeta{Version: stateVersion}))
+		return putMeta(tx, meta)
 	})
 }
 
-// readAll brings a file into the kernel's memory from its beginning to its end.
-// bbolt would read it a page at a time, here and there, which takes many times as
-// long. What cannot be read is met again when it is needed.
-func readAll(path string) {
-	f, err := os.Open(path) // #nosec G304 -- below the data directory
-	if err != nil {
-		return
-	}
-	defer func() { _ = f.Close() }() // only read
-	_, _ = io.CopyBuffer(struct{ io.Writer }{io.Discard}, f, make([]byte, 256<<10))
-}
-
-// checkRows walks all pages that rows are on, which makes bbolt notice damage
-// now rather than in the middle of work.
-func checkRows(db *bbolt.DB) error {
-	return db.View(func(tx *bbolt.Tx) error {
-		return tx.Bucket(bucketRows).ForEach(func(k, _ []byte) error {
-			if len(k) == 0 || !table(k[0]).known() {
-				return fmt.Errorf("row of unknown table %q", k)
-			}
-			return nil
-		})
-	})
-}
-
-// writeState moves rows to state.db in one transaction together with the
-// journal position they reach, and drops obsolete ones.
-func writeState(db *bbolt.DB, rows *btree.Map[string, []byte], meta checkpointMeta) (written int64, err error) {
-	err = db.Update(func(tx *bbolt.Tx) error {
+// reseal writes rows anew of which only the checksum was damaged.
+func (st *stateDB) reseal(keys [][]byte) error {
+	return st.Update(func(tx *bbolt.Tx) error {
 		b := tx.Bucket(bucketRows)
+		for _, k := range keys {
+			value, _, _ := split(b.Get(k))
+			kept, _ := st.seal.add(k, value)
+			if err := b.Put(k, kept); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// putMeta writes what a checkpoint says of itself.
+func putMeta(tx *bbolt.Tx, meta *checkpointMeta) error {
+	b, err := tx.CreateBucketIfNotExists(bucketMeta)
+	if err != nil {
+		return err
+	}
+	text := cborEncode(meta)
+	if err := b.Put(keyMeta, text); err != nil {
+		return err
+	}
+	if meta.Version < sealedSince {
+		return nil
+	}
+	sum, _ := seal{}.add(text, nil)
+	return b.Put(keyMetaSum, sum)
+}
+
+// parseMeta reads what putMeta wrote: sum is nil when there is none.
+func parseMeta(text, sum []byte) (meta checkpointMeta, err error) {
+	if sum != nil {
+		if _, ok := (seal{}).open(text, sum); !ok {
+			return meta, errors.New("what it says of itself has another checksum")
+		}
+	}
+	if err := cborDecode(text, &meta); err != nil {
+		return meta, err
+	}
+	if err := newer(stateFile, meta.Version); err != nil {
+		return checkpointMeta{}, err
+	}
+	if (sum == nil) == (meta.Version >= sealedSince) {
+		return meta, errors.New("what it says of itself is of two formats")
+	}
+	return meta, nil
+}
+
+// write moves rows to state.db in one transaction together with the journal position they
+// reach, and drops obsolete ones.
+func (st *stateDB) write(rows *btree.Map[string, []byte], meta checkpointMeta) (written int64, err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() { // a page that has become illegible: a new start finds out what is left
+		if r := recover(); r != nil {
+			err = fmt.Errorf("%v: %w", r, unix.EIO)
+		}
+	}()
+	w := stateWriter{st: st, sums: st.sums.clone(), unsure: map[table]bool{}}
+	err = st.Update(func(tx *bbolt.Tx) error {
+		w.rows = tx.Bucket(bucketRows)
 		var err error
 		rows.Scan(func(k string, v []byte) bool {
-			if v == nil {
-				err = b.Delete([]byte(k))
-			} else {
-				err = b.Put([]byte(k), v)
-			}
+			err = w.put([]byte(k), v)
 			return err == nil
 		})
 		if err != nil {
 			return err
 		}
-		if err := dropObsolete(b, &meta); err != nil {
+		if err := w.dropObsolete(&meta); err != nil {
 			return err
 		}
-		err = tx.Bucket(bucketMeta).Put(keyMeta, cborEncode(meta))
+		w.recount()
+		meta.Version, meta.Salt, meta.Sums = stateVersion, st.seal.salt, w.sums
+		if st.seal.none {
+			meta.Version, meta.Sums = sealedSince-1, nil
+		}
+		err = putMeta(tx, &meta)
 		tx.OnCommit(func() {
 			stats := tx.Stats()
 			written = stats.GetPageAlloc() + 2*block
 		})
 		return err
 	})
+	if err == nil {
+		st.sums = w.sums
+	}
 	return written, err
 }
 
+// stateWriter writes the rows of one transaction and keeps the sums.
+type stateWriter struct {
+	st     *stateDB
+	rows   *bbolt.Bucket
+	sums   tableSums
+	unsure map[table]bool // tables of which a damaged row was replaced
+}
+
+// put writes a row; value is nil when it is deleted.
+func (w *stateWriter) put(key, value []byte) error {
+	seal := w.st.seal
+	if seal.none {
+		if value == nil {
+			return w.rows.Delete(key)
+		}
+		return w.rows.Put(key, value)
+	}
+	t := table(key[0])
+	if before := w.rows.Get(key); before != nil {
+		if _, ok := seal.open(key, before); !ok {
+			w.unsure[t] = true
+		}
+		_, sum, _ := split(before)
+		w.sums.add(t, sum, -1)
+	}
+	if value == nil {
+		return w.rows.Delete(key)
+	}
+	kept, sum := seal.add(key, value)
+	w.sums.add(t, sum, 1)
+	return w.rows.Put(key, kept)
+}
+
+// recount sums up the tables whose sums are not known any more, since they may have had
+// the checksum that a damaged row had before.
+func (w *stateWriter) recount() {
+	for t := range w.unsure {
+		delete(w.sums, t)
+		c := w.rows.Cursor()
+		for k, v := c.Seek([]byte{byte(t)}); k != nil && table(k[0]) == t; k, v = c.Next() {
+			_, sum, _ := split(v)
+			w.sums.add(t, sum, 1)
+		}
+	}
+}
+
 // dropObsolete deletes the rows that their kinds call obsolete.
-func dropObsolete(b *bbolt.Bucket, meta *checkpointMeta) error {
+func (w *stateWriter) dropObsolete(meta *checkpointMeta) error {
 	for _, tb := range tablesWhere(func(k *rowKind) bool { return k.obsolete != nil }) {
 		first, end := []byte{byte(tb)}, rowKey(tb, tb.kind().obsolete(meta))
-		c := b.Cursor()
+		c := w.rows.Cursor()
 		for k, _ := c.Seek(first); k != nil && string(k) < end; k, _ = c.Seek(first) {
-			if err := c.Delete(); err != nil {
+			if err := w.put(bytes.Clone(k), nil); err != nil {
 				return err
 			}
 		}
@@ -204,20 +250,24 @@ func dropObsolete(b *bbolt.Bucket, meta *checkpointMeta) error {
 	return nil
 }
 
-// scanState calls fn with every row of the tables that are wanted.
-func scanState(db *bbolt.DB, wanted func(table) bool, fn func(t table, key, value []byte) error) error {
-	return db.View(func(tx *bbolt.Tx) error {
+// scan calls fn with every row of the tables that are wanted, but for those whose
+// checksum is wrong, of which it calls bad.
+func (st *stateDB) scan(wanted func(table) bool, fn func(t table, key, value []byte) error, bad func(key []byte)) error {
+	return st.View(func(tx *bbolt.Tx) error {
 		c := tx.Bucket(bucketRows).Cursor()
-		k, v := c.First()
+		k, kept := c.First()
 		for k != nil {
-			if t := table(k[0]); !wanted(t) {
-				k, v = c.Seek([]byte{byte(t) + 1})
+			t := table(k[0])
+			if !wanted(t) {
+				k, kept = c.Seek([]byte{byte(t) + 1})
 				continue
 			}
-			if err := fn(table(k[0]), k[1:], v); err != nil {
+			if v, ok := st.seal.open(k, kept); !ok {
+				bad(k)
+			} else if err := fn(t, k[1:], v); err != nil {
 				return err
 			}
-			k, v = c.Next()
+			k, kept = c.Next()
 		}
 		return nil
 	})

@@ -1,7 +1,7 @@
 package store
 
 import (
-	"bytes"
+	"runtime/debug"
 	"sync"
 
 	"github.com/tidwall/btree"
@@ -21,15 +21,19 @@ type tables struct {
 	live   *btree.Map[string, []byte] // nil value: deleted
 	frozen *btree.Map[string, []byte] // nil while no checkpoint is under way
 	size   int                        // bytes in live
-	db     *bbolt.DB                  // nil: there is none, and none can be made
+	db     *stateDB                   // nil: there is none, and none can be made
+
+	// damaged is told of a row that is not what was written, or of nil when it is not known
+	// which rows a part of the file that cannot be read has.
+	damaged func(key []byte, cause error)
 
 	pending *pending
 }
 
 // newTables returns the tables over a state.db, for triggers of which each may have
 // maxWaiting positions.
-func newTables(db *bbolt.DB, maxWaiting int) *tables {
-	return &tables{live: new(btree.Map[string, []byte]), db: db, pending: newPending(maxWaiting)}
+func newTables(db *stateDB, maxWaiting int) *tables {
+	return &tables{live: new(btree.Map[string, []byte]), db: db, pending: newPending(maxWaiting), damaged: func([]byte, error) {}}
 }
 
 // rowCost is what a row costs in memory beside its bytes, roughly.
@@ -77,11 +81,7 @@ func (t *tables) below(key string) (there bool) {
 	if t.db == nil {
 		return false
 	}
-	_ = t.db.View(func(tx *bbolt.Tx) error { // fails only when closed: then there is nothing to find
-		there = tx.Bucket(bucketRows).Get([]byte(key)) != nil
-		return nil
-	})
-	return there
+	return t.read([]byte(key)) != nil
 }
 
 // get returns a row, or nil when there is none. Nobody may change its bytes.
@@ -96,11 +96,39 @@ func (t *tables) get(tb table, key []byte) []byte {
 	if ok || t.db == nil {
 		return v
 	}
+	return t.read([]byte(k))
+}
+
+// read returns a row of state.db, or nil when there is none that is what was written.
+func (t *tables) read(key []byte) (v []byte) {
+	defer t.guard()()
 	_ = t.db.View(func(tx *bbolt.Tx) error { // fails only when closed: then there is nothing to find
-		v = bytes.Clone(tx.Bucket(bucketRows).Get([]byte(k)))
+		kept := tx.Bucket(bucketRows).Get(key)
+		if kept == nil {
+			return nil
+		}
+		value, ok := t.db.seal.open(key, kept)
+		if !ok {
+			t.damaged(key, errChecksum)
+			return nil
+		}
+		v = append(make([]byte, 0, len(value)), value...)
 		return nil
 	})
 	return v
+}
+
+// guard makes the caller survive until it returns what bbolt does on pages that have
+// become illegible since they were checked: such rows are not there. It is deferred in
+// two steps: defer t.guard()().
+func (t *tables) guard() func() {
+	before := debug.SetPanicOnFault(true)
+	return func() {
+		debug.SetPanicOnFault(before)
+		if r := recover(); r != nil {
+			t.damaged(nil, illegible(r))
+		}
+	}
 }
 
 // freeze begins a checkpoint: what changed so far is returned and will not

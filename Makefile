@@ -9,9 +9,10 @@ ROUNDS  ?= 200
 CUTS    ?= 2000
 SOAK    ?= 1h
 HOSTILE ?= 20m
+FAULTS  ?= 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test unit race e2e crash powercut boards pins soak hostile lint fmt nightly fuzz bench cross install-tools ci clean
+.PHONY: help build run test unit race e2e crash powercut boards pins soak hostile damage lint fmt nightly fuzz bench cross install-tools ci clean
 
 help: ## print this list
 	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | while IFS=$$'\t' read -r t d; do printf '  make %-14s %s\n' "$$t" "$$d"; done
@@ -57,12 +58,15 @@ lint: ## golangci-lint with .golangci.yml
 fmt: ## format all Go code as the linter wants it
 	scripts/lint fmt
 
+damage: ## random damage to the files of a data directory: FAULTS=2000
+	PICLOUD_GALLERY=$(FAULTS) $(GO) test -count=1 -timeout 60m -run TestGallery ./store/
+
 hostile: ## a node of 512 MiB under everything hostile at once for HOSTILE=20m
 	PICLOUD_E2E_HOSTILE=$(HOSTILE) $(GO) test -count=1 -timeout 0 -run 'TestHostileSoak' -v ./e2e/
 
-nightly: ## the long runs: fuzzing for 2 minutes each, 2 000 power cuts, 200 kills, emulated boards and pins, an hour of soak, 20 minutes of hostility
+nightly: ## the long runs: fuzzing for 2 minutes each, 2 000 power cuts, 200 kills, emulated boards and pins, an hour of soak, 20 minutes of hostility, 2 000 faults
 	FUZZTIME=2m scripts/fuzz
-	$(MAKE) powercut crash boards pins soak hostile
+	$(MAKE) powercut crash boards pins soak hostile damage
 
 fuzz: ## every fuzz target for FUZZTIME=30s each
 	FUZZTIME=$(FUZZTIME) scripts/fuzz

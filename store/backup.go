@@ -157,7 +157,7 @@ func (s *Store) tellDamaged(found map[string]string) {
 		s.log.Error("damage found by a backup", slog.String("what", what))
 	}
 	for _, name := range slices.Sorted(maps.Keys(found)) {
-		s.health.note(fmt.Sprintf("A backup has found damage in %d places, such as this: %s. It is not good in the backup either: "+
+		s.incident(fmt.Sprintf("A backup has found damage in %d places, such as this: %s. It is not good in the backup either: "+
 			"write it again, or restore an older backup elsewhere and copy it from there.", len(found), found[name]))
 		return
 	}

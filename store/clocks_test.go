@@ -3,6 +3,8 @@ package store_test
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -177,7 +179,11 @@ func TestAgeIsThatOfAClockThatIsBelieved(t *testing.T) {
 	r := newClockRig(t, picloud.Retention{MaxAge: 7 * 24 * time.Hour})
 	is := func(when string, want ...string) {
 		t.Helper()
-		if got := fmt.Sprint(history(t, r.running, "default", "a")); got != fmt.Sprint(want) {
+		got := history(t, r.running, "default", "a")
+		for i := range got {
+			_, got[i], _ = strings.Cut(got[i], " a ") // positions jump when the node was cut off
+		}
+		if !slices.Equal(got, want) {
 			t.Errorf("%s: %v, want %v", when, got, want)
 		}
 	}
@@ -186,29 +192,29 @@ func TestAgeIsThatOfAClockThatIsBelieved(t *testing.T) {
 	publish(t, r.running, "default", "a", "2")
 	r.b.wait(2 * 24 * time.Hour)
 	publish(t, r.running, "default", "b", "0")
-	is("when the first is eight days old", "2 a 2")
+	is("when the first is eight days old", "2")
 	r.cut(time.Minute, epochStart)
-	is("in 1970", "2 a 2")
-	publish(t, r.running, "default", "a", "3")
+	is("in 1970", "2")
+	third := publish(t, r.running, "default", "a", "3")[0]
 	r.set(farAhead)
-	is("in 2040, which is not believed", "2 a 2", "4 a 3")
+	is("in 2040, which is not believed", "2", "3")
 	r.set(epochStart.Add(time.Minute))
 	r.b.wait(time.Hour)
 	r.b.sync()
-	is("when the time is known", "2 a 2", "4 a 3")
+	is("when the time is known", "2", "3")
 	publish(t, r.running, "default", "a", "4")
-	if seq, err := r.Before(t.Context(), "default", []string{"a"}, r.b.Now().Add(-2*time.Hour)); err != nil || seq != 3 {
+	if seq, err := r.Before(t.Context(), "default", []string{"a"}, r.b.Now().Add(-2*time.Hour)); err != nil || seq != third.Seq-1 {
 		t.Errorf("the last two hours begin behind %d, %v", seq, err)
 	}
 	r.b.wait(6 * 24 * time.Hour)
-	is("six days later", "4 a 3", "5 a 4")
+	is("six days later", "3", "4")
 	r.cut(20*24*time.Hour, r.b.Now())
 	publish(t, r.running, "default", "a", "5") // its clock is 20 days late
 	r.b.wait(time.Minute)
 	r.b.sync()
 	r.b.wait(time.Minute)
 	publish(t, r.running, "default", "b", "0")
-	is("of a clock that was late", "6 a 5")
+	is("of a clock that was late", "5")
 	r.b.wait(8 * 24 * time.Hour)
 	is("eight days later")
 }

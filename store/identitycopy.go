@@ -246,7 +246,7 @@ func (s *Store) openIdentity() (known bool, err error) {
 		return known, nil
 	}
 	if errors.Is(faults.file, fs.ErrNotExist) {
-		s.health.note("node.json was missing and was written again from node.json.copy.")
+		s.incident("node.json was missing and was written again from node.json.copy.")
 	}
 	return true, s.ident.write(s.cfg.Dir)
 }
@@ -260,7 +260,7 @@ func (s *Store) identityAside(name string, fault error, known bool) error {
 	text := fmt.Sprintf("%s could not be used (%v). %s", name, fault, did)
 	s.log.Error("identity is damaged", slog.String("file", name), slog.Any("err", fault))
 	if s.readOnly {
-		s.health.note(text)
+		s.incident(text)
 		return nil
 	}
 	to, err := setAside(s.cfg.Dir, name, s.cfg.Now())
@@ -271,7 +271,7 @@ func (s *Store) identityAside(name string, fault error, known bool) error {
 	default:
 		text += " The damaged file is kept as " + to + "."
 	}
-	s.health.note(text)
+	s.incident(text)
 	return nil
 }
 
@@ -289,5 +289,5 @@ func (s *Store) tellNewIdentity(r *recovery) {
 	if s.identMissing {
 		missing = "node.json and node.json.copy were missing. "
 	}
-	s.health.note(missing + who + " Readers get one reset. The recovery key is a new one: write it down ('picloud recovery-key').")
+	s.incident(missing + who + " Readers get one reset. The recovery key is a new one: write it down ('picloud recovery-key').")
 }

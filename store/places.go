@@ -20,7 +20,7 @@ func (s *Store) checkPlaces() error {
 	}{
 		{name: "lock", fix: "remove it"},
 		{name: restoring, folder: true, fix: "remove it"},
-		{name: "journal", folder: true, fix: "move it away and put the folder back, or restore a backup into another directory"},
+		{name: "journal", folder: true},
 		{name: stateFile},
 	} {
 		odd, link, err := s.place(p.name, p.folder)

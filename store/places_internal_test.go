@@ -29,8 +29,6 @@ func TestOddThingsInPlaceOfFiles(t *testing.T) {
 		{"lock", "folder", folder, "lock is a folder; nothing was changed; remove it", ""},
 		{"lock", "link", link, "remove the link", ""},
 		{"lock", "pipe", pipe, "", ""},
-		{"journal", "file", file, "move it away", ""},
-		{"journal", "pipe", pipe, "move it away", ""},
 		{"journal", "link", link, "mount", ""},
 		{stateFile, "folder", folder, "", "state.db could not be used"},
 		{stateFile, "pipe", pipe, "", "state.db could not be used"},

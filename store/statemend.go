@@ -237,9 +237,9 @@ func (s *Store) replaceState(r *recovery, cause error, mend bool) (*stateDB, che
 	}
 	s.log.Error("file set aside", slog.String("file", stateFile), slog.String("to", to), slog.Any("err", cause))
 	if l.exact {
-		s.health.note(fmt.Sprintf("%s was damaged (%v) and was set aside as %s; all of its rows could be read, and nothing is lost.", stateFile, cause, to))
+		s.incident(fmt.Sprintf("%s was damaged (%v) and was set aside as %s; all of its rows could be read, and nothing is lost.", stateFile, cause, to))
 	} else {
-		s.health.note(fmt.Sprintf("%s was damaged (%v) and was set aside as %s; it was rebuilt from the rows that could be read and the journal.", stateFile, cause, to))
+		s.incident(fmt.Sprintf("%s was damaged (%v) and was set aside as %s; it was rebuilt from the rows that could be read and the journal.", stateFile, cause, to))
 	}
 	return openState(path, false)
 }

@@ -40,13 +40,9 @@ func (s *Store) Verify(ctx context.Context, pace func(v Verification) error) (v 
 }
 
 func (s *Store) verifyJournal(ctx context.Context, v *Verification, pace func() error) error {
-	segments := s.journal.Segments()
-	if len(segments) == 0 {
-		return nil
-	}
-	rd, err := s.journal.NewReader(segments[0].Base)
-	if err != nil {
-		return fmt.Errorf("read the journal: %w", err)
+	rd, err := s.readerOfAll(v)
+	if rd == nil {
+		return err
 	}
 	defer func() { _ = rd.Close() }() // only read
 	for end := s.journal.Written(); ctx.Err() == nil; {
@@ -79,6 +75,26 @@ func (s *Store) verifyJournal(ctx context.Context, v *Verification, pace func() 
 		}
 	}
 	return context.Cause(ctx)
+}
+
+// readerOfAll returns a reader of the oldest record that can be read, or nil when there is
+// none.
+func (s *Store) readerOfAll(v *Verification) (*journal.Reader, error) {
+	for _, segment := range s.journal.Segments() {
+		rd, err := s.journal.NewReader(segment.Base)
+		damage, damaged := errors.AsType[*journal.DamageError](err)
+		switch {
+		case damaged:
+			s.journalDamaged(damage)
+			v.Damaged++
+		case errors.Is(err, journal.ErrGone):
+		case err != nil:
+			return nil, fmt.Errorf("read the journal: %w", err)
+		default:
+			return rd, nil
+		}
+	}
+	return nil, nil
 }
 
 // rowsAtOnce is how many rows are read before others have a turn: while they are read,

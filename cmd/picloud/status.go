@@ -25,7 +25,7 @@ func (c *cli) statusCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			c.printf("node         %s (%s)\nversion      %s (%s)\nstatus       %s\nup           %v\nsubscribers  %d\njournal      %s in %d segments, %d records\npublished    %d events in %d commits since the start\ncard         %s written in the last day, of %s that it should bear\n",
+			c.printf("node         %s (%s)\nversion      %s (%s)\nstatus       %s\nup           %v\nsubscribers  %d\njournal      %s in %d segments, the last record is %d\npublished    %d events in %d commits since the start\ncard         %s written in the last day, of %s that it should bear\n",
 				n.Name, n.ID, n.Version, n.Commit, n.Status, time.Duration(n.UptimeSec)*time.Second, n.Subscribers,
 				mib(n.Storage.JournalBytes), n.Storage.Segments, n.Storage.LastLSN, n.Storage.Events, n.Storage.Commits,
 				mib(n.Storage.WrittenDay), mib(n.Storage.WearBudget))

@@ -103,18 +103,16 @@ func (s *Scrubber) Status() Status {
 func (s *Scrubber) Run(ctx context.Context) error {
 	for {
 		timer := time.NewTimer(s.untilDue())
-		quiet := false
 		select {
 		case <-s.asked:
+			s.look(ctx, false)
 		case <-timer.C:
-			quiet = true
+			s.look(ctx, true)
 		case <-ctx.Done():
-		}
-		timer.Stop()
-		if ctx.Err() != nil {
+			timer.Stop()
 			return nil
 		}
-		s.look(ctx, quiet)
+		timer.Stop()
 	}
 }
 

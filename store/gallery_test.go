@@ -385,7 +385,7 @@ func TestGalleryOfOddFiles(t *testing.T) {
 	}
 	l := newGallery(t, false)
 	files := galleryFiles(t, l.cfg.Dir)
-	for what, make := range odd {
+	for what, put := range odd {
 		for _, file := range files {
 			t.Run(what+" "+file, func(t *testing.T) {
 				t.Parallel()
@@ -396,7 +396,7 @@ func TestGalleryOfOddFiles(t *testing.T) {
 				path := filepath.Join(dir, file)
 				b, err := os.ReadFile(path)
 				if err == nil {
-					err = errors.Join(os.Remove(path), make(t, path, b))
+					err = errors.Join(os.Remove(path), put(t, path, b))
 				}
 				if err != nil {
 					t.Fatal(err)

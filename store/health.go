@@ -99,13 +99,10 @@ func nameRow(t table, key []byte) string {
 // maxNotes bounds the list; the log has them all.
 const maxNotes = 32
 
-// note takes a text into the list. It returns false when that is full, or has the text.
-func (h *health) note(text string) bool {
+func (h *health) note(text string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.notes) >= maxNotes || slices.Contains(h.notes, text) {
-		return false
+	if len(h.notes) < maxNotes && !slices.Contains(h.notes, text) {
+		h.notes = append(h.notes, text)
 	}
-	h.notes = append(h.notes, text)
-	return true
 }

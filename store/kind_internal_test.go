@@ -89,8 +89,8 @@ func TestToyGoesEveryWay(t *testing.T) {
 	}
 	has(s, "commit")
 
-	killed, err := "", error(fs.ErrNotExist) // as a killed process leaves its files
-	for errors.Is(err, fs.ErrNotExist) {     // one was in the making
+	killed, err := "", fs.ErrNotExist    // as a killed process leaves its files
+	for errors.Is(err, fs.ErrNotExist) { // one was in the making
 		killed = filepath.Join(t.TempDir(), "killed")
 		err = os.CopyFS(killed, os.DirFS(s.cfg.Dir))
 	}

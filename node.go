@@ -10,11 +10,3 @@ type Node struct {
 	Incarnation uint64 // how often this identity was restored or re-founded
 	CreatedAt   time.Time
 }
-
-// Incident is a loss or damage that was found. It is told until it is acknowledged.
-type Incident struct {
-	ID             string
-	Text           string // what happened, and what to do
-	At             time.Time
-	AcknowledgedAt time.Time
-}

@@ -72,22 +72,18 @@ const Central = "postgres"
 
 // Standing is how far a reader of a journal has come, by its own account.
 type Standing struct {
-	Done     uint64 // everything up to this record is done
-	SetAside uint64 // records that are set aside
-	Lost     uint64 // records that the journal dropped before, ever
-
-	Refused []Refused // the newest of those that are set aside, newest first; at most MaxRefused
+	Done     uint64    // everything up to this record is done
+	SetAside uint64    // records that are set aside
+	Lost     uint64    // records that the journal dropped before, ever
+	Refused  []Refused // the newest of those that are set aside, newest first; at most MaxRefused
 }
 
-// MaxRefused is how many records that were set aside are named.
-const MaxRefused = 5
+const MaxRefused = 5 // how many records that were set aside are named
 
 // Refused names a record that was set aside.
 type Refused struct {
-	Kind   string // event, or what a Change is about
-	App    string
-	Name   string // topic, key, collection and id, path
-	Reason string
+	Kind, App, Name string // event, or what a Change is about; whose; topic, key, collection and id, or path
+	Reason          string
 }
 
 // Cursor says how far a reader of the journal has come.

@@ -57,7 +57,7 @@ func TestEncodingsAreThoseOnTheDisk(t *testing.T) {
 		{"result of an anonymous caller", resultRow{State: "waiting", Expires: at.UnixMicro(), Anonymous: true, Held: 5}},
 		{"delivery", deadLetterOf(at).What},
 		{"attempt", attemptRow{Attempts: 2, NotUntil: at.UnixMicro(), Errors: []string{"e"}}},
-		{"incident", picloud.Incident{ID: "i", Text: "t", At: at, AcknowledgedAt: at}},
+		{"incident", Incident{ID: "i", Text: "t", At: at, AcknowledgedAt: at}},
 		{"tick", tickRow{Last: at.UnixMicro(), Run: true}},
 		{"dead letter", deadLetterRow{Letter: deadLetterOf(at), Version: 2}},
 		{"dead letter that others made room for", deadLetterRow{Letter: deadLetterOf(at), Version: 1, Dropped: 3}},

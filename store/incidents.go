@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/tidwall/btree"
 
@@ -19,12 +20,20 @@ import (
 const tableIncident table = 36 // id: a loss or damage, until others take its place
 
 var incidentKind = rowKind{
-	name: "incidents", catalog: inMemory[picloud.Incident], node: true,
+	name: "incidents", catalog: inMemory[Incident], node: true,
 	committed: func(s *Store, ch change) { s.incidents.forget(string(ch.key)) },
 }
 
-func (c *catalog) incidents() *btree.Map[string, picloud.Incident] {
-	return rowsOf[picloud.Incident](c, tableIncident)
+func (c *catalog) incidents() *btree.Map[string, Incident] {
+	return rowsOf[Incident](c, tableIncident)
+}
+
+// Incident is a loss or damage that was found. It is told until it is acknowledged.
+type Incident struct {
+	ID             string
+	Text           string // what happened, and what to do
+	At             time.Time
+	AcknowledgedAt time.Time // zero: not yet
 }
 
 // maxIncidents bounds the list. Acknowledged incidents make room, oldest first; the log
@@ -35,7 +44,7 @@ const maxIncidents = 100
 // use.
 type incidents struct {
 	mu      sync.Mutex
-	pending map[string]picloud.Incident
+	pending map[string]Incident
 }
 
 // incident keeps a loss or damage, which the text tells people with what to do, until an
@@ -44,7 +53,7 @@ type incidents struct {
 // whether it was not known.
 func (s *Store) incident(text string) (fresh bool) {
 	sum := sha256.Sum256([]byte(text))
-	in := picloud.Incident{ID: hex.EncodeToString(sum[:5]), Text: text, At: fromMicros(micros(s.cfg.Now()))}
+	in := Incident{ID: hex.EncodeToString(sum[:5]), Text: text, At: fromMicros(micros(s.cfg.Now()))}
 	if c := s.catalog.Load(); c != nil {
 		if _, known := c.incidents().Get(in.ID); known {
 			return false
@@ -56,7 +65,7 @@ func (s *Store) incident(text string) (fresh bool) {
 		return false
 	}
 	if s.incidents.pending == nil {
-		s.incidents.pending = map[string]picloud.Incident{}
+		s.incidents.pending = map[string]Incident{}
 	}
 	s.incidents.pending[in.ID] = in
 	s.intake.tell()
@@ -64,13 +73,13 @@ func (s *Store) incident(text string) (fresh bool) {
 }
 
 // waiting returns what is not yet in the tables, oldest first.
-func (i *incidents) waiting() []picloud.Incident {
+func (i *incidents) waiting() []Incident {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	return slices.SortedFunc(maps.Values(i.pending), olderIncident)
 }
 
-func olderIncident(a, b picloud.Incident) int {
+func olderIncident(a, b Incident) int {
 	return cmp.Or(a.At.Compare(b.At), cmp.Compare(a.ID, b.ID))
 }
 
@@ -83,12 +92,12 @@ func (i *incidents) forget(id string) {
 
 // Incidents returns losses and damage, oldest first, those that were acknowledged
 // included as long as they are kept.
-func (s *Store) Incidents() []picloud.Incident {
-	byID := map[string]picloud.Incident{}
+func (s *Store) Incidents() []Incident {
+	byID := map[string]Incident{}
 	for _, in := range s.incidents.waiting() {
 		byID[in.ID] = in
 	}
-	s.catalog.Load().incidents().Scan(func(id string, in picloud.Incident) bool {
+	s.catalog.Load().incidents().Scan(func(id string, in Incident) bool {
 		byID[id] = in
 		return true
 	})
@@ -133,14 +142,14 @@ func (s *Store) AckIncidents(ctx context.Context, ids ...string) (int, error) {
 }
 
 // putIncidents stages what was found, and returns all there are then.
-func (t *tx) putIncidents(found []picloud.Incident) *btree.Map[string, picloud.Incident] {
+func (t *tx) putIncidents(found []Incident) *btree.Map[string, Incident] {
 	for _, in := range found {
 		rows := t.catalog.incidents()
 		if _, known := rows.Get(in.ID); known {
 			continue
 		}
 		if rows.Len() >= maxIncidents {
-			old := slices.DeleteFunc(rows.Values(), func(in picloud.Incident) bool { return in.AcknowledgedAt.IsZero() })
+			old := slices.DeleteFunc(rows.Values(), func(in Incident) bool { return in.AcknowledgedAt.IsZero() })
 			if len(old) == 0 {
 				continue
 			}
@@ -167,8 +176,8 @@ func (s *Store) writeIncidents() error {
 }
 
 // stageIncidents stages incidents with their events.
-func (s *Store) stageIncidents(g *group, found []picloud.Incident) error {
-	var fresh []picloud.Incident
+func (s *Store) stageIncidents(g *group, found []Incident) error {
+	var fresh []Incident
 	err := s.stageChanges(g, func(tx *tx) error {
 		before := tx.catalog.incidents()
 		for _, in := range found {

@@ -425,7 +425,7 @@ func TestLogPassesOverDamage(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if rec.Event != nil {
+				if rec.Event != nil && rec.Event.Topic != picloud.TopicNodeDamage {
 					events++
 				}
 				if rec.Change != nil && rec.Change.Kind == picloud.ChangeDropped {

@@ -66,8 +66,7 @@ func (e *RecordsGoneError) Error() string {
 	return "records before this one were dropped from the journal"
 }
 
-// Central is the owner of the cursor that tells how far the copy in Postgres
-// has come.
+// Central is the owner of the cursor that tells how far the copy in Postgres has come.
 const Central = "postgres"
 
 // Standing is how far a reader of a journal has come, by its own account.
@@ -78,7 +77,8 @@ type Standing struct {
 	Refused  []Refused // the newest of those that are set aside, newest first; at most MaxRefused
 }
 
-const MaxRefused = 5 // how many records that were set aside are named
+// MaxRefused is how many records that were set aside are named.
+const MaxRefused = 5
 
 // Refused names a record that was set aside.
 type Refused struct {

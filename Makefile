@@ -59,7 +59,7 @@ fmt: ## format all Go code as the linter wants it
 	scripts/lint fmt
 
 damage: ## random damage to the files of a data directory: FAULTS=2000
-	PICLOUD_GALLERY=$(FAULTS) $(GO) test -count=1 -timeout 60m -run TestGallery ./store/
+	PICLOUD_GALLERY=$(FAULTS) $(GO) test -count=1 -timeout 60m -run 'TestGallery|TestDamagedState' ./store/
 
 hostile: ## a node of 512 MiB under everything hostile at once for HOSTILE=20m
 	PICLOUD_E2E_HOSTILE=$(HOSTILE) $(GO) test -count=1 -timeout 0 -run 'TestHostileSoak' -v ./e2e/

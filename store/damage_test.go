@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,130 +15,6 @@ import (
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/store"
 )
-
-// OP-7: whatever happens to the files, the node starts, serves what it can read
-// in order and without an invention, takes new events at new positions, and
-// starts again.
-func TestStartsWhateverIsDamaged(t *testing.T) {
-	t.Parallel()
-	cfg := store.Config{SegmentSize: 64 << 10, CheckpointBytes: 40 << 10}
-	template := t.TempDir()
-	cfg.Dir = template
-	s := start(t, cfg)
-	if _, err := s.CreateTopic(t.Context(), picloud.Topic{App: "default", Name: "t", External: true}); err != nil {
-		t.Fatal(err)
-	}
-	const events = 60
-	for i := range events {
-		publish(t, s, "default", "t", fmt.Sprintf(`"%d %s"`, i+1, strings.Repeat("x", 3000)))
-	}
-	s.stop(t)
-
-	rounds := 400
-	if testing.Short() {
-		rounds = 60
-	}
-	for n := range rounds {
-		t.Run(fmt.Sprint(n), func(t *testing.T) { // what it holds goes with it
-			t.Parallel()
-			rng := rand.New(rand.NewPCG(uint64(n), 11)) // #nosec G115 G404 -- small; a test
-			cfg := cfg
-			cfg.Dir = t.TempDir()
-			if err := os.CopyFS(cfg.Dir, os.DirFS(template)); err != nil {
-				t.Fatal(err)
-			}
-			var done []string
-			for range 1 + rng.IntN(3) {
-				done = append(done, damage(t, rng, cfg.Dir))
-			}
-			for range 2 {
-				checkStart(t, cfg, fmt.Sprint(done))
-			}
-		})
-	}
-}
-
-// damage does to one file what cards, file systems and people do, and says what.
-func damage(t *testing.T, rng *rand.Rand, dir string) string {
-	t.Helper()
-	files, err := filepath.Glob(filepath.Join(dir, "journal", "*"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	files = append(files, filepath.Join(dir, "state.db"), filepath.Join(dir, "node.json"))
-	name := files[rng.IntN(len(files))]
-	b, err := os.ReadFile(name)
-	if err != nil || len(b) == 0 {
-		return "nothing to " + filepath.Base(name)
-	}
-	at := rng.IntN(len(b))
-	end := min(len(b), at+1+rng.IntN(8192))
-	var what string
-	switch rng.IntN(7) {
-	case 0:
-		what = "bit"
-		b[at] ^= 1 << rng.IntN(8)
-	case 1:
-		what = "zeros"
-		clear(b[at:end])
-	case 2:
-		what = "noise"
-		for i := at; i < end; i++ {
-			b[i] = byte(rng.Uint32())
-		}
-	case 3:
-		what = "truncated"
-		b = b[:at]
-	case 4:
-		what = "longer"
-		b = append(b, b[at:end]...)
-	case 5:
-		what = "emptied"
-		b = nil
-	case 6:
-		if err := os.Remove(name); err != nil {
-			t.Fatal(err)
-		}
-		return "removed " + filepath.Base(name)
-	}
-	if err := os.WriteFile(name, b, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return fmt.Sprintf("%s %s at %d to %d", what, filepath.Base(name), at, end)
-}
-
-// checkStart starts, looks, publishes and stops.
-func checkStart(t *testing.T, cfg store.Config, what string) {
-	t.Helper()
-	cfg.ReserveBytes = -1
-	probe, err := store.Open(cfg)
-	if err != nil {
-		t.Errorf("%s: it does not start: %v", what, err)
-		return
-	}
-	if err := probe.Close(); err != nil {
-		t.Errorf("%s: %v", what, err)
-		return
-	}
-	s := start(t, cfg)
-	defer s.stop(t)
-	page, err := s.Events(t.Context(), picloud.HistoryQuery{App: "default", Topics: []string{"t"}, Limit: 1000})
-	if err != nil {
-		t.Errorf("%s: history: %v", what, err)
-		return
-	}
-	last := uint64(0)
-	for _, e := range page.Events {
-		if e.Seq <= last || !strings.HasPrefix(string(e.Data), fmt.Sprintf(`"%d `, e.Seq)) {
-			t.Errorf("%s: after %d comes %d with %.10s", what, last, e.Seq, e.Data)
-		}
-		last = e.Seq
-	}
-	next := publish(t, s, "default", "new", "1")[0]
-	if next.Seq <= last {
-		t.Errorf("%s: position %d is used twice", what, next.Seq)
-	}
-}
 
 // OP-7, DM-3: a row of state.db that is damaged costs that row. The others are there, the
 // loss is told by app, table and key, and positions begin another history.

@@ -317,17 +317,25 @@ func sectorOf(rng *rand.Rand, b []byte, size int) []byte {
 	return b[at:min(at+size, len(b))]
 }
 
+// galleryFaults is how many random faults there are: 200, or PICLOUD_GALLERY.
+func galleryFaults(t *testing.T) int {
+	t.Helper()
+	text := os.Getenv("PICLOUD_GALLERY")
+	if text == "" {
+		return 200
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("PICLOUD_GALLERY: %v", err)
+	}
+	return n
+}
+
 // DM-1, DM-2, DM-3, DM-5, DM-6: random damage to any file of a data directory, one
-// that was closed in good order and one that was not: 200 faults, PICLOUD_GALLERY for more.
+// that was closed in good order and one that was not.
 func TestGalleryOfDamage(t *testing.T) {
 	t.Parallel()
-	rounds := 200
-	if text := os.Getenv("PICLOUD_GALLERY"); text != "" {
-		var err error
-		if rounds, err = strconv.Atoi(text); err != nil {
-			t.Fatalf("PICLOUD_GALLERY: %v", err)
-		}
-	}
+	rounds := galleryFaults(t)
 	names := slices.Sorted(maps.Keys(faults))
 	for _, killed := range []bool{false, true} {
 		t.Run(fmt.Sprintf("killed=%t", killed), func(t *testing.T) {

@@ -251,10 +251,7 @@ func onPages(rng *rand.Rand, b []byte, flags uint16, change func(p []byte, id ui
 // that was not written.
 func TestDamagedStateServesNothingWrong(t *testing.T) {
 	t.Parallel()
-	rounds := 50 // of each fault
-	if testing.Short() {
-		rounds = 5
-	}
+	rounds := galleryFaults(t) / 20 // of each fault
 	for _, whole := range []bool{true, false} {
 		m := mixedLoad(t, whole)
 		good, err := os.ReadFile(filepath.Join(m.cfg.Dir, "state.db"))

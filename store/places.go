@@ -25,6 +25,8 @@ func (s *Store) checkPlaces() error {
 	} {
 		odd, link, err := s.place(p.name, p.folder)
 		switch {
+		case errors.Is(err, fs.ErrPermission): // of the directory, which takeDir tells
+			return nil
 		case err != nil:
 			return unread(p.name, err)
 		case link:

@@ -25,8 +25,8 @@ func (s *Store) checkPlaces() error {
 	} {
 		odd, link, err := s.place(p.name, p.folder)
 		switch {
-		case errors.Is(err, fs.ErrPermission): // of the directory, which takeDir tells
-			return nil
+		case errors.Is(err, fs.ErrPermission):
+			return fmt.Errorf("%s is neither readable nor writable for this user; nothing was changed; give it to the user that runs picloud", s.cfg.Dir)
 		case err != nil:
 			return unread(p.name, err)
 		case link:

@@ -333,10 +333,6 @@ func (s *Store) announce(notices []notice) {
 
 // refuse answers the whole group with err. Nothing of it was written.
 func (s *Store) refuse(g *group, err error) {
-	if g.idem.Number != 0 {
-		s.commit.idem = g.idem
-		s.idemPeriod.Store(g.idem.Number)
-	}
 	for _, q := range g.touched {
 		q.last = q.visible.Load()
 	}

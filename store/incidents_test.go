@@ -7,9 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/journal/journaltest"
 	"github.com/picloud/picloud/store"
 )
 
@@ -167,5 +170,63 @@ func TestIncidentsAreBounded(t *testing.T) {
 	s = start(t, cfg)
 	if all, open := s.Incidents(), s.open(); len(all) != 100 || len(open) != 100 {
 		t.Errorf("%d are kept, %d of them open", len(all), len(open))
+	}
+}
+
+// DM-5: a loss that a start has found is told by the next one, wherever the first was cut
+// off.
+func TestLossIsToldThoughTheStartThatFoundItWasCutOff(t *testing.T) {
+	t.Parallel()
+	disk := journaltest.New()
+	cfg := store.Config{Dir: t.TempDir(), JournalFS: disk, SegmentSize: 64 << 10, ReserveBytes: -1}
+	s := start(t, cfg)
+	for i := range 40 {
+		publish(t, s, "default", "t", fmt.Sprintf(`"event-%02d%s"`, i, strings.Repeat("x", 1000)))
+	}
+	epoch, template := s.Node().Epoch, copyDir(t, cfg.Dir)
+	disk = disk.Clone() // as a killed process leaves it
+	s.stop(t)
+	spoilt := false
+	files, err := disk.List(filepath.Join(cfg.Dir, "journal"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range files {
+		name = filepath.Join(cfg.Dir, "journal", name)
+		if at := bytes.Index(disk.ReadFile(name), []byte("event-07")); at >= 0 {
+			disk.Flip(name, int64(at), 0)
+			spoilt = true
+		}
+	}
+	if !spoilt {
+		t.Fatal("no file has the event")
+	}
+	for n := int64(1); ; n++ {
+		fs := disk.Clone()
+		cfg := cfg
+		cfg.JournalFS = fs
+		if err := errors.Join(os.RemoveAll(cfg.Dir), os.CopyFS(cfg.Dir, os.DirFS(template))); err != nil {
+			t.Fatal(err)
+		}
+		var count atomic.Int64
+		fs.SetFault(func(string, string) error {
+			if count.Add(1) >= n {
+				return syscall.EIO
+			}
+			return nil
+		})
+		if cut, err := store.Open(cfg); err == nil {
+			_ = cut.Close() // the disk is gone
+		}
+		done := count.Load() < n
+		fs.SetFault(nil)
+		s := start(t, cfg)
+		if len(s.open()) == 0 || s.Node().Epoch == epoch {
+			t.Errorf("cut off at operation %d: incidents %v, another epoch: %t", n, s.Incidents(), s.Node().Epoch != epoch)
+		}
+		s.stop(t)
+		if done {
+			return
+		}
 	}
 }

@@ -492,7 +492,6 @@ func (s *Store) conclude(r *recovery) error {
 	if len(r.Lost) > 0 {
 		s.ident.renewEpoch()
 		s.ident.KeepFiles = true
-		s.ident.LostLSN = max(s.ident.LostLSN, uint64(r.LostLSN))
 	}
 	if s.readOnly {
 		return nil
@@ -527,8 +526,9 @@ func (s *Store) conclude(r *recovery) error {
 			return err
 		}
 	}
-	if len(r.Lost) > 0 { // a checkpoint that does not fit the journal must not be met again
-		return s.checkpointNow()
+	if len(r.Lost) > 0 {
+		s.ident.LostLSN = max(s.ident.LostLSN, uint64(r.LostLSN))       // now that the incidents are durable
+		return errors.Join(s.checkpointNow(), s.ident.write(s.cfg.Dir)) // a checkpoint that does not fit the journal must not be met again
 	}
 	if r.records > 0 {
 		s.commit.dirtySince = time.Now()

@@ -115,6 +115,9 @@ func (s *Store) drain() error {
 			return err
 		}
 	}
+	if err := s.writeIncidents(); err != nil {
+		return err
+	}
 	return s.sync()
 }
 

@@ -32,6 +32,13 @@ func (s *Store) FreshRunBytes() int {
 	return s.runs.bytes
 }
 
+// RunsAreDue lets the records of runs that wait be written with the next commit.
+func (s *Store) RunsAreDue() {
+	s.runs.mu.Lock()
+	defer s.runs.mu.Unlock()
+	s.runs.since = s.runs.since.Add(-runsEvery)
+}
+
 // Counted returns what the account of an app says.
 func (s *Store) Counted(app string) string { return describe(s.sequenceOf(app).account.read()) }
 

@@ -106,7 +106,7 @@ func TestGreedyLinesLeaveRoom(t *testing.T) {
 func TestIntakeLosesNothing(t *testing.T) {
 	t.Parallel()
 	q := newIntake(64, 1<<16)
-	const apps, each = 5, 20_000
+	const apps, each = 5, 2_000
 	var group sync.WaitGroup
 	for a := range apps {
 		group.Go(func() {

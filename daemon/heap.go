@@ -14,8 +14,8 @@ const (
 )
 
 // giveBack returns memory to the board when the node has come to rest, until ctx ends. The
-// runtime collects garbage by how much is allocated: a node that has had much to do and has
-// nothing to do now would keep what it took for minutes.
+// runtime collects garbage by how much is allocated: a node that was busy and is
+// idle would keep its memory for minutes.
 func giveBack(ctx context.Context) error {
 	tick := time.NewTicker(heapTick)
 	defer tick.Stop()

@@ -151,7 +151,7 @@ func Run(ctx context.Context, cfg Config, opt Options) error {
 	return err
 }
 
-// minFiles is how many files a node that serves nobody has open, with room for a few
+// minFiles is how many files an idle node has open, with room for a few
 // connections.
 const minFiles = 64
 

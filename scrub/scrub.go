@@ -52,8 +52,12 @@ const note = "scrub"
 // firstAfter is how long a node that was never looked at, or is late, runs before it is.
 const firstAfter = time.Hour
 
-// busyFor is how long a quiet look pauses on a busy board.
-const busyFor = time.Minute
+// busyFor is how long a quiet look pauses on a busy board, and busyEvery how often it looks
+// whether it is one.
+const (
+	busyFor   = time.Minute
+	busyEvery = time.Second
+)
 
 // New returns a Scrubber, which does nothing until Run is called.
 func New(cfg Config) *Scrubber {
@@ -131,12 +135,18 @@ func (s *Scrubber) look(ctx context.Context, quiet bool) {
 			*st = Status{Running: true, Started: s.cfg.Now(), Ended: st.Ended}
 		}
 	})
-	began, read := time.Now(), int64(0)
+	began, read, asked := time.Now(), int64(0), time.Time{}
 	v, err := s.cfg.Store.Verify(ctx, func(v store.Verification) error {
 		s.change(func(st *Status) { st.Verified = v })
 		if quiet {
 			due := time.Duration(float64(v.Bytes-read) / float64(s.cfg.BytesPerSec) * float64(time.Second))
-			quiet = s.rest(ctx, due-time.Since(began))
+			due -= time.Since(began)
+			if time.Since(asked) >= busyEvery {
+				if asked = time.Now(); s.cfg.Busy() {
+					due = max(due, busyFor)
+				}
+			}
+			quiet = s.rest(ctx, due)
 			began, read = time.Now(), v.Bytes
 		}
 		return ctx.Err()
@@ -164,12 +174,9 @@ func (s *Scrubber) look(ctx context.Context, quiet bool) {
 	}
 }
 
-// rest lets others use the board for a while, longer when it is busy. It reports false
-// when a look at full speed was asked for.
+// rest lets others use the board for a while. It reports false when a look at full speed
+// was asked for.
 func (s *Scrubber) rest(ctx context.Context, d time.Duration) (quiet bool) {
-	if s.cfg.Busy() {
-		d = max(d, busyFor)
-	}
 	if d <= 0 {
 		return true
 	}

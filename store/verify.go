@@ -97,26 +97,31 @@ func (s *Store) readerOfAll(v *Verification) (*journal.Reader, error) {
 	return nil, nil
 }
 
-// rowsAtOnce is how many rows are read before others have a turn: while they are read,
-// state.db cannot reuse its pages.
-const rowsAtOnce = 500
+// How many rows, and bytes of them, are read before others have a turn: while they are
+// read, state.db cannot reuse its pages.
+const (
+	rowsAtOnce     = 500
+	rowBytesAtOnce = 256 << 10
+)
 
 // verifyRows reads all rows, which checks them.
 func (s *Store) verifyRows(ctx context.Context, v *Verification, pace func() error) error {
 	for _, tb := range tablesWhere(func(*rowKind) bool { return true }) {
-		for after, n := "", rowsAtOnce; n == rowsAtOnce; {
-			from := after
-			n = 0
+		for after, more := "", true; more; {
+			from, n, size := after, 0, 0
+			more = false
 			s.tables.scan(tb, "", from, func(key string, row []byte) bool {
 				if key == from {
 					return true
 				}
 				after = key
-				v.Rows++
-				v.Bytes += int64(len(key) + len(row))
 				n++
-				return n < rowsAtOnce
+				size += len(key) + len(row)
+				more = n >= rowsAtOnce || size >= rowBytesAtOnce
+				return !more
 			})
+			v.Rows += uint64(n)
+			v.Bytes += int64(size)
 			if err := errors.Join(context.Cause(ctx), pace()); err != nil {
 				return err
 			}

@@ -8,8 +8,8 @@ import (
 	"github.com/picloud/picloud/pgsync/pgtest"
 )
 
-// OP-1, PG-2: of each fault of the copy doctor and 'sync status' say the one thing to
-// do, and of what Postgres does not take, what it is.
+// OP-1, PG-2: doctor and 'sync status' say the one thing to do about each fault of the
+// copy, and name the records that Postgres refuses.
 func TestWhatToDoAboutTheCopyIsSaid(t *testing.T) {
 	t.Parallel()
 	server := pgtest.Start(t, "fsync=off")

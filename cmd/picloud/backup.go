@@ -93,11 +93,11 @@ func (c *cli) keepBackup(name string, r io.Reader) error {
 	return c.tellBackup(v)
 }
 
-// maxTold bounds the lines about what is damaged.
+// maxTold bounds the lines about damage.
 const maxTold = 20
 
-// tellBackup says what is to be known of a backup. It returns an error when something was
-// damaged on the node.
+// tellBackup describes a backup: its damage, and whether it opens its secrets. It returns
+// an error when something was damaged on the node.
 func (c *cli) tellBackup(v store.Verified) error {
 	if v.OpensSecrets {
 		fmt.Fprintln(c.err, "The backup holds the key of the secrets in it: keep it where only operators read. With secrets.key_file the key stays out of it.")

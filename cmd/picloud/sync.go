@@ -46,7 +46,7 @@ func (c *cli) syncCommand() *cobra.Command {
 // refusedFix is what to do about records that were set aside.
 const refusedFix = "They are whole in the table set_aside and come back with a restore: write a newer value that Postgres takes, or mend what refuses them and move them as docs/postgres.md shows."
 
-// refusedLine names what was set aside.
+// refusedLine names the records that were set aside.
 func refusedLine(st api.Sync) string {
 	var names []string
 	for _, r := range st.Refused {

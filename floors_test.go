@@ -29,7 +29,7 @@ var floors = [][]string{
 	{"publish", "realtime", "auth", "spool", "store", "dispatch", "script", "sdk", "provision", "pgsync", "hw", "sweeper", "stats"},
 	{"journal"},
 	{"migrations"},
-	{"api", "check"},
+	{"api", "check", "board"},
 	{"pathpattern", "backoff", "budget"},
 	{"."},
 }

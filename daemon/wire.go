@@ -15,6 +15,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/auth"
+	"github.com/picloud/picloud/board"
 	"github.com/picloud/picloud/budget"
 	"github.com/picloud/picloud/dispatch"
 	"github.com/picloud/picloud/httpapi"
@@ -115,7 +116,7 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 }
 
 // busy reports whether a board is hot, or has more to do than it can.
-func busy(h picloud.BoardHealth) bool {
+func busy(h board.Health) bool {
 	return h.Celsius != nil && *h.Celsius >= 70 || h.Load != nil && *h.Load >= float64(runtime.NumCPU())
 }
 

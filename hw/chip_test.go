@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/board"
 )
 
 // simulator is a chip of the kernel's module gpio-sim, made through configfs. It
@@ -128,7 +128,7 @@ func TestLinesOfTheKernel(t *testing.T) {
 
 	fails := func(b *Board, name, want string) {
 		t.Helper()
-		if _, err := b.ReadPin("a", name); !errors.Is(err, picloud.ErrPinUnavailable) || !strings.Contains(err.Error(), want) {
+		if _, err := b.ReadPin("a", name); !errors.Is(err, board.ErrPinUnavailable) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -138,7 +138,7 @@ func TestLinesOfTheKernel(t *testing.T) {
 
 	s.live("0")
 	fails(b, "button", "no GPIO chip that can be seen")
-	if err := b.SetPin("a", "lamp", true); !errors.Is(err, picloud.ErrPinUnavailable) {
+	if err := b.SetPin("a", "lamp", true); !errors.Is(err, board.ErrPinUnavailable) {
 		t.Error(err)
 	}
 	s.live("1")

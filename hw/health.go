@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/board"
 )
 
 // health reads how the board is from what the kernel tells.
@@ -25,9 +25,9 @@ type health struct {
 }
 
 // Health tells how the board is now. What the kernel does not tell is nil.
-func (b *Board) Health() picloud.BoardHealth {
+func (b *Board) Health() board.Health {
 	h := &b.health
-	p := picloud.BoardHealth{At: time.Now().UTC(), Simulated: b.cfg.Driver == DriverSim, Model: h.model(), Celsius: h.celsius(), CPU: h.busy(), Wear: h.wear()}
+	p := board.Health{At: time.Now().UTC(), Simulated: b.cfg.Driver == DriverSim, Model: h.model(), Celsius: h.celsius(), CPU: h.busy(), Wear: h.wear()}
 	h.power(&p)
 	var info unix.Sysinfo_t
 	if unix.Sysinfo(&info) == nil {
@@ -106,7 +106,7 @@ const (
 
 // power asks the firmware, or at least the watch over the voltage that the kernel
 // has.
-func (h *health) power(p *picloud.BoardHealth) {
+func (h *health) power(p *board.Health) {
 	for _, pattern := range []string{"sys/devices/platform/soc*/soc*:firmware/get_throttled", "sys/devices/platform/soc*:firmware/get_throttled"} {
 		text, ok := h.read(pattern)
 		bits, err := strconv.ParseUint(strings.TrimPrefix(text, "0x"), 16, 32)

@@ -6,7 +6,7 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/board"
 )
 
 // machine writes the kernel's files of a machine.
@@ -86,8 +86,8 @@ func TestUnknownIsUnknown(t *testing.T) {
 		}),
 	} {
 		h := New(Config{Root: root, Data: filepath.Join(root, "none")}).Health()
-		h.At, h.Uptime, h.Load, h.MemoryTotal, h.ClockSynced = picloud.BoardHealth{}.At, nil, nil, nil, nil
-		if h != (picloud.BoardHealth{}) {
+		h.At, h.Uptime, h.Load, h.MemoryTotal, h.ClockSynced = board.Health{}.At, nil, nil, nil, nil
+		if h != (board.Health{}) {
 			t.Errorf("%s: %+v", name, h)
 		}
 	}

@@ -10,7 +10,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/board"
 )
 
 // Drivers of the pins.
@@ -178,13 +178,13 @@ func (p *pin) leave() (err error) {
 }
 
 // Pins lists the pins of an app, by name.
-func (b *Board) Pins(app string) []picloud.Pin {
-	list := []picloud.Pin{}
+func (b *Board) Pins(app string) []board.Pin {
+	list := []board.Pin{}
 	for _, p := range b.pins {
 		if p.App != app {
 			continue
 		}
-		one := picloud.Pin{Name: p.Name, Line: p.Line, Output: p.Output, Simulated: b.cfg.Driver == DriverSim}
+		one := board.Pin{Name: p.Name, Line: p.Line, Output: p.Output, Simulated: b.cfg.Driver == DriverSim}
 		if _, err := p.read(b.chips); err != nil {
 			one.Fault = err.Error()
 		}
@@ -197,13 +197,13 @@ func (b *Board) Pins(app string) []picloud.Pin {
 func (b *Board) find(app, name string) (*pin, error) {
 	i := slices.IndexFunc(b.pins, func(p *pin) bool { return p.App == app && p.Name == name })
 	if i < 0 {
-		return nil, picloud.ErrPinNotFound.Detailf("the node's configuration has no pin %q for the app %s, neither below hw.inputs nor below hw.outputs", name, app)
+		return nil, board.ErrPinNotFound.Detailf("the node's configuration has no pin %q for the app %s, neither below hw.inputs nor below hw.outputs", name, app)
 	}
 	return b.pins[i], nil
 }
 
-// ReadPin tells whether a pin of an app is on. It returns picloud.ErrPinNotFound or
-// picloud.ErrPinUnavailable.
+// ReadPin tells whether a pin of an app is on. It returns board.ErrPinNotFound or
+// board.ErrPinUnavailable.
 func (b *Board) ReadPin(app, name string) (on bool, err error) {
 	p, err := b.find(app, name)
 	if err != nil {
@@ -213,15 +213,15 @@ func (b *Board) ReadPin(app, name string) (on bool, err error) {
 	return on, unavailable(err)
 }
 
-// SetPin sets an output of an app. It returns picloud.ErrPinNotFound,
-// picloud.ErrPinInput or picloud.ErrPinUnavailable.
+// SetPin sets an output of an app. It returns board.ErrPinNotFound,
+// board.ErrPinInput or board.ErrPinUnavailable.
 func (b *Board) SetPin(app, name string, on bool) error {
 	p, err := b.find(app, name)
 	if err != nil {
 		return err
 	}
 	if !p.Output {
-		return picloud.ErrPinInput
+		return board.ErrPinInput
 	}
 	return unavailable(p.with(b.chips, func(l line) error { return l.set(on) }))
 }
@@ -231,7 +231,7 @@ func unavailable(err error) error {
 	if err == nil {
 		return nil
 	}
-	return picloud.ErrPinUnavailable.Detailf("%v", err)
+	return board.ErrPinUnavailable.Detailf("%v", err)
 }
 
 var errStopped = errors.New("the node is stopping")

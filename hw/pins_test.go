@@ -12,7 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/board"
 )
 
 // bench is a board of which things can be broken. It keeps what happened to its
@@ -98,7 +98,7 @@ func TestOutputsHaveTheirStates(t *testing.T) {
 		b.chips = bn
 		stop := running(t, b)
 		synctest.Wait()
-		if err := b.SetPin("a", "heater", true); !errors.Is(err, picloud.ErrPinUnavailable) || !strings.Contains(err.Error(), "no chip") {
+		if err := b.SetPin("a", "heater", true); !errors.Is(err, board.ErrPinUnavailable) || !strings.Contains(err.Error(), "no chip") {
 			t.Errorf("without a chip: %v", err)
 		}
 		if pins := b.Pins("a"); len(pins) != 3 || pins[0].Fault != "no chip" {
@@ -121,7 +121,7 @@ func TestOutputsHaveTheirStates(t *testing.T) {
 		if diff := cmp.Diff(want, bn.log); diff != "" {
 			t.Errorf("what happened to the lines:\n%s", diff)
 		}
-		if err := b.SetPin("a", "heater", true); !errors.Is(err, picloud.ErrPinUnavailable) || len(bn.log) != len(want) {
+		if err := b.SetPin("a", "heater", true); !errors.Is(err, board.ErrPinUnavailable) || len(bn.log) != len(want) {
 			t.Errorf("after the stop: %v, %v", err, bn.log)
 		}
 	})
@@ -140,10 +140,10 @@ func TestLineThatIsLost(t *testing.T) {
 		t.Error(err)
 	}
 	bn.breakIt(errors.New("no chip"), errors.New("no such device"))
-	if _, err := b.ReadPin("a", "door"); !errors.Is(err, picloud.ErrPinUnavailable) {
+	if _, err := b.ReadPin("a", "door"); !errors.Is(err, board.ErrPinUnavailable) {
 		t.Error(err)
 	}
-	if err := b.SetPin("a", "lamp", false); !errors.Is(err, picloud.ErrPinUnavailable) {
+	if err := b.SetPin("a", "lamp", false); !errors.Is(err, board.ErrPinUnavailable) {
 		t.Error(err)
 	}
 	if on, err := b.ReadPin("a", "lamp"); on || err == nil || !strings.Contains(err.Error(), "no chip") {
@@ -179,18 +179,18 @@ func TestPins(t *testing.T) {
 	if err := b.SetPin("a", "lamp", false); err != nil || read("a", "lamp") || !read("a", "level") {
 		t.Errorf("a lamp that was put out is on, or its line is low: %v", err)
 	}
-	if err := b.SetPin("a", "level", true); !errors.Is(err, picloud.ErrPinInput) {
+	if err := b.SetPin("a", "level", true); !errors.Is(err, board.ErrPinInput) {
 		t.Error(err)
 	}
 	for _, name := range []string{"button", "none", ""} {
-		if _, err := b.ReadPin("a", name); !errors.Is(err, picloud.ErrPinNotFound) {
+		if _, err := b.ReadPin("a", name); !errors.Is(err, board.ErrPinNotFound) {
 			t.Errorf("%q of another app: %v", name, err)
 		}
-		if err := b.SetPin("a", name, true); !errors.Is(err, picloud.ErrPinNotFound) {
+		if err := b.SetPin("a", name, true); !errors.Is(err, board.ErrPinNotFound) {
 			t.Errorf("%q of another app: %v", name, err)
 		}
 	}
-	if got := b.Pins("a"); !slices.Equal(got, []picloud.Pin{{Name: "lamp", Line: "GPIO22", Output: true, Simulated: true}, {Name: "level", Line: "GPIO22", Simulated: true}}) {
+	if got := b.Pins("a"); !slices.Equal(got, []board.Pin{{Name: "lamp", Line: "GPIO22", Output: true, Simulated: true}, {Name: "level", Line: "GPIO22", Simulated: true}}) {
 		t.Errorf("%+v", got)
 	}
 }
@@ -200,7 +200,7 @@ func TestNoChip(t *testing.T) {
 	t.Parallel()
 	b := New(Config{Pins: []PinConfig{{App: "a", Name: "lamp", Line: "GPIO22", Output: true}}})
 	b.chips = kernel{dev: t.TempDir()}
-	if err := b.SetPin("a", "lamp", true); !errors.Is(err, picloud.ErrPinUnavailable) || !strings.Contains(err.Error(), `set hw.driver to "sim"`) {
+	if err := b.SetPin("a", "lamp", true); !errors.Is(err, board.ErrPinUnavailable) || !strings.Contains(err.Error(), `set hw.driver to "sim"`) {
 		t.Error(err)
 	}
 }

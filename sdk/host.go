@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/board"
 )
 
 // Store is what the SDK needs of the node's memory; *store.Store implements it.
@@ -31,8 +32,8 @@ type KV interface {
 
 // Board is the board with its pins; *hw.Board implements it.
 type Board interface {
-	Health() picloud.BoardHealth
-	Pins(app string) []picloud.Pin
+	Health() board.Health
+	Pins(app string) []board.Pin
 	ReadPin(app, name string) (on bool, err error)
 	SetPin(app, name string, on bool) error
 }

@@ -1,9 +1,15 @@
-package picloud
+// Package board is the vocabulary of the board: how it is, and its pins. It reads and
+// drives nothing; package hw does.
+package board
 
-import "time"
+import (
+	"time"
 
-// BoardHealth is how a board is. What is nil is not known.
-type BoardHealth struct {
+	"github.com/picloud/picloud"
+)
+
+// Health is how a board is. What is nil is not known.
+type Health struct {
 	At        time.Time `json:"at"`
 	Model     *string   `json:"model"`
 	Simulated bool      `json:"simulated"`      // the pins are
@@ -37,7 +43,7 @@ type Pin struct {
 
 // Errors about pins.
 var (
-	ErrPinNotFound    = &Error{Code: CodeNotFound, Type: "pin-not-found", Title: "There is no such pin"}
-	ErrPinInput       = &Error{Code: CodeConflict, Type: "pin-is-input", Title: "The pin is an input", Detail: "Only pins below hw.outputs in the node's configuration can be set."}
-	ErrPinUnavailable = &Error{Code: CodeUnavailable, Type: "pin-unavailable", Title: "The pin cannot be used"}
+	ErrPinNotFound    = &picloud.Error{Code: picloud.CodeNotFound, Type: "pin-not-found", Title: "There is no such pin"}
+	ErrPinInput       = &picloud.Error{Code: picloud.CodeConflict, Type: "pin-is-input", Title: "The pin is an input", Detail: "Only pins below hw.outputs in the node's configuration can be set."}
+	ErrPinUnavailable = &picloud.Error{Code: picloud.CodeUnavailable, Type: "pin-unavailable", Title: "The pin cannot be used"}
 )

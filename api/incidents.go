@@ -6,6 +6,8 @@ type Incident struct {
 	Text           string `json:"text"` // what happened, and what to do
 	At             Time   `json:"at"`
 	AcknowledgedAt Time   `json:"acknowledged_at"` // null: not yet, and the node is degraded
+	HealedAt       Time   `json:"healed_at"`       // when the copy in Postgres was asked for what is missing; null: it was not
+	Healed         string `json:"healed"`          // what came of it
 }
 
 // Incidents is a list of incidents, oldest first.

@@ -12,4 +12,14 @@ type Verification struct {
 	Bytes     int64  `json:"bytes"`
 	Damaged   uint64 `json:"damaged"` // the incidents say more
 	Error     string `json:"error"`   // why it did not come to its end
+
+	Compared    *Comparison `json:"compared"`     // with the copy in Postgres; null: it was not, or there is none
+	NotCompared string      `json:"not_compared"` // why
+}
+
+// Comparison is how the copy in Postgres and the node differed.
+type Comparison struct {
+	Things  uint64   `json:"things"`  // that the node has
+	Lost    []string `json:"lost"`    // things that only the copy has, or has in a newer version; a hundred of them at most
+	Missing []string `json:"missing"` // things that were missing in the copy, and are copied now; as lost
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/picloud/picloud/dispatch"
 	"github.com/picloud/picloud/pgsync"
 	"github.com/picloud/picloud/realtime"
+	"github.com/picloud/picloud/scrub"
 	"github.com/picloud/picloud/store"
 )
 
@@ -60,6 +61,24 @@ func (c *central) lane() *dispatch.Lane {
 		return nil
 	}
 	return c.Lane
+}
+
+// comparer holds the copy against the node; nil when there is none.
+func (c *central) comparer() func(ctx context.Context) (scrub.Comparison, error) {
+	if c == nil {
+		return nil
+	}
+	return c.compare
+}
+
+var errAway = errors.New("the copy in Postgres cannot be reached now")
+
+func (c *central) compare(ctx context.Context) (scrub.Comparison, error) {
+	if !c.Status().Connected() {
+		return scrub.Comparison{}, errAway
+	}
+	found, err := c.sync.Compare(ctx, c.Poke)
+	return scrub.Comparison(found), err
 }
 
 // refreshPatience is how long a request may wait for keys of other nodes.

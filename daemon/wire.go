@@ -96,7 +96,7 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 	}
 	if !st.Health().ReadOnly {
 		m.sweeper = sweeper.New(log, sweeper.NewTemps(st.FilesDir(), st, log).Task(), sweeper.Task{Name: "contents without a file", Sweep: st.CollectFiles})
-		m.scrub = scrub.New(scrub.Config{Store: st, Busy: func() bool { return busy(m.board.Health()) }, Logger: log})
+		m.scrub = scrub.New(scrub.Config{Store: st, Compare: m.central.comparer(), Busy: func() bool { return busy(m.board.Health()) }, Logger: log})
 	}
 	m.api, err = httpapi.New(httpapi.Config{
 		Store: st, Publisher: publisher, Hub: hub, Authority: authority, Sync: m.central.lane(), Scripts: m.scripts, Scrubber: m.scrub, Dispatcher: m.owed, Version: build.Version, Commit: build.Commit, Started: started,

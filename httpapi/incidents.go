@@ -10,7 +10,7 @@ func (s *Server) listIncidents(r *request) error {
 	list := s.cfg.Store.Incidents()
 	b := api.Incidents{Incidents: make([]api.Incident, len(list))}
 	for i, in := range list {
-		b.Incidents[i] = api.Incident{ID: in.ID, Text: in.Text, At: api.At(in.At), AcknowledgedAt: api.At(in.AcknowledgedAt)}
+		b.Incidents[i] = api.Incident{ID: in.ID, Text: in.Text, At: api.At(in.At), AcknowledgedAt: api.At(in.AcknowledgedAt), HealedAt: api.At(in.HealedAt), Healed: in.Healed}
 	}
 	return r.reply(fasthttp.StatusOK, b)
 }

@@ -88,6 +88,14 @@ func nameOf(t thing) string {
 	return plain(t.name)
 }
 
+// localName is the name of a thing that nameOf calls name.
+func localName(kind picloud.ChangeKind, name string) string {
+	if kind == picloud.ChangeDocument {
+		return strings.Replace(name, "/", "\x00", 1)
+	}
+	return name
+}
+
 // queueTaken removes what was set aside of a thing, now that something later of it is
 // kept.
 func (s *Sync) queueTaken(b *pgx.Batch, t thing) {
@@ -148,12 +156,9 @@ func (src *Source) asideThings(ctx context.Context, put putChange) error {
 func (src *Source) asides(ctx context.Context, which string, put putChange) error {
 	var kind, app, name string
 	var body []byte
-	return src.each(ctx, "SELECT s.kind, s.app, s.name, s.body FROM @set_aside s WHERE "+holds+" AND s.kind <> 'event' AND s.body <> 'null' AND "+which+" ORDER BY s.id",
+	return src.each(ctx, "SELECT s.kind, s.app, s.name, s.body FROM @set_aside s WHERE "+holds+" AND s.kind <> 'event' AND s.body <> 'null' AND "+which+src.only.sql("s.app", "s.name")+" ORDER BY s.id",
 		[]any{&kind, &app, &name, &body}, func() error {
-			c := picloud.Change{Kind: picloud.ChangeKind(kind), App: app, Name: name, Value: json.RawMessage(bytes.Clone(body))}
-			if c.Kind == picloud.ChangeDocument {
-				c.Name = strings.Replace(name, "/", "\x00", 1)
-			}
-			return put(c)
+			k := picloud.ChangeKind(kind)
+			return put(picloud.Change{Kind: k, App: app, Name: localName(k, name), Value: json.RawMessage(bytes.Clone(body))})
 		})
 }

@@ -105,7 +105,12 @@ func (s *Sync) claimIn(ctx context.Context, tx pgx.Tx, known []string) (uint64, 
 	}
 	lsn := s.cfg.Local.SharedUpTo(r.epoch, r.lsn)
 	if lsn < r.lsn {
-		s.parted = true
+		if err := s.cfg.Local.SetNote(ctx, partedNote, []byte("1")); err != nil {
+			return 0, fmt.Errorf("note that the copy has another history: %w", err)
+		}
+		if r.incarnation == node.Incarnation { // else it was restored from a backup, which is what is wanted
+			s.cfg.Local.TellLoss(fmt.Sprintf("%d records that Postgres has of this node are not in its journal any more. Replace the card.", r.lsn-lsn))
+		}
 		s.log.Warn("the journal is not the one that was copied: going on where the two part", slog.Uint64("copied", r.lsn), slog.Uint64("from", lsn))
 	}
 	if last := s.cfg.Local.LastLSN(); lsn > last {

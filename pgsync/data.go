@@ -11,6 +11,21 @@ import (
 // dataKinds are the kinds of definitions that apps keep as data.
 var dataKinds = []string{string(picloud.ChangeScript), string(picloud.ChangeSecret), string(picloud.ChangeDeadLetter)}
 
+// partedNote says that the journal is not the one that was copied, and the data of apps
+// were not copied anew yet.
+const partedNote = "pgsync parted"
+
+// mendCopy copies the data of apps anew when the journal is not the one that was copied.
+func (s *Sync) mendCopy(ctx context.Context) error {
+	if len(s.cfg.Local.Note(partedNote)) == 0 {
+		return nil
+	}
+	if err := s.copyData(ctx); err != nil {
+		return err
+	}
+	return s.cfg.Local.SetNote(ctx, partedNote, nil)
+}
+
 // copyData brings the data of all apps to what they are now. The position stays:
 // when this is interrupted, it is done again from the beginning.
 func (s *Sync) copyData(ctx context.Context) error {

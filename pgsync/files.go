@@ -34,7 +34,15 @@ func (s *Sync) sendContents(ctx context.Context, changes []*picloud.Change) erro
 }
 
 func (s *Sync) sendContent(ctx context.Context, f *picloud.File) error {
-	content, err := s.cfg.Local.OpenBlob(f.Blob)
+	node := s.cfg.Local.Node().ID
+	var there int64
+	if err := s.conn.QueryRow(ctx, s.q("SELECT count(*) FROM @file_parts WHERE node_id = $1 AND content = $2"), node, f.Blob).Scan(&there); err != nil {
+		return classify("look for the content of a file", err)
+	}
+	if there*partSize >= f.Size {
+		return nil
+	}
+	content, err := s.cfg.Local.OpenContent(*f)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -42,15 +50,11 @@ func (s *Sync) sendContent(ctx context.Context, f *picloud.File) error {
 		return err
 	}
 	defer func() { _ = content.Close() }() // only read
-	node := s.cfg.Local.Node().ID
-	var there int64
-	if err := s.conn.QueryRow(ctx, s.q("SELECT count(*) FROM @file_parts WHERE node_id = $1 AND content = $2"), node, f.Blob).Scan(&there); err != nil {
-		return classify("look for the content of a file", err)
-	}
-	for ; there*partSize < f.Size; there++ {
+	_, err = io.CopyN(io.Discard, content, there*partSize)
+	for ; err == nil && there*partSize < f.Size; there++ {
 		part := make([]byte, min(partSize, f.Size-there*partSize))
-		if _, err := content.ReadAt(part, there*partSize); err != nil && !errors.Is(err, io.EOF) {
-			return err
+		if _, err = io.ReadFull(content, part); err != nil {
+			break
 		}
 		err := s.write(ctx, "copy the content of a file", s.lsn, func(b *pgx.Batch) {
 			b.Queue(s.q("INSERT INTO @file_parts (node_id, content, part, bytes) VALUES ($1, $2, $3, $4)"), node, f.Blob, there, part)
@@ -59,7 +63,12 @@ func (s *Sync) sendContent(ctx context.Context, f *picloud.File) error {
 			return err
 		}
 	}
-	return nil
+	if errors.Is(err, picloud.ErrFileDamaged) { // Postgres has only that there was one
+		return s.write(ctx, "remove the content of a file", s.lsn, func(b *pgx.Batch) {
+			b.Queue(s.q("DELETE FROM @file_parts WHERE node_id = $1 AND content = $2"), node, f.Blob)
+		})
+	}
+	return err
 }
 
 func (s *Sync) queueFile(b *pgx.Batch, node string, f *picloud.File) {
@@ -88,7 +97,7 @@ func (src *Source) files(ctx context.Context, put putChange) error {
 	var f picloud.File
 	var version int64
 	return src.each(ctx, `SELECT f.app, f.path, f.type, f.size, f.sha256, f.version, f.created_at, f.updated_at, f.content FROM @files f
-		WHERE f.node_id = $1 AND f.app IN `+ofApps+unlessAside("'file'", "f.app", "f.path")+` ORDER BY 1, 2`,
+		WHERE f.node_id = $1 AND f.app IN `+ofApps+unlessAside("'file'", "f.app", "f.path")+src.only.sql("f.app", "f.path")+` ORDER BY 1, 2`,
 		[]any{&f.App, &f.Path, &f.Type, &f.Size, &f.SHA256, &version, &f.CreatedAt, &f.UpdatedAt, &f.Blob}, func() error {
 			v := f
 			v.Version, v.CreatedAt, v.UpdatedAt = uint64(version), f.CreatedAt.UTC(), f.UpdatedAt.UTC() // #nosec G115 -- as it was written

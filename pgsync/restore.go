@@ -31,6 +31,18 @@ type Source struct {
 	tx     pgx.Tx
 	sync   *Sync
 	limits picloud.Retention
+	only   *picked // nil: all things
+}
+
+// picked are things of any kind by their names in the copy, each with its app.
+type picked struct{ apps, names []string }
+
+// sql is a condition of rows of which only those are wanted. Its arguments are SQL.
+func (p *picked) sql(app, name string) string {
+	if p == nil {
+		return ""
+	}
+	return fmt.Sprintf(" AND (%s, %s) IN (SELECT * FROM unnest($2::text[], $3::text[]))", app, name)
 }
 
 // ErrRecoveryKey says that the recovery key is not that of the node.
@@ -149,12 +161,8 @@ func (src *Source) historyArgs() []any {
 // Records puts everything there is of the node: things first, then events of
 // each app in order. None of it has been checked.
 func (src *Source) Records(ctx context.Context, put func(picloud.Record) error) error {
-	for _, read := range []func(context.Context, putChange) error{
-		src.apps, src.asideApps, src.topics, src.apiKeys, src.signingKeys, src.definitions, src.entries, src.documents, src.files, src.asideThings,
-	} {
-		if err := read(ctx, func(c picloud.Change) error { return put(picloud.Record{Change: &c}) }); err != nil {
-			return err
-		}
+	if err := src.things(ctx, func(c picloud.Change) error { return put(picloud.Record{Change: &c}) }); err != nil {
+		return err
 	}
 	rows, err := src.tx.Query(ctx, src.sync.q(historySQL), src.historyArgs()...)
 	if err != nil {
@@ -175,12 +183,24 @@ func (src *Source) Records(ctx context.Context, put func(picloud.Record) error) 
 	return classify("read the history", err)
 }
 
+// things puts things, those first that others refer to.
+func (src *Source) things(ctx context.Context, put putChange) error {
+	for _, read := range []func(context.Context, putChange) error{
+		src.apps, src.asideApps, src.topics, src.apiKeys, src.signingKeys, src.definitions, src.entries, src.documents, src.files, src.asideThings,
+	} {
+		if err := read(ctx, put); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // putChange takes what a thing is.
 type putChange func(picloud.Change) error
 
 func (src *Source) apps(ctx context.Context, put putChange) error {
 	var a picloud.App
-	return src.each(ctx, "SELECT a.name, a.description, a.allowed_origins, a.created_at, a.updated_at FROM @apps a WHERE a.node_id = $1"+unlessAside("'app'", "a.name", "a.name")+" ORDER BY 1",
+	return src.each(ctx, "SELECT a.name, a.description, a.allowed_origins, a.created_at, a.updated_at FROM @apps a WHERE a.node_id = $1"+unlessAside("'app'", "a.name", "a.name")+src.only.sql("a.name", "a.name")+" ORDER BY 1",
 		[]any{&a.Name, &a.Description, &a.AllowedOrigins, &a.CreatedAt, &a.UpdatedAt}, func() error {
 			v := a
 			v.CreatedAt, v.UpdatedAt = a.CreatedAt.UTC(), a.UpdatedAt.UTC()
@@ -193,7 +213,7 @@ func (src *Source) topics(ctx context.Context, put putChange) error {
 	var auth, durability string
 	var events, age int64
 	return src.each(ctx, `SELECT t.app, t.name, t.description, t.external, t.auth_mode, t.durability, t.max_events, t.max_age_sec, t.max_bytes, t.created_at, t.updated_at FROM @topics t
-		WHERE t.node_id = $1 AND t.app IN `+ofApps+unlessAside("'topic'", "t.app", "t.name")+" ORDER BY 1, 2",
+		WHERE t.node_id = $1 AND t.app IN `+ofApps+unlessAside("'topic'", "t.app", "t.name")+src.only.sql("t.app", "t.name")+" ORDER BY 1, 2",
 		[]any{&t.App, &t.Name, &t.Description, &t.External, &auth, &durability, &events, &age, &t.Retention.MaxBytes, &t.CreatedAt, &t.UpdatedAt}, func() error {
 			v := t
 			v.AuthMode, v.Durability = picloud.AuthMode(auth), picloud.Durability(durability)
@@ -210,7 +230,7 @@ func (src *Source) apiKeys(ctx context.Context, put putChange) error {
 	var hash []byte
 	var expires, used *time.Time
 	return src.each(ctx, `SELECT k.id, k.label, k.app, k.scopes, k.hash, k.created_at, k.expires_at, k.last_used_at FROM @api_keys k
-		WHERE k.node_id = $1 AND (k.app IS NULL OR k.app IN `+ofApps+")"+unlessAside("'api-key'", "''", "k.id")+" ORDER BY 1",
+		WHERE k.node_id = $1 AND (k.app IS NULL OR k.app IN `+ofApps+")"+unlessAside("'api-key'", "''", "k.id")+src.only.sql("''", "k.id")+" ORDER BY 1",
 		[]any{&k.ID, &k.Label, &app, &scopes, &hash, &k.CreatedAt, &expires, &used}, func() error {
 			v := picloud.APIKey{ID: k.ID, Label: k.Label, CreatedAt: k.CreatedAt.UTC(), ExpiresAt: orZero(expires), LastUsedAt: orZero(used)}
 			if app != nil {
@@ -229,7 +249,7 @@ func (src *Source) signingKeys(ctx context.Context, put putChange) error {
 	var secret []byte
 	var retires *time.Time
 	return src.each(ctx, `SELECT k.app, k.key_id, k.secret, k.created_at, k.retires_at FROM @app_secrets k
-		WHERE k.node_id = $1 AND k.app IN `+ofApps+unlessAside("'signing-key'", "k.app", "k.key_id")+" ORDER BY 1, 2",
+		WHERE k.node_id = $1 AND k.app IN `+ofApps+unlessAside("'signing-key'", "k.app", "k.key_id")+src.only.sql("k.app", "k.key_id")+" ORDER BY 1, 2",
 		[]any{&k.App, &k.ID, &secret, &k.CreatedAt, &retires}, func() error {
 			v := picloud.SigningKey{ID: k.ID, App: k.App, CreatedAt: k.CreatedAt.UTC(), RetiresAt: orZero(retires)}
 			copy(v.Secret[:], secret)
@@ -244,7 +264,7 @@ func (src *Source) entries(ctx context.Context, put putChange) error {
 	var version int64
 	var expires *time.Time
 	return src.each(ctx, `SELECT k.app, k.key, coalesce(k.exact, k.value::text), k.bytes, k.version, k.updated_at, k.expires_at FROM @kv k
-		WHERE k.node_id = $1 AND k.app IN `+ofApps+unlessAside("'kv'", "k.app", "k.key")+" ORDER BY 1, 2",
+		WHERE k.node_id = $1 AND k.app IN `+ofApps+unlessAside("'kv'", "k.app", "k.key")+src.only.sql("k.app", "k.key")+" ORDER BY 1, 2",
 		[]any{&e.App, &e.Key, &value, &raw, &version, &e.UpdatedAt, &expires}, func() error {
 			v := e
 			v.Version, v.UpdatedAt, v.ExpiresAt = uint64(version), e.UpdatedAt.UTC(), orZero(expires) // #nosec G115 -- as it was written
@@ -262,7 +282,7 @@ func (src *Source) documents(ctx context.Context, put putChange) error {
 	var body string
 	var version int64
 	return src.each(ctx, `SELECT d.app, d.collection, d.id, coalesce(d.exact, d.body::text), d.version, d.created_at, d.updated_at FROM @documents d
-		WHERE d.node_id = $1 AND d.app IN `+ofApps+unlessAside("'document'", "d.app", "d.collection || '/' || d.id")+" ORDER BY 1, 2, 3",
+		WHERE d.node_id = $1 AND d.app IN `+ofApps+unlessAside("'document'", "d.app", "d.collection || '/' || d.id")+src.only.sql("d.app", "d.collection || '/' || d.id")+" ORDER BY 1, 2, 3",
 		[]any{&d.App, &d.Collection, &d.ID, &body, &version, &d.CreatedAt, &d.UpdatedAt}, func() error {
 			v := d
 			v.Version, v.CreatedAt, v.UpdatedAt = uint64(version), d.CreatedAt.UTC(), d.UpdatedAt.UTC() // #nosec G115 -- as it was written
@@ -275,14 +295,18 @@ func (src *Source) documents(ctx context.Context, put putChange) error {
 func (src *Source) definitions(ctx context.Context, put putChange) error {
 	var app, kind, name, body string
 	return src.each(ctx, `SELECT d.app, d.kind, d.name, coalesce(d.exact, d.body::text) FROM @definitions d
-		WHERE d.node_id = $1 AND d.app IN `+ofApps+unlessAside("d.kind", "d.app", "d.name")+" ORDER BY d.app, d.kind, d.name",
+		WHERE d.node_id = $1 AND d.app IN `+ofApps+unlessAside("d.kind", "d.app", "d.name")+src.only.sql("d.app", "d.name")+" ORDER BY d.app, d.kind, d.name",
 		[]any{&app, &kind, &name, &body}, func() error {
 			return put(picloud.Change{Kind: picloud.ChangeKind(kind), App: app, Name: name, Value: json.RawMessage(body)})
 		})
 }
 
 func (src *Source) each(ctx context.Context, sql string, into []any, fn func() error) error {
-	rows, err := src.tx.Query(ctx, src.sync.q(sql), src.ID)
+	args := []any{src.ID}
+	if src.only != nil {
+		args = append(args, src.only.apps, src.only.names)
+	}
+	rows, err := src.tx.Query(ctx, src.sync.q(sql), args...)
 	if err == nil {
 		_, err = pgx.ForEachRow(rows, into, fn)
 	}

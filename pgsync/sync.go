@@ -4,8 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"io"
 	"log/slog"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,10 +24,11 @@ type Local interface {
 	LastLSN() uint64
 	RecordsAfter(lsn uint64) uint64
 	Data(after string) (page []picloud.Change, next string, err error)
-	OpenBlob(name string) (*os.File, error)
+	OpenContent(f picloud.File) (io.ReadSeekCloser, error)
 	Note(name string) []byte
 	SetNote(ctx context.Context, name string, value []byte) error
 	ShareKeys(ctx context.Context, keys []picloud.SigningKey, own map[string]bool) error
+	Mended
 }
 
 // Config configures a Sync. Zero values mean the defaults.
@@ -96,8 +97,9 @@ type Sync struct {
 	conn       *pgx.Conn // nil: none
 	lsn        uint64    // the position, as the database has it
 	maintained time.Time
-	aside      bool // something was set aside
-	parted     bool // the journal is not the one that was copied: the data of apps have to be copied anew
+	aside      bool        // something was set aside
+	asked      chan asking // those who wait for a comparison
+	looked     time.Time   // when the copy was last asked for what was lost
 
 	mu       sync.Mutex    // guards what follows
 	imported chan struct{} // closed when signing keys are imported
@@ -111,7 +113,7 @@ func New(cfg Config) *Sync {
 	return &Sync{
 		cfg: cfg, log: cfg.Logger.With(slog.String("component", "pgsync")),
 		session: hex.EncodeToString(b[:]), prefix: pgx.Identifier{cfg.Schema}.Sanitize() + ".",
-		imported: make(chan struct{}),
+		imported: make(chan struct{}), asked: make(chan asking, 1),
 	}
 }
 
@@ -124,30 +126,38 @@ func (s *Sync) Begin(ctx context.Context) (st picloud.Standing, err error) {
 			s.drop()
 		}
 	}()
+	if err := s.begin(ctx); err != nil {
+		return picloud.Standing{}, err
+	}
+	s.looked = time.Time{}
+	if err := s.heal(ctx); err != nil {
+		return picloud.Standing{}, err
+	}
+	if err := s.mendCopy(ctx); err != nil {
+		return picloud.Standing{}, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
-	conn, err := connect(ctx, &s.cfg)
-	if err != nil {
-		return picloud.Standing{}, err
-	}
-	s.conn = conn
-	if err := s.schema(ctx); err != nil {
-		return picloud.Standing{}, err
-	}
-	if err := s.claim(ctx); err != nil {
-		return picloud.Standing{}, err
-	}
-	if s.parted {
-		if err := s.copyData(ctx); err != nil {
-			return picloud.Standing{}, err
-		}
-		s.parted = false
-	}
 	if err := s.importKeys(ctx); err != nil {
 		return picloud.Standing{}, err
 	}
 	s.log.Info("connected to Postgres", slog.Uint64("lsn", s.lsn))
 	return s.standing(ctx)
+}
+
+// begin connects and claims the node.
+func (s *Sync) begin(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
+	defer cancel()
+	conn, err := connect(ctx, &s.cfg)
+	if err != nil {
+		return err
+	}
+	s.conn = conn
+	if err := s.schema(ctx); err != nil {
+		return err
+	}
+	return s.claim(ctx)
 }
 
 func (s *Sync) standing(ctx context.Context) (picloud.Standing, error) {
@@ -184,6 +194,16 @@ func (s *Sync) schema(ctx context.Context) error {
 
 // Tick tells the fleet that the node lives, and keeps the tables in shape.
 func (s *Sync) Tick(ctx context.Context, waiting uint64) error {
+	if err := s.tick(ctx, waiting); err != nil {
+		return err
+	}
+	if err := s.heal(ctx); err != nil {
+		return err
+	}
+	return s.answer(ctx)
+}
+
+func (s *Sync) tick(ctx context.Context, waiting uint64) error {
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
 	defer cancel()
 	tag, err := s.conn.Exec(ctx, s.q("UPDATE @nodes SET last_seen = now(), backlog = $3, health = $4 WHERE id = $1 AND session = $2"), s.cfg.Local.Node().ID, s.session, int64(waiting), s.cfg.Health())

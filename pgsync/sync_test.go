@@ -22,6 +22,7 @@ import (
 type node struct {
 	*store.Store
 	lane *dispatch.Lane
+	copy *pgsync.Sync
 	stop func()
 }
 
@@ -49,7 +50,8 @@ func start(t *testing.T, dir, url string, change ...func(*pgsync.Config, *dispat
 		for _, c := range change {
 			c(&pc, &dc)
 		}
-		dc.Consumer = pgsync.New(pc)
+		n.copy = pgsync.New(pc)
+		dc.Consumer = n.copy
 		n.lane = dispatch.New(dc)
 		go func() {
 			defer close(laneEnded)

@@ -3,6 +3,7 @@ package scrub
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -15,14 +16,23 @@ type Store interface {
 	Verify(ctx context.Context, pace func(v store.Verification) error) (store.Verification, error)
 	Note(name string) []byte
 	SetNote(ctx context.Context, name string, value []byte) error
+	TellDifference(text string)
+}
+
+// Comparison is how a copy elsewhere and the node differed.
+type Comparison struct {
+	Things  uint64   // that the node has
+	Lost    []string // things that only the copy has, or has in a newer version
+	Missing []string // things that were missing in the copy, and are copied now
 }
 
 // Config configures a Scrubber.
 type Config struct {
 	Store       Store
-	Busy        func() bool   // the board has better things to do; nil: never
-	Every       time.Duration // default a week
-	BytesPerSec int64         // of a quiet look; default 1 MiB
+	Compare     func(ctx context.Context) (Comparison, error) // nil: there is no copy
+	Busy        func() bool                                   // the board has better things to do; nil: never
+	Every       time.Duration                                 // default a week
+	BytesPerSec int64                                         // of a quiet look; default 1 MiB
 	Now         func() time.Time
 	Logger      *slog.Logger // nil: discard
 }
@@ -44,6 +54,9 @@ type Status struct {
 	Ended    time.Time // of the last one that came to its end, over restarts; zero: there was none
 	Verified store.Verification
 	Error    string // why the last one did not come to its end
+
+	Compared    *Comparison // with the copy; nil: it was not
+	NotCompared string      // why
 }
 
 // note is where the store keeps when the last look ended.
@@ -151,8 +164,9 @@ func (s *Scrubber) look(ctx context.Context, quiet bool) {
 		}
 		return ctx.Err()
 	})
+	compared, not := s.compare(ctx, err)
 	s.change(func(st *Status) {
-		st.Running, st.Verified, st.Error = false, v, ""
+		st.Running, st.Verified, st.Error, st.Compared, st.NotCompared = false, v, "", compared, not
 		if st.Ended = s.cfg.Now(); err != nil {
 			st.Error = err.Error()
 		}
@@ -172,6 +186,30 @@ func (s *Scrubber) look(ctx context.Context, quiet bool) {
 	if err := s.cfg.Store.SetNote(ctx, note, []byte(s.cfg.Now().UTC().Format(time.RFC3339))); err != nil && !errors.Is(err, context.Canceled) {
 		log.Warn("the time of the look was not kept", slog.Any("err", err))
 	}
+}
+
+// compareFor is how long a comparison with the copy may take, with the time until it begins.
+const compareFor = 15 * time.Minute
+
+// compare holds the copy against the node after a look that ended with an error, or none.
+func (s *Scrubber) compare(ctx context.Context, err error) (c *Comparison, not string) {
+	if s.cfg.Compare == nil || err != nil {
+		return nil, ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, compareFor)
+	defer cancel()
+	found, err := s.cfg.Compare(ctx)
+	if err != nil {
+		return nil, err.Error()
+	}
+	if n := len(found.Missing); n > 0 {
+		s.log.Warn("things were missing in the copy, and are copied now", slog.Int("things", n), slog.String("such_as", found.Missing[0]))
+	}
+	if n := len(found.Lost); n > 0 {
+		s.cfg.Store.TellDifference(fmt.Sprintf("The copy in Postgres has %d things that this node has not, or has older versions of, such as %s, and no loss is known. "+
+			"Somebody has changed the copy, or the card has lost them.", n, found.Lost[0]))
+	}
+	return &found, ""
 }
 
 // rest lets others use the board for a while. It reports false when a look at full speed

@@ -3,6 +3,7 @@ package scrub
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -19,6 +20,7 @@ type kept struct {
 
 	mu    sync.Mutex
 	note  []byte
+	told  []string
 	looks []time.Duration // how long each took
 }
 
@@ -43,6 +45,8 @@ func (k *kept) SetNote(_ context.Context, _ string, value []byte) error {
 	k.note = value
 	return nil
 }
+
+func (k *kept) TellDifference(text string) { k.told = append(k.told, text) }
 
 func (k *kept) count() int {
 	k.mu.Lock()
@@ -133,4 +137,39 @@ func TestLookThatFailsIsTriedAgain(t *testing.T) {
 			t.Errorf("after the clock went back: %d looks", k.count())
 		}
 	})
+}
+
+// DM-9: a look ends with a comparison with the copy, whose outcome is told; what only the
+// copy has is an incident, and a copy that is away is no fault of the look.
+func TestCopyIsHeldAgainstTheNode(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		found Comparison
+		err   error
+		told  string
+		not   string
+	}{
+		"same":    {found: Comparison{Things: 7}},
+		"missing": {found: Comparison{Things: 7, Missing: []string{"kv \"a\""}}},
+		"lost":    {found: Comparison{Things: 7, Lost: []string{"kv \"a\"", "kv \"b\""}}, told: `has 2 things that this node has not, or has older versions of, such as kv "a"`},
+		"away":    {err: errors.New("it is away"), not: "it is away"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				k := &kept{bytes: 64 << 10}
+				s, stop := run(t, Config{Store: k, Compare: func(context.Context) (Comparison, error) { return c.found, c.err }})
+				defer stop()
+				s.Start()
+				synctest.Wait()
+				st := s.Status()
+				if st.Running || st.Error != "" || st.NotCompared != c.not || (st.Compared == nil) != (c.err != nil) || st.Compared != nil && st.Compared.Things != 7 {
+					t.Errorf("%+v", st)
+				}
+				if told := strings.Join(k.told, "\n"); !strings.Contains(told, c.told) || (told == "") != (c.told == "") {
+					t.Errorf("told %q", told)
+				}
+			})
+		})
+	}
 }

@@ -47,26 +47,45 @@ type blob struct {
 
 // write keeps what it reads, and returns with the blob durable. It is pending until
 // finish is called, whether that fails or not.
-func (b *blobs) write(r io.Reader) (w blob, err error) {
-	w.name = strings.ToLower(rand.Text())
+func (b *blobs) write(r io.Reader) (blob, error) {
+	name := strings.ToLower(rand.Text())
 	b.mu.Lock()
-	b.pending[w.name] = true
+	b.pending[name] = true
 	b.mu.Unlock()
+	return b.put(name, r, func(blob) bool { return true })
+}
+
+// errOtherContent says that a content is not the one that was written.
+var errOtherContent = errors.New("it is another content")
+
+// replace writes a blob anew that was damaged, if right says that it is the one that was
+// written, and else returns errOtherContent.
+func (b *blobs) replace(name string, r io.Reader, right func(w blob) bool) error {
+	_, err := b.put(name, r, right)
+	return err
+}
+
+func (b *blobs) put(name string, r io.Reader, right func(w blob) bool) (w blob, err error) {
+	w.name = name
 	if err := b.prepare(); err != nil {
 		return w, err
 	}
-	root, err := b.folder(w.name)
+	root, err := b.folder(name)
 	if err != nil {
 		return w, err
 	}
 	defer func() { _ = root.Close() }() // nothing was written through it
-	temp := w.name + ".tmp." + strings.ToLower(rand.Text())
+	temp := name + ".tmp." + strings.ToLower(rand.Text())
 	f, err := root.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return w, err
 	}
 	h := sha256.New()
 	w.size, err = io.Copy(io.MultiWriter(f, h), r)
+	w.sum = sumText(h)
+	if err == nil && !right(w) {
+		err = errOtherContent
+	}
 	if err == nil {
 		err = f.Sync()
 	}
@@ -74,7 +93,7 @@ func (b *blobs) write(r io.Reader) (w blob, err error) {
 		err = cerr
 	}
 	if err == nil {
-		err = root.Rename(temp, w.name)
+		err = root.Rename(temp, name)
 	}
 	if err == nil {
 		err = syncDir(b.dir)
@@ -82,7 +101,6 @@ func (b *blobs) write(r io.Reader) (w blob, err error) {
 	if err != nil {
 		_ = root.Remove(temp) // the first error is the one to tell
 	}
-	w.sum = sumText(h)
 	return w, err
 }
 
@@ -123,9 +141,6 @@ func (b *blobs) open(name string) (*os.File, error) {
 	}
 	return root.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // does not wait, whatever has come between
 }
-
-// OpenBlob opens a content by its name, for who copies it elsewhere.
-func (s *Store) OpenBlob(name string) (*os.File, error) { return s.blobs.open(name) }
 
 // finish ends the writing of a blob. One that is not kept goes.
 func (b *blobs) finish(name string, kept bool) {

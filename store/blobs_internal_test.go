@@ -38,7 +38,7 @@ func TestNoRowReachesOutOfTheDirectory(t *testing.T) {
 		if _, _, err := s.OpenFile("default", "p"); !errors.Is(err, picloud.ErrFileLost) {
 			t.Errorf("%q: reading the file: %v", name, err)
 		}
-		if _, err := s.OpenBlob(name); !errors.Is(err, fs.ErrNotExist) {
+		if _, err := s.OpenContent(picloud.File{Blob: name}); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%q: copying the content: %v", name, err)
 		}
 		if err := s.DeleteFile(t.Context(), picloud.Deletion{App: "default", Name: "p"}); err != nil {

@@ -172,8 +172,24 @@ func (s *Store) checkRestored(about *summary) error {
 			}
 		}
 	}
+	if err := s.stageRestored(g, s.incidentsRestored(g)); err != nil {
+		return err
+	}
 	g.hard, g.changed = true, true
 	return s.commitGroup(g)
+}
+
+// incidentsRestored returns the rows of incidents for which a copy would be asked, as those
+// for which none is: a backup goes back on purpose.
+func (s *Store) incidentsRestored(g *group) (changes []change) {
+	g.catalog.incidents().Scan(func(id string, in Incident) bool {
+		if in.Rows && in.HealedAt.IsZero() {
+			in.HealedAt = fromMicros(g.at)
+			changes = append(changes, putOf(tableIncident, id, in)...)
+		}
+		return true
+	})
+	return changes
 }
 
 // checkReferences returns an error that names a row when what it refers to is not there.

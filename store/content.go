@@ -1,9 +1,9 @@
 package store
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"hash"
 	"io"
 	"os"
@@ -24,6 +24,20 @@ type fileReader struct {
 	part bool // not read from its beginning
 }
 
+// OpenContent opens the content that a file had, for copying it elsewhere: the file may be
+// another by now. Without one the error is fs.ErrNotExist. It is checked as OpenFile says.
+func (s *Store) OpenContent(f picloud.File) (io.ReadSeekCloser, error) {
+	file, err := s.blobs.open(f.Blob)
+	if err != nil {
+		return nil, err
+	}
+	return s.readerOf(f, file), nil
+}
+
+func (s *Store) readerOf(f picloud.File, file *os.File) *fileReader {
+	return &fileReader{s: s, f: f, file: file, sum: sha256.New()}
+}
+
 // Read implements io.Reader.
 func (c *fileReader) Read(p []byte) (int, error) {
 	if c.part {
@@ -41,7 +55,7 @@ func (c *fileReader) Read(p []byte) (int, error) {
 	case c.read < c.f.Size && err == nil:
 		return n, nil
 	case c.read != c.f.Size || hex.EncodeToString(c.sum.Sum(nil)) != c.f.SHA256:
-		c.s.incident(fmt.Sprintf("The content of the file %q of the app %s is damaged, and is not served whole. Write it again, or restore a backup.", c.f.Path, c.f.App))
+		c.s.contentDamaged(&c.f, "is damaged, and is not served whole")
 		return 0, picloud.ErrFileDamaged
 	case n == 0:
 		return 0, io.EOF

@@ -62,7 +62,7 @@ func (s *Store) OpenFile(app, path string) (f picloud.File, c io.ReadSeekCloser,
 		file, err := s.blobs.open(f.Blob)
 		switch {
 		case err == nil:
-			return f, &fileReader{s: s, f: f, file: file, sum: sha256.New()}, nil
+			return f, s.readerOf(f, file), nil
 		case !errors.Is(err, fs.ErrNotExist):
 			return f, nil, err
 		case f.Blob == before:

@@ -64,7 +64,7 @@ func (s *Store) rowDamaged(key []byte, cause error) {
 		name = nameRow(table(key[0]), key[1:])
 	}
 	text := fmt.Sprintf("%s in state.db cannot be read (%v). Replace the card, and start the node again, which mends what it can.", name, cause)
-	if s.incident(text) {
+	if s.lostRows(text) {
 		s.log.Error("row is damaged", slog.String("row", name), slog.Any("err", cause))
 	}
 }

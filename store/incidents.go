@@ -34,6 +34,23 @@ type Incident struct {
 	Text           string // what happened, and what to do
 	At             time.Time
 	AcknowledgedAt time.Time // zero: not yet
+
+	Rows     bool      `cbor:",omitempty"` // rows were lost that a copy may have
+	HealedAt time.Time `cbor:",omitzero"`  // when a copy was asked for what is missing; zero: not yet
+	Healed   string    `cbor:",omitempty"` // what came back
+}
+
+// text is what there is to tell.
+func (in *Incident) text() string {
+	if in.Healed == "" {
+		return in.Text
+	}
+	return in.Text + " " + in.Healed
+}
+
+func incidentID(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:5])
 }
 
 // maxIncidents bounds the list. Acknowledged incidents make room, oldest first; the log
@@ -51,9 +68,15 @@ type incidents struct {
 // operator acknowledges it. The same text again is the same incident. It is durable soon
 // after; on a disk that cannot be written it is kept until the node ends. It reports
 // whether it was not known.
-func (s *Store) incident(text string) (fresh bool) {
-	sum := sha256.Sum256([]byte(text))
-	in := Incident{ID: hex.EncodeToString(sum[:5]), Text: text, At: fromMicros(micros(s.cfg.Now()))}
+func (s *Store) incident(text string) (fresh bool) { return s.keepIncident(Incident{Text: text}) }
+
+// lostRows is incident for a loss of rows, or of records that may have been rows.
+func (s *Store) lostRows(text string) (fresh bool) {
+	return s.keepIncident(Incident{Text: text, Rows: true})
+}
+
+func (s *Store) keepIncident(in Incident) (fresh bool) {
+	in.ID, in.At = incidentID(in.Text), fromMicros(micros(s.cfg.Now()))
 	if c := s.catalog.Load(); c != nil {
 		if _, known := c.incidents().Get(in.ID); known {
 			return false
@@ -111,7 +134,7 @@ func (s *Store) openIncidents() (texts []string) {
 	}
 	for _, in := range s.Incidents() {
 		if in.AcknowledgedAt.IsZero() {
-			texts = append(texts, in.Text)
+			texts = append(texts, in.text())
 		}
 	}
 	return texts

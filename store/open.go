@@ -484,7 +484,7 @@ func (s *Store) conclude(r *recovery) error {
 	}
 	for _, text := range r.Lost {
 		s.log.Error("data was lost", slog.String("what", text))
-		s.incident(text + " Restore a backup if you need it.")
+		s.lostRows(text + " Restore a backup if you need it.")
 	}
 	if !r.known {
 		s.tellNewIdentity(r)

@@ -40,7 +40,7 @@ func (s *Store) restoreChange(g *group, c *picloud.Change, count thingCount) err
 	if err != nil {
 		return fault(err)
 	}
-	if err := s.mayRestore(g, k, c, changes); err != nil {
+	if err := mayRestore(g.catalog, k, c, changes); err != nil {
 		return fault(err)
 	}
 	if err := count.add(k, c); err != nil {
@@ -91,9 +91,9 @@ func kindCopiedAs(as picloud.ChangeKind) *rowKind {
 
 // mayRestore returns an error unless rows are those of the thing that a change names,
 // and its app is there.
-func (s *Store) mayRestore(g *group, k *rowKind, c *picloud.Change, changes []change) error {
+func mayRestore(cat *catalog, k *rowKind, c *picloud.Change, changes []change) error {
 	if !k.node && c.Kind != picloud.ChangeApp {
-		if _, err := g.catalog.app(c.App); err != nil {
+		if _, err := cat.app(c.App); err != nil {
 			return err
 		}
 	}

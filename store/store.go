@@ -172,6 +172,7 @@ type Store struct {
 	commit     committer
 	keyUse     keyUse
 	incidents  incidents
+	healing    healing
 	cursors    cursors
 	runs       runs
 	scripts    scripts

@@ -97,7 +97,12 @@ func (t *tx) put(tb table, key string, row any) {
 // remove stages the end of a row.
 func (t *tx) remove(tb table, key string) { t.change(change{table: tb, key: []byte(key)}) }
 
-func (t *tx) change(c change) {
+// change stages a row, or its end, with what follows from it.
+func (t *tx) change(c change) { t.stage(c, &cause{lsn: t.lsn(), at: t.at, hops: t.hops}) }
+
+// stage is change for a row that comes by a cause; nil: one that came back, of which
+// triggers are not told again.
+func (t *tx) stage(c change, by *cause) {
 	if c.table.inCatalog() && !t.copied {
 		t.catalog, t.copied = t.catalog.copy(), true
 	}
@@ -105,7 +110,7 @@ func (t *tx) change(c change) {
 		k.staged(t, c)
 	}
 	t.count(c)
-	derived, err := t.catalog.apply(c, stateBefore{catalog: t.catalog, get: t.get, tables: t.s.tables}, &cause{lsn: t.lsn(), at: t.at, hops: t.hops})
+	derived, err := t.catalog.apply(c, stateBefore{catalog: t.catalog, get: t.get, tables: t.s.tables}, by)
 	t.derived = append(t.derived, derived...)
 	if err != nil && t.err == nil {
 		t.err = err

@@ -122,6 +122,8 @@ func TestUsageIsExact(t *testing.T) {
 			same(s, fmt.Sprint("after step ", step))
 		}
 	}
+	s.stop(t) // with all records of runs
+	s = start(t, cfg)
 	var archive bytes.Buffer
 	if err := s.Backup(ctx, &archive); err != nil {
 		t.Fatal(err)

@@ -159,7 +159,7 @@ func (s *Store) verifyFile(ctx context.Context, v *Verification, f *picloud.File
 	v.Files++
 	if errors.Is(err, picloud.ErrFileLost) {
 		v.Damaged++
-		s.incident(fmt.Sprintf("The content of the file %q of the app %s is gone. Write it again, or restore a backup.", f.Path, f.App))
+		s.contentDamaged(f, "is gone")
 		return nil
 	}
 	if err != nil {
@@ -175,7 +175,7 @@ func (s *Store) verifyFile(ctx context.Context, v *Verification, f *picloud.File
 		case err != nil: // told by who read it, or the disk does not give it
 			v.Damaged++
 			if !errors.Is(err, picloud.ErrFileDamaged) {
-				s.incident(fmt.Sprintf("The content of the file %q of the app %s cannot be read: %v. Write it again, or restore a backup.", f.Path, f.App, err))
+				s.contentDamaged(f, fmt.Sprintf("cannot be read: %v", err))
 			}
 			return nil
 		}

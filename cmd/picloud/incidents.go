@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -22,7 +23,7 @@ func (c *cli) incidentsCommand() *cobra.Command {
 		}
 		var rows [][]string
 		for _, in := range b.Incidents {
-			rows = append(rows, []string{in.ID, when(in.At), when(in.AcknowledgedAt), in.Text})
+			rows = append(rows, []string{in.ID, when(in.At), when(in.AcknowledgedAt), strings.TrimSpace(in.Text + " " + in.Healed)})
 		}
 		c.table("ID FOUND ACKNOWLEDGED WHAT", rows)
 		return nil

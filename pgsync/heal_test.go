@@ -1,0 +1,322 @@
+package pgsync_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/pgsync/pgtest"
+	"github.com/picloud/picloud/store"
+)
+
+// spoil flips a bit of each place where a file has a text, and returns how many there were.
+func spoil(t *testing.T, path, text string) (places int) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := 0; ; places++ {
+		i := bytes.Index(b[at:], []byte(text))
+		if i < 0 {
+			break
+		}
+		b[at+i+len(text)/2] ^= 1
+		at += i + len(text)
+	}
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return places
+}
+
+// checkpointed keeps writing until state.db has a text.
+func (n *node) checkpointed(t *testing.T, dir, text string) {
+	t.Helper()
+	pad := `"` + strings.Repeat("x", 100_000) + `"`
+	for i := range 2000 {
+		b, err := os.ReadFile(filepath.Join(dir, "state.db"))
+		if err == nil && bytes.Contains(b, []byte(text)) {
+			return
+		}
+		n.publish(t, fmt.Sprint("pad", i%10), pad)
+	}
+	t.Fatal("it never came to state.db")
+}
+
+func (n *node) healed(t *testing.T) string {
+	t.Helper()
+	var texts []string
+	for _, in := range n.Incidents() {
+		texts = append(texts, in.Healed)
+	}
+	return strings.Join(texts, "\n")
+}
+
+// eventually waits for something that the copy brings about.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatal("never: " + what)
+		}
+	}
+}
+
+func must[T any](v T, err error) func(t *testing.T) T {
+	return func(t *testing.T) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+// DM-9: rows that the card has lost come back from the copy, as they were; what was deleted
+// or changed since stays so.
+func TestLostRowsComeBack(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	dir := t.TempDir()
+	n := start(t, dir, url)
+	n.set(t, "lamp", `{"is":"needle-kv","z":1,"a":1e2}`, false)
+	n.set(t, "raw", "needle-raw \x00\xff", true)
+	n.set(t, "deleted", `"needle-deleted"`, false)
+	must(n.PutDocument(t.Context(), picloud.DocumentChange{App: "default", Collection: "c", ID: "d", Body: []byte(`{"is":"needle-document"}`)}))(t)
+	must(n.PutFile(t.Context(), picloud.FileChange{App: "default", Path: "needle-file.txt", Type: "text/plain", Size: -1}, strings.NewReader(large)))(t)
+	n.drained(t)
+	want := must(n.Entry("default", "lamp"))(t)
+	wantFile := must(n.File("default", "needle-file.txt"))(t)
+	n.checkpointed(t, dir, "needle-file.txt")
+	n.drained(t)
+	n.stop()
+	state := filepath.Join(dir, "state.db")
+	for _, text := range []string{"needle-kv", "needle-raw", "needle-document", "needle-file", "needle-deleted"} {
+		if spoil(t, state, text) == 0 {
+			t.Fatalf("state.db does not have %s", text)
+		}
+	}
+	segments := must(filepath.Glob(filepath.Join(dir, "journal", "*.log")))(t)
+	slices.Sort(segments)
+	for _, name := range segments[:len(segments)-1] { // from which the rows could be made
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	n = start(t, dir, "") // which finds out, and is not connected
+	if _, err := n.Entry("default", "lamp"); !errors.Is(err, picloud.ErrKVNotFound) {
+		t.Fatalf("a damaged row is there: %v", err)
+	}
+	n.set(t, "raw", `"new"`, false)
+	n.set(t, "deleted", "1", false)
+	if err := n.DeleteEntry(t.Context(), picloud.Deletion{App: "default", Name: "deleted"}); err != nil {
+		t.Fatal(err)
+	}
+	n.stop()
+	n = start(t, dir, url)
+	n.drained(t)
+	if got := must(n.Entry("default", "lamp"))(t); !bytes.Equal(got.Value, want.Value) || got.Version != want.Version || !got.UpdatedAt.Equal(want.UpdatedAt) {
+		t.Errorf("came back as %+v, was %+v", got, want)
+	}
+	if got := must(n.Entry("default", "raw"))(t); string(got.Value) != `"new"` {
+		t.Errorf("what was written since is %s", got.Value)
+	}
+	if _, err := n.Entry("default", "deleted"); !errors.Is(err, picloud.ErrKVNotFound) {
+		t.Errorf("what was deleted is back: %v", err)
+	}
+	if got := must(n.Document("default", "c", "d"))(t); string(got.Body) != `{"is":"needle-document"}` {
+		t.Errorf("the document is %s", got.Body)
+	}
+	if got := must(n.File("default", "needle-file.txt"))(t); got != wantFile {
+		t.Errorf("the file is %+v, was %+v", got, wantFile)
+	}
+	if got := content(t, n, "needle-file.txt"); got != large {
+		t.Errorf("its content has %d bytes", len(got))
+	}
+	if text := n.healed(t); !strings.Contains(text, "3 came back") {
+		t.Errorf("told: %q", text)
+	}
+	same(t, pgtest.Query(t, url, "SELECT key FROM picloud.kv ORDER BY key"), []string{"lamp", "raw"})
+}
+
+func content(t *testing.T, n *node, path string) string {
+	t.Helper()
+	_, r, err := n.OpenFile("default", path)
+	if err != nil {
+		return ""
+	}
+	b, err := io.ReadAll(r)
+	if err = errors.Join(err, r.Close()); err != nil {
+		return ""
+	}
+	return string(b)
+}
+
+// DM-9: a content that is damaged or gone comes back from the copy, unless the copy has
+// another one.
+func TestDamagedContentsComeBack(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	dir := t.TempDir()
+	n := start(t, dir, url)
+	names := map[string]string{}
+	for _, name := range []string{"flipped", "gone", "forged"} {
+		f := must(n.PutFile(t.Context(), picloud.FileChange{App: "default", Path: name, Type: "text/plain", Size: -1}, strings.NewReader(name+large)))(t)
+		names[name] = filepath.Join(n.FilesDir(), f.Blob)
+	}
+	n.drained(t)
+	pgtest.Exec(t, url, "UPDATE picloud.file_parts SET bytes = convert_to('x', 'UTF8') || substr(bytes, 2) WHERE content = '"+filepath.Base(names["forged"])+"' AND part = 0")
+	spoil(t, names["flipped"], "flipped")
+	spoil(t, names["forged"], "forged")
+	if err := os.Remove(names["gone"]); err != nil {
+		t.Fatal(err)
+	}
+	if v := must(n.Verify(t.Context(), func(store.Verification) error { return nil }))(t); v.Damaged != 3 {
+		t.Fatalf("%+v", v)
+	}
+	eventually(t, "contents are asked for", func() bool {
+		n.lane.Poke()
+		return len(n.DamagedContents()) == 0
+	})
+	for _, name := range []string{"flipped", "gone"} {
+		if got := content(t, n, name); got != name+large {
+			t.Errorf("%s has %d bytes", name, len(got))
+		}
+	}
+	if content(t, n, "forged") != "" {
+		t.Error("another content than was written came from the copy")
+	}
+	if text := n.healed(t); strings.Count(text, "came back") != 2 {
+		t.Errorf("told: %q", text)
+	}
+}
+
+// DM-3: a content that was damaged before it was copied does not take a good one's place in
+// the copy: Postgres knows the file, and has no content of it.
+func TestDamagedContentIsNotCopied(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	dir := t.TempDir()
+	n := start(t, dir, "")
+	for _, name := range []string{"damaged", "sound"} {
+		f := must(n.PutFile(t.Context(), picloud.FileChange{App: "default", Path: name, Type: "text/plain", Size: -1}, strings.NewReader(name+large)))(t)
+		if name == "damaged" {
+			spoil(t, filepath.Join(n.FilesDir(), f.Blob), name)
+		}
+	}
+	n.stop()
+	n = start(t, dir, url)
+	n.drained(t)
+	same(t, pgtest.Query(t, url, "SELECT f.path, count(p.part) FROM picloud.files f LEFT JOIN picloud.file_parts p USING (content) GROUP BY 1 ORDER BY 1"), []string{"damaged 0", "sound 3"})
+	if list := n.Incidents(); len(list) != 1 || !strings.Contains(list[0].Text, `"damaged"`) {
+		t.Errorf("told: %+v", list)
+	}
+}
+
+// DM-2, DM-9: what the copy has of records that the card has lost comes back, and the loss
+// is told even where the card alone could not know of it.
+func TestWhatFollowedFromLostRecordsComesBack(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	dir := t.TempDir()
+	n := start(t, dir, url)
+	pad := strings.Repeat("x", 5000)
+	n.set(t, "before", "1", false)
+	n.set(t, "changed", `"old"`, false)
+	n.publish(t, "a", `"first `+pad+`"`)
+	n.drained(t)
+	n.set(t, "changed", `"lost new `+pad+`"`, false)
+	n.set(t, "made", `"lost `+pad+`"`, false)
+	n.drained(t)
+	killed := clone(t, dir)
+	n.stop()
+	names := must(filepath.Glob(filepath.Join(killed, "journal", "*.log")))(t)
+	b := must(os.ReadFile(slices.Max(names)))(t)
+	at := bytes.Index(b, []byte(`"lost new`))
+	clear(b[at:])
+	if err := os.WriteFile(slices.Max(names), b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n = start(t, killed, url)
+	n.drained(t)
+	for key, want := range map[string]string{"before": "1", "changed": `"lost new ` + pad + `"`, "made": `"lost ` + pad + `"`} {
+		if got := must(n.Entry("default", key))(t); string(got.Value) != want {
+			t.Errorf("%s is %.20s", key, got.Value)
+		}
+	}
+	if text := n.healed(t); !strings.Contains(text, "2 came back") {
+		t.Errorf("told: %q", text)
+	}
+	same(t, pgtest.Query(t, url, "SELECT key FROM picloud.kv ORDER BY key"), []string{"before", "changed", "made"})
+}
+
+// DM-9: a comparison finds what the copy and the node have alone, however many other things
+// they have, and takes nothing for a difference that is on its way.
+func TestCopyIsCompared(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	n := start(t, t.TempDir(), url)
+	for i := range 1500 {
+		n.set(t, fmt.Sprintf("k ü %d", i), fmt.Sprint(i), false)
+	}
+	must(n.CreateTopic(t.Context(), picloud.Topic{App: "default", Name: "t"}))(t)
+	must(n.EnsureSigningKey(t.Context(), "default"))(t)
+	must(n.CreateAPIKey(t.Context(), picloud.APIKey{ID: "k1", App: "default", Scopes: []picloud.Scope{picloud.ScopeAppRead}}))(t)
+	must(n.SaveScript(t.Context(), picloud.Script{App: "default", Name: "s", Source: "1"}, picloud.Precondition{}))(t)
+	must(n.PutDocument(t.Context(), picloud.DocumentChange{App: "default", Collection: "c", ID: "d/e", Body: []byte(`{}`)}))(t)
+	must(n.PutFile(t.Context(), picloud.FileChange{App: "default", Path: "f", Type: "text/plain", Size: -1}, strings.NewReader("x")))(t)
+	n.drained(t)
+	compare := func(lost, missing string) {
+		t.Helper()
+		c, err := n.copy.Compare(t.Context(), n.lane.Poke)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.Things < 1506 || strings.Join(c.Lost, ", ") != lost || strings.Join(c.Missing, ", ") != missing {
+			t.Errorf("%d things, lost %q, missing %q", c.Things, c.Lost, c.Missing)
+		}
+	}
+	compare("", "")
+	slow := make(chan struct{})
+	go func() { // what is on its way is no difference
+		defer close(slow)
+		for i := range 200 {
+			if _, err := n.SetEntry(t.Context(), picloud.EntryChange{App: "default", Key: "k ü 1", Value: fmt.Append(nil, i)}); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	compare("", "")
+	compare("", "")
+	<-slow
+	if err := n.DeleteEntry(t.Context(), picloud.Deletion{App: "default", Name: "k ü 2"}); err != nil {
+		t.Fatal(err)
+	}
+	compare("", "")
+	n.drained(t)
+	pgtest.Exec(t, url, "DELETE FROM picloud.kv WHERE key = 'k ü 3'")
+	pgtest.Exec(t, url, "DELETE FROM picloud.documents")
+	pgtest.Exec(t, url, "UPDATE picloud.kv SET version = version + 1 WHERE key = 'k ü 4'")
+	pgtest.Exec(t, url, "UPDATE picloud.kv SET version = version - 1 WHERE key = 'k ü 5'")
+	pgtest.Exec(t, url, "UPDATE picloud.definitions SET name = 'other'")
+	pgtest.Exec(t, url, "DELETE FROM picloud.file_parts")
+	compare(`kv "k ü 4" of app "default", script "other" of app "default"`,
+		`document "c/d/e" of app "default", file "f" of app "default", kv "k ü 3" of app "default", kv "k ü 5" of app "default", script "s" of app "default"`)
+	compare(`kv "k ü 4" of app "default", script "other" of app "default"`, "") // it was copied anew
+	same(t, pgtest.Query(t, url, "SELECT convert_from(bytes, 'UTF8') FROM picloud.file_parts"), []string{"x"})
+	same(t, pgtest.Query(t, url, "SELECT key FROM picloud.kv WHERE key IN ('k ü 3', 'k ü 5') ORDER BY key"), []string{"k ü 3", "k ü 5"})
+}

@@ -62,7 +62,10 @@ func (s *Sync) answer(ctx context.Context) error {
 		defer cancel()
 		c, err := s.compareAndMend(ctx)
 		answer <- compared{c, err}
-		return err
+		if err != nil {
+			return s.unlessOpen("the copy was not compared", err)
+		}
+		return nil
 	default:
 		return nil
 	}

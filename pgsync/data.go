@@ -15,9 +15,10 @@ var dataKinds = []string{string(picloud.ChangeScript), string(picloud.ChangeSecr
 // were not copied anew yet.
 const partedNote = "pgsync parted"
 
-// mendCopy copies the data of apps anew when the journal is not the one that was copied.
+// mendCopy copies the data of apps anew when the journal is not the one that was copied,
+// once what the copy alone has came back.
 func (s *Sync) mendCopy(ctx context.Context) error {
-	if len(s.cfg.Local.Note(partedNote)) == 0 {
+	if len(s.cfg.Local.Note(partedNote)) == 0 || len(s.cfg.Local.MissingRows()) > 0 {
 		return nil
 	}
 	if err := s.copyData(ctx); err != nil {

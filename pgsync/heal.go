@@ -56,15 +56,25 @@ func (s *Sync) heal(ctx context.Context) error {
 	s.looked = time.Now()
 	if len(incidents) > 0 {
 		if err := s.healRows(ctx, incidents); err != nil {
-			return err
+			return s.unlessOpen("rows did not come back from the copy", err)
 		}
 		damaged = s.cfg.Local.DamagedContents() // those of files that came back are among them
 	}
 	for i := range damaged {
 		if err := s.healContent(ctx, &damaged[i]); err != nil {
-			return err
+			return s.unlessOpen("a content did not come back from the copy", err)
 		}
 	}
+	return nil
+}
+
+// unlessOpen returns an error that has ended the connection. Others are told, and hold up
+// no copying.
+func (s *Sync) unlessOpen(what string, err error) error {
+	if s.conn.IsClosed() {
+		return err
+	}
+	s.log.Warn(what, slog.Any("err", err))
 	return nil
 }
 

@@ -279,6 +279,15 @@ func TestCopyIsCompared(t *testing.T) {
 	must(n.SaveScript(t.Context(), picloud.Script{App: "default", Name: "s", Source: "1"}, picloud.Precondition{}))(t)
 	must(n.PutDocument(t.Context(), picloud.DocumentChange{App: "default", Collection: "c", ID: "d/e", Body: []byte(`{}`)}))(t)
 	must(n.PutFile(t.Context(), picloud.FileChange{App: "default", Path: "f", Type: "text/plain", Size: -1}, strings.NewReader("x")))(t)
+	for _, overlap := range []time.Duration{time.Hour, 0, 0} {
+		must(n.RotateSigningKey(t.Context(), "default", overlap))(t)
+	}
+	must(n.SetEntry(t.Context(), picloud.EntryChange{App: "default", Key: "short", Value: []byte("1"), TTL: time.Millisecond}))(t)
+	must(n.CreateApp(t.Context(), picloud.App{Name: "gone"}))(t)
+	must(n.SetEntry(t.Context(), picloud.EntryChange{App: "gone", Key: "k", Value: []byte("1")}))(t)
+	if err := n.DeleteApp(t.Context(), "gone"); err != nil {
+		t.Fatal(err)
+	}
 	n.drained(t)
 	compare := func(lost, missing string) {
 		t.Helper()

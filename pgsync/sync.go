@@ -130,10 +130,7 @@ func (s *Sync) Begin(ctx context.Context) (st picloud.Standing, err error) {
 		return picloud.Standing{}, err
 	}
 	s.looked = time.Time{}
-	if err := s.heal(ctx); err != nil {
-		return picloud.Standing{}, err
-	}
-	if err := s.mendCopy(ctx); err != nil {
+	if err := s.mend(ctx); err != nil {
 		return picloud.Standing{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.cfg.Timeout)
@@ -197,10 +194,18 @@ func (s *Sync) Tick(ctx context.Context, waiting uint64) error {
 	if err := s.tick(ctx, waiting); err != nil {
 		return err
 	}
-	if err := s.heal(ctx); err != nil {
+	if err := s.mend(ctx); err != nil {
 		return err
 	}
 	return s.answer(ctx)
+}
+
+// mend brings back what the node misses, and copies anew what the copy does.
+func (s *Sync) mend(ctx context.Context) error {
+	if err := s.heal(ctx); err != nil {
+		return err
+	}
+	return s.mendCopy(ctx)
 }
 
 func (s *Sync) tick(ctx context.Context, waiting uint64) error {

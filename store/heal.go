@@ -278,12 +278,15 @@ func (s *Store) changedAfter(ctx context.Context, lsn uint64) (changedThings, er
 		return nil, err
 	}
 	defer func() { _ = rd.Close() }() // only read
-	for ctx.Err() == nil {
+	for last := lsn; ctx.Err() == nil; {
 		rec, err := rd.Next()
 		_, damaged := errors.AsType[*journal.DamageError](err)
 		switch {
-		case errors.Is(err, io.EOF):
-			return changed, nil
+		case errors.Is(err, io.EOF): // the rest is visible, and durable soon
+			if err := s.Wait(ctx, last); err != nil {
+				return nil, err
+			}
+			continue
 		case errors.Is(err, journal.ErrGone), damaged:
 			return nil, ErrFarBehind
 		case err != nil:
@@ -294,7 +297,8 @@ func (s *Store) changedAfter(ctx context.Context, lsn uint64) (changedThings, er
 				return nil, err
 			}
 		}
-		if rec.LSN >= end {
+		_, to := rec.Range()
+		if last = uint64(to); to >= end {
 			return changed, nil
 		}
 	}

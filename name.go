@@ -19,13 +19,19 @@ const (
 	TopicNodeSync   = "$node/sync"   // an event when the copy in Postgres comes, goes or leaves something behind
 	TopicNodeDamage = "$node/damage" // an event for each incident
 	TopicNodeStats  = "$node/stats"  // a state: the node's figures
+
+	TopicBoardHealth = "$board/health" // a state: the health of the board
+	TopicBoardPins   = "$board/pins"   // a state: the pins of the board's header
+	TopicBoardPower  = "$board/power"  // an event when undervoltage, throttling or heat begins or ends
 )
 
 // IsStateTopic reports whether the topic is a state: live only, in no journal, its
 // newest value in memory.
-func IsStateTopic(name string) bool { return name == TopicNodeStats }
+func IsStateTopic(name string) bool {
+	return name == TopicNodeStats || name == TopicBoardHealth || name == TopicBoardPins
+}
 
 // IsNodeTopic reports whether the node publishes to the topic.
 func IsNodeTopic(name string) bool {
-	return name == TopicNodeSync || name == TopicNodeDamage || IsStateTopic(name)
+	return name == TopicNodeSync || name == TopicNodeDamage || name == TopicBoardPower || IsStateTopic(name)
 }

@@ -15,6 +15,11 @@ const (
 	syncPath  = "/v1/apps/default/topics/$node%2Fsync"
 )
 
+// topicPath returns the path of a topic of the app default.
+func topicPath(topic string) string {
+	return "/v1/apps/default/topics/" + strings.ReplaceAll(topic, "/", "%2F")
+}
+
 // TP-2: names that begin with $ belong to the system: nobody else publishes to
 // them, those that the node does not know cannot be registered, those that it
 // knows only in the app default, and a state triggers nothing.
@@ -41,6 +46,12 @@ func TestSystemTopicsAreTheSystems(t *testing.T) {
 		{"PATCH", "/v1/apps/shop/topics/$node%2Fstats/external", `{"external":true}`, 404, "topic-not-found", ""},
 		{"PUT", "/v1/apps/default/triggers/x", `{"kind":"pubsub","topic":"$node/stats","script":"s"}`, 422, "trigger-invalid", "state"},
 		{"PUT", "/v1/apps/default/triggers/x", `{"kind":"pubsub","topic":"$node/sync","script":"s"}`, 200, "", ""},
+		{"POST", topicPath(picloud.TopicBoardHealth) + "/events", `1`, 403, "topic-reserved", "state"},
+		{"POST", topicPath(picloud.TopicBoardPins) + "/events", `1`, 403, "topic-reserved", "state"},
+		{"POST", topicPath(picloud.TopicBoardPower) + "/events", `1`, 403, "topic-reserved", "begin with '$'"},
+		{"PUT", "/v1/apps/default/triggers/x", `{"kind":"pubsub","topic":"$board/health","script":"s"}`, 422, "trigger-invalid", "state"},
+		{"PUT", "/v1/apps/default/triggers/x", `{"kind":"pubsub","topic":"$board/pins","script":"s"}`, 422, "trigger-invalid", "state"},
+		{"PUT", "/v1/apps/default/triggers/x", `{"kind":"pubsub","topic":"$board/power","script":"s"}`, 200, "", ""},
 	} {
 		a := n.ask(t, c.method, c.path, n.admin, c.body)
 		if p := a.problem(); a.status != c.status || !strings.HasSuffix(p.Type, c.kind) || !strings.Contains(p.Detail, c.says) {
@@ -60,7 +71,7 @@ func TestSystemTopicsAreTheSystems(t *testing.T) {
 func TestSystemTopicsCanBeExternal(t *testing.T) {
 	t.Parallel()
 	n := newNode(t)
-	for _, path := range []string{statsPath, syncPath} {
+	for _, path := range []string{statsPath, syncPath, topicPath(picloud.TopicBoardHealth), topicPath(picloud.TopicBoardPins), topicPath(picloud.TopicBoardPower)} {
 		missing := n.raw(t, get("/v1/apps/default/topics/none/events", "Accept: text/event-stream"))
 		if got := n.raw(t, get(path+"/events", "Accept: text/event-stream")); got != missing {
 			t.Errorf("%s: %s, want %s", path, got, missing)

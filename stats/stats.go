@@ -7,19 +7,12 @@ package stats
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"math"
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/live"
 )
-
-// Hub holds states; *realtime.Hub implements it.
-type Hub interface {
-	SetState(topic string, data []byte) (watched bool)
-	Watched(topic string) <-chan struct{}
-}
 
 // Counts are the figures of the parts of a node at one moment. Totals are since
 // the start of the node.
@@ -58,7 +51,7 @@ type Stats struct {
 
 // Config configures a Reporter.
 type Config struct {
-	Hub      Hub
+	Hub      live.Hub
 	Read     func() Counts
 	Started  time.Time     // of the node
 	Interval time.Duration // default 1 s
@@ -77,42 +70,20 @@ func New(cfg Config) *Reporter {
 
 // Run reports until ctx ends, whenever a stream carries the topic.
 func (r *Reporter) Run(ctx context.Context) error {
-	for {
-		select {
-		case <-r.cfg.Hub.Watched(picloud.TopicNodeStats):
-		case <-ctx.Done():
-			return nil
-		}
-		if err := r.report(ctx); err != nil {
-			return err
-		}
-	}
-}
-
-// report reports at once and then at each interval, until no stream carries the
-// topic. What is known then would be old for the next one, so that none is kept.
-func (r *Reporter) report(ctx context.Context) error {
-	tick := time.NewTicker(r.cfg.Interval)
-	defer tick.Stop()
 	var last Counts
 	var at time.Time
-	for {
-		now, counts := time.Now(), r.cfg.Read()
-		data, err := json.Marshal(r.stats(now, &counts, at, &last))
-		if err != nil {
-			return fmt.Errorf("encode the figures of the node: %w", err)
-		}
-		if !r.cfg.Hub.SetState(picloud.TopicNodeStats, data) {
-			r.cfg.Hub.SetState(picloud.TopicNodeStats, nil)
-			return nil
-		}
-		last, at = counts, now
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return nil
-		}
-	}
+	return live.State{
+		Hub: r.cfg.Hub, Topic: picloud.TopicNodeStats, Every: r.cfg.Interval,
+		Measure: func(first bool) (any, error) {
+			if first {
+				at = time.Time{} // rates since a value that is old say nothing
+			}
+			now, counts := time.Now(), r.cfg.Read()
+			value := r.stats(now, &counts, at, &last)
+			last, at = counts, now
+			return value, nil
+		},
+	}.Run(ctx)
 }
 
 // stats completes counts, with rates since the last ones if at is not zero.

@@ -9,11 +9,8 @@ import (
 	"time"
 
 	"github.com/picloud/picloud"
-	"github.com/picloud/picloud/realtime"
 	"github.com/picloud/picloud/stats"
 )
-
-var _ stats.Hub = (*realtime.Hub)(nil)
 
 // hub has one stream, which comes and goes. The sockets of the real one cannot
 // wait in a bubble of synctest; e2e has both.
@@ -32,7 +29,7 @@ func newHub(t *testing.T) *hub {
 	return &hub{t: t, watched: make(chan struct{})}
 }
 
-// SetState implements stats.Hub.
+// SetState implements live.Hub.
 func (h *hub) SetState(topic string, data []byte) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -50,7 +47,7 @@ func (h *hub) SetState(topic string, data []byte) bool {
 	return h.on
 }
 
-// Watched implements stats.Hub.
+// Watched implements live.Hub.
 func (h *hub) Watched(string) <-chan struct{} {
 	h.mu.Lock()
 	defer h.mu.Unlock()

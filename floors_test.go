@@ -59,6 +59,7 @@ var thirdParty = map[string][]string{
 	"github.com/spf13/cobra":             {"cmd/picloud"},
 	"github.com/spf13/pflag":             {"cmd/picloud"},
 	"golang.org/x/term":                  {"cmd/picloud"},
+	"periph.io/x/host/v3":                {"hw"},
 	"modernc.org/quickjs":                {"script"},
 	"modernc.org/libquickjs":             {"script"},
 	"modernc.org/libc":                   {"script"},

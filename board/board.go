@@ -8,11 +8,13 @@ import (
 	"github.com/picloud/picloud"
 )
 
-// Health is how a board is. What is nil is not known.
+// Health is a snapshot of the health of a board; nil fields are unknown.
 type Health struct {
 	At        time.Time `json:"at"`
 	Model     *string   `json:"model"`
-	Simulated bool      `json:"simulated"`      // the pins are
+	Revision  *string   `json:"revision"` // code of a Raspberry Pi, in hexadecimal
+	Processor *string   `json:"processor"`
+	Simulated bool      `json:"simulated"`      // model, temperature, power and pins are made up; the rest is of this machine
 	Uptime    *float64  `json:"uptime_seconds"` // since the kernel started
 
 	Celsius *float64 `json:"celsius"` // of the processor
@@ -22,7 +24,8 @@ type Health struct {
 	Throttled        *bool `json:"throttled"`
 	ThrottledSeen    *bool `json:"throttled_seen"`
 
-	CPU             *float64 `json:"cpu"` // 0 to 1 of all cores, since it was asked before
+	CPU             *float64 `json:"cpu"`       // 0 to 1 of all cores, since it was asked before
+	CPUHertz        *float64 `json:"cpu_hertz"` // present clock of the first core
 	Load            *float64 `json:"load"`
 	MemoryTotal     *uint64  `json:"memory_total"` // bytes
 	MemoryAvailable *uint64  `json:"memory_available"`

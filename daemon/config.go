@@ -70,8 +70,10 @@ type Config struct {
 	DataBytes, ResultBytes, AnonymousBytes int64 // of each app
 	IdempotencyKeys, TopicNames            int64
 
-	Driver string         // of the pins: "kernel" or "sim"
-	Pins   []hw.PinConfig // from the file alone
+	Driver      string         // of the pins: "kernel" or "sim"
+	Pins        []hw.PinConfig // from the file alone
+	HealthEvery time.Duration
+	WarmCelsius int
 
 	Apps           string // empty: DefaultApps for an installed node; "off": none
 	Spool          string // empty: Data/spool; "off": none
@@ -219,6 +221,8 @@ var Settings = []Setting{
 	{"quota.topic_names", "PICLOUD_QUOTA_TOPIC_NAMES", "", "4000", "Names of topics, registered ones aside, under which each app may have events. One costs up to 13 kB of memory, 400 bytes for each file of the journal.", false, count(func(c *Config) *int64 { return &c.TopicNames })},
 
 	{"hw.driver", "PICLOUD_HW_DRIVER", "", hw.DriverKernel, "What the pins below hw.inputs and hw.outputs are: kernel, lines of this board; sim, of one that does not exist, for development.", false, oneOf(func(c *Config) *string { return &c.Driver }, hw.DriverKernel, hw.DriverSim)},
+	{"hw.health_every", "PICLOUD_HW_HEALTH_EVERY", "", "10s", "Time between two values of $board/health while a stream carries it, such as 10s or 1m.", false, interval(func(c *Config) *time.Duration { return &c.HealthEvery }, time.Second, time.Hour)},
+	{"hw.warm_celsius", "PICLOUD_HW_WARM_CELSIUS", "", "75", "Temperature of the processor in °C from which on the board counts as hot: $board/power says so, and background work goes slower.", false, number(func(c *Config) *int { return &c.WarmCelsius }, 20, 120)},
 
 	{"apps_dir", "PICLOUD_APPS_DIR", "", "", "Folder whose folders are apps: each has an app.toml, and is applied when it changes. Default: /etc/picloud/apps.d for an installed node, else none; off: none.", false, text(func(c *Config) *string { return &c.Apps })},
 	{"spool", "PICLOUD_SPOOL", "", "", "Folder for dropped files. Default: spool in the data directory; off: none.", false, text(func(c *Config) *string { return &c.Spool })},
@@ -372,6 +376,21 @@ func seconds(at func(*Config) *time.Duration, hi int) field {
 			return nil
 		},
 		get: func(c *Config) string { return strconv.FormatInt(int64(*at(c)/time.Second), 10) },
+	}
+}
+
+// interval is a duration with its unit.
+func interval(at func(*Config) *time.Duration, lo, hi time.Duration) field {
+	return field{
+		set: func(c *Config, v string) error {
+			d, err := time.ParseDuration(v)
+			if err != nil || d < lo || d > hi {
+				return fmt.Errorf("%q: use a time from %v to %v, such as 10s", v, lo, hi)
+			}
+			*at(c) = d
+			return nil
+		},
+		get: func(c *Config) string { return at(c).String() },
 	}
 }
 

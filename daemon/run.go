@@ -90,7 +90,7 @@ func Run(ctx context.Context, cfg Config, opt Options) error {
 	storePart := start(ctx, cancel, "store", m.store.Run)
 	hubPart := start(ctx, cancel, "realtime", m.hub.Run)
 	boardPart := start(ctx, cancel, "hw", m.board.Run) // whoever is first, it or a script, an output begins as it is to start
-	parts := []*part{start(ctx, cancel, "stats", m.stats.Run), start(ctx, cancel, "heap", giveBack)}
+	parts := []*part{start(ctx, cancel, "stats", m.stats.Run), start(ctx, cancel, "monitor", m.monitor.Run), start(ctx, cancel, "heap", giveBack)}
 	if !m.store.Health().ReadOnly {
 		parts = append(parts, start(ctx, cancel, "dispatch", m.owed.Run))
 	}

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"runtime"
 	"syscall"
 	"time"
 
@@ -15,7 +14,6 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/auth"
-	"github.com/picloud/picloud/board"
 	"github.com/picloud/picloud/budget"
 	"github.com/picloud/picloud/dispatch"
 	"github.com/picloud/picloud/httpapi"
@@ -40,6 +38,7 @@ type machine struct {
 	spool   *spool.Spool // nil: none
 	central *central     // nil: no copy in Postgres
 	board   *hw.Board
+	monitor *hw.Monitor // of the board
 	scripts *script.Runner
 	owed    *dispatch.Dispatcher
 	stats   *stats.Reporter
@@ -82,12 +81,14 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 	if cfg.HasDatabase() && !st.Health().ReadOnly {
 		m.central = newCentral(cfg, build, st, publisher, hub, life, set, log)
 	}
-	m.board = hw.New(hw.Config{Driver: cfg.Driver, Pins: cfg.Pins, Data: cfg.Data, Logger: log})
+	m.board = hw.New(hw.Config{Driver: cfg.Driver, Pins: cfg.Pins, Data: cfg.Data, Changed: func(string, string) { m.monitor.PinsChanged() }, Logger: log})
+	m.monitor = hw.NewMonitor(hw.MonitorConfig{Board: m.board, Hub: hub, Publisher: publisher, History: st, HealthEvery: cfg.HealthEvery, Warm: float64(cfg.WarmCelsius), Logger: log})
 	m.scripts = newScripts(cfg, st, publisher, authority, m.board, m.memory, log)
 	m.owed = dispatch.NewDispatcher(dispatch.DispatcherConfig{Outbox: st, Handler: trigger.New(m.scripts, st), Tick: cfg.CronTick, ClockSure: st.ClockSure, Budget: m.memory, Logger: log})
 	st.SetDeliverer(m.owed)
 	st.SetAppDeleted(m.scripts.EndApp)
 	m.measure(set)
+	m.measureBoard(set)
 	started := time.Now()
 	m.stats = stats.New(stats.Config{Hub: hub, Read: m.counts, Started: started})
 	if dir := cfg.appsDir(); dir != "" && !st.Health().ReadOnly {
@@ -96,10 +97,10 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 	}
 	if !st.Health().ReadOnly {
 		m.sweeper = sweeper.New(log, sweeper.NewTemps(st.FilesDir(), st, log).Task(), sweeper.Task{Name: "contents without a file", Sweep: st.CollectFiles})
-		m.scrub = scrub.New(scrub.Config{Store: st, Compare: m.central.comparer(), Busy: func() bool { return busy(m.board.Health()) }, Logger: log})
+		m.scrub = scrub.New(scrub.Config{Store: st, Compare: m.central.comparer(), Busy: m.busy, Logger: log})
 	}
 	m.api, err = httpapi.New(httpapi.Config{
-		Store: st, Publisher: publisher, Hub: hub, Authority: authority, Sync: m.central.lane(), Scripts: m.scripts, Scrubber: m.scrub, Dispatcher: m.owed, Version: build.Version, Commit: build.Commit, Started: started,
+		Store: st, Publisher: publisher, Hub: hub, Authority: authority, Sync: m.central.lane(), Scripts: m.scripts, Monitor: m.monitor, Scrubber: m.scrub, Dispatcher: m.owed, Version: build.Version, Commit: build.Commit, Started: started,
 		MaxData: cfg.PublishMaxBytes, OperatorGroup: cfg.OperatorGroup, Ready: life.ready, Alive: m.alive,
 		TrustedProxies: cfg.TrustedProxies, Hosts: cfg.hostNames(), Limits: cfg.HTTPLimits, Budget: m.memory, Metrics: set, Logger: log,
 	})
@@ -113,11 +114,6 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 		return nil, errors.Join(err, m.unix.Close(), st.Close())
 	}
 	return m, nil
-}
-
-// busy reports whether a board is hot, or has more to do than it can.
-func busy(h board.Health) bool {
-	return h.Celsius != nil && *h.Celsius >= 70 || h.Load != nil && *h.Load >= float64(runtime.NumCPU())
 }
 
 // StoreConfig is what the store needs of the configuration.

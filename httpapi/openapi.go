@@ -148,6 +148,8 @@ func schemaOf(t reflect.Type, schemas object) object {
 		return object{"type": "string"}
 	case reflect.Bool:
 		return object{"type": "boolean"}
+	case reflect.Float64:
+		return object{"type": "number"}
 	case reflect.Struct:
 		if t.PkgPath() == "time" {
 			return object{"type": "string", "format": "date-time"}

@@ -110,6 +110,8 @@ func TestRoutesByPrincipal(t *testing.T) {
 		"POST /v1/apps":                             picloud.ScopeInstanceAdmin,
 		"DELETE /v1/apps/default":                   picloud.ScopeInstanceAdmin,
 		"GET /v1/node":                              picloud.ScopeInstanceRead,
+		"GET /v1/node/board":                        picloud.ScopeInstanceRead,
+		"GET /v1/node/board/header":                 picloud.ScopeInstanceRead,
 		"GET /v1/backup":                            picloud.ScopeInstanceAdmin,
 		"GET /metrics":                              picloud.ScopeInstanceRead,
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/picloud/picloud/auth"
 	"github.com/picloud/picloud/budget"
 	"github.com/picloud/picloud/dispatch"
+	"github.com/picloud/picloud/hw"
 	"github.com/picloud/picloud/realtime"
 	"github.com/picloud/picloud/script"
 	"github.com/picloud/picloud/scrub"
@@ -34,6 +35,7 @@ type Config struct {
 	Sync      *dispatch.Lane // nil: no copy in Postgres
 	Scripts   *script.Runner
 	Scrubber  *scrub.Scrubber // nil: the disk cannot be written
+	Monitor   *hw.Monitor     // of the board; nil: of this one, which is not watched
 
 	Dispatcher *dispatch.Dispatcher
 
@@ -85,6 +87,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.MinUploadRate <= 0 {
 		c.MinUploadRate = defaultRate
+	}
+	if c.Monitor == nil {
+		c.Monitor = hw.NewMonitor(hw.MonitorConfig{Board: hw.New(hw.Config{})})
 	}
 	if c.Metrics == nil {
 		c.Metrics = metrics.NewSet()

@@ -24,11 +24,17 @@ type health struct {
 	cpu  *float64
 }
 
-// Health tells how the board is now. What the kernel does not tell is nil.
+// Health returns a snapshot of the board's health. What the kernel does not report is nil.
 func (b *Board) Health() board.Health {
 	h := &b.health
-	p := board.Health{At: time.Now().UTC(), Simulated: b.cfg.Driver == DriverSim, Model: h.model(), Celsius: h.celsius(), CPU: h.busy(), Wear: h.wear()}
-	h.power(&p)
+	p := board.Health{At: time.Now().UTC(), CPU: h.busy(), CPUHertz: h.hertz(), Wear: h.wear()}
+	if b.cfg.Driver == DriverSim {
+		simulatedModel(&p)
+	} else {
+		revision := h.revision()
+		p.Model, p.Revision, p.Processor = h.model(), revisionText(revision), h.processor(revision)
+	}
+	b.vitals(&p)
 	var info unix.Sysinfo_t
 	if unix.Sysinfo(&info) == nil {
 		unit := uint64(info.Unit)
@@ -49,6 +55,16 @@ func (b *Board) Health() board.Health {
 	return p
 }
 
+// vitals reads temperature and power, which a Monitor reads all the time.
+func (b *Board) vitals(p *board.Health) {
+	if b.cfg.Driver == DriverSim {
+		simulatedVitals(p)
+		return
+	}
+	p.Celsius = b.health.celsius()
+	b.health.power(p)
+}
+
 // read returns what the first file says that matches a pattern below the root.
 func (h *health) read(pattern string) (string, bool) {
 	names, _ := filepath.Glob(filepath.Join(h.root, pattern)) // the patterns are sound
@@ -58,16 +74,6 @@ func (h *health) read(pattern string) (string, bool) {
 		}
 	}
 	return "", false
-}
-
-// model is from the device tree, or what the firmware of a PC says.
-func (h *health) model() *string {
-	for _, name := range []string{"sys/firmware/devicetree/base/model", "sys/class/dmi/id/product_name"} {
-		if text, ok := h.read(name); ok && text != "" {
-			return &text
-		}
-	}
-	return nil
 }
 
 // celsius is of the zone that is called after the processor, or else of the first.
@@ -104,8 +110,8 @@ const (
 	everSince       = 16 // the same bits, of the time since the board was started
 )
 
-// power asks the firmware, or at least the watch over the voltage that the kernel
-// has.
+// power reads the voltage monitor of the kernel, which is the supported way, and the word
+// of the firmware, which says more and is deprecated: newer kernels may not have it.
 func (h *health) power(p *board.Health) {
 	for _, pattern := range []string{"sys/devices/platform/soc*/soc*:firmware/get_throttled", "sys/devices/platform/soc*:firmware/get_throttled"} {
 		text, ok := h.read(pattern)
@@ -116,7 +122,7 @@ func (h *health) power(p *board.Health) {
 		const slowed = nowCapped | nowThrottled | nowSoftLimit
 		p.Undervoltage, p.UndervoltageSeen = new(bits&nowUndervoltage != 0), new(bits>>everSince&nowUndervoltage != 0)
 		p.Throttled, p.ThrottledSeen = new(bits&slowed != 0), new(bits>>everSince&slowed != 0)
-		return
+		break
 	}
 	monitors, _ := filepath.Glob(filepath.Join(h.root, "sys/class/hwmon/hwmon*/name")) // as in read
 	for _, name := range monitors {
@@ -127,6 +133,26 @@ func (h *health) power(p *board.Health) {
 			p.Undervoltage = new(string(bytes.TrimSpace(alarm)) != "0")
 		}
 	}
+	if p.Throttled == nil && h.cooled() {
+		p.Throttled = new(true)
+	}
+}
+
+// cooled reports whether the kernel slows the processor down to cool it. That it does not
+// says nothing about the firmware, which does so by itself.
+func (h *health) cooled() bool {
+	kinds, _ := filepath.Glob(filepath.Join(h.root, "sys/class/thermal/cooling_device*/type")) // as in read
+	for _, name := range kinds {
+		kind, err := os.ReadFile(name)
+		if err != nil || !bytes.Contains(kind, []byte("cpufreq")) {
+			continue
+		}
+		state, err := os.ReadFile(filepath.Join(filepath.Dir(name), "cur_state"))
+		if n, bad := strconv.Atoi(string(bytes.TrimSpace(state))); err == nil && bad == nil && n > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // available is what programs can still get, page cache included.
@@ -181,6 +207,16 @@ func (h *health) busy() *float64 {
 	}
 	h.last = now
 	return h.cpu
+}
+
+// hertz is the present clock of the first core.
+func (h *health) hertz() *float64 {
+	text, _ := h.read("sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq")
+	kilo, err := strconv.ParseFloat(text, 64)
+	if err != nil || kilo <= 0 {
+		return nil
+	}
+	return new(kilo * 1000)
 }
 
 // wear is what the card says of itself, in tenths, as eMMC and some cards do

@@ -39,6 +39,11 @@ type Config struct {
 	Data   string       // directory whose disk counts
 	Root   string       // of the kernel's files, for tests; default /
 	Logger *slog.Logger // nil: none
+
+	// Changed is called after a pin has changed: its level, a pulse, or whether it can
+	// be used. It must not block, may be called concurrently, and reads the pin anew
+	// with Pins, since a later change may be told before an earlier one. nil: not called.
+	Changed func(app, pin string)
 }
 
 // line is a line that was taken into use. Levels are those that count: inverted,
@@ -223,7 +228,11 @@ func (b *Board) SetPin(app, name string, on bool) error {
 	if !p.Output {
 		return board.ErrPinInput
 	}
-	return unavailable(p.with(b.chips, func(l line) error { return l.set(on) }))
+	err = p.with(b.chips, func(l line) error { return l.set(on) })
+	if b.cfg.Changed != nil {
+		b.cfg.Changed(app, name)
+	}
+	return unavailable(err)
 }
 
 // unavailable words why a pin cannot be used, for whoever asked.

@@ -324,8 +324,8 @@ func TestMethods(t *testing.T) {
 			let caught = [];
 			for (const fn of [() => hw.set("lamp", 1), () => hw.set("lamp"), () => hw.set("level", true), () => hw.read("others"), () => hw.read()]) try { await fn(); } catch (e) { caught.push(e.name + " " + e.type); }
 			const h = await hw.health();
-			return [at, await hw.read("lamp"), await hw.read("level"), (await hw.pins()).map((p) => p.name + p.output + p.simulated), caught, h.simulated, h.at > 0, h.load >= 0, h.undervoltage === null || typeof h.undervoltage];`,
-			`[[false,false],true,true,["lamptruetrue","levelfalsetrue"],["InvalidError argument-invalid","InvalidError argument-invalid","ConflictError pin-is-input","NotFoundError pin-not-found","NotFoundError pin-not-found"],true,true,true,true]`,
+			return [at, await hw.read("lamp"), await hw.read("level"), (await hw.pins()).map((p) => p.name + p.output + p.simulated), caught, h.simulated, h.at > 0, h.load >= 0, h.undervoltage];`,
+			`[[false,false],true,true,["lamptruetrue","levelfalsetrue"],["InvalidError argument-invalid","InvalidError argument-invalid","ConflictError pin-is-input","NotFoundError pin-not-found","NotFoundError pin-not-found"],true,true,true,false]`,
 		},
 		"time": {
 			`

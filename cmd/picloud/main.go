@@ -112,6 +112,7 @@ func (c *cli) root() *cobra.Command {
 		c.appsCommand(), c.topicsCommand(), c.keysCommand(), c.tokensCommand(),
 		c.publishCommand(), c.subscribeCommand(), c.eventsCommand(), c.kvCommand(), c.docsCommand(), c.filesCommand(), c.secretsCommand(),
 		c.applyCommand(), c.scriptsCommand(), c.triggersCommand(), c.endpointsCommand(), c.runsCommand(), c.lettersCommand(),
+		c.hwCommand(),
 		c.syncCommand(), c.migrateCommand(), c.recoveryKeyCommand(), c.nodeCommand(),
 		c.backupCommand(), c.restoreCommand(), c.configCommand(), c.demoCommand(),
 		c.manCommand(), c.versionCommand(),

@@ -10,9 +10,15 @@ import (
 	"github.com/picloud/picloud/board"
 )
 
-// busy reports whether the board is hot, lacks power, or has more to do than it can.
+// strained reports whether the board is hot or lacks power, so that work which can wait has
+// to go slower.
+func (m *machine) strained() bool {
+	return m.monitor != nil && m.monitor.Strained() // the store is opened before
+}
+
+// busy reports whether it is, or has more to do than it can.
 func (m *machine) busy() bool {
-	if m.monitor.Strained() {
+	if m.strained() {
 		return true
 	}
 	h := m.board.Health()

@@ -30,13 +30,13 @@ type central struct {
 }
 
 // newCentral joins the two.
-func newCentral(cfg Config, build Build, st *store.Store, publisher picloud.Publisher, hub *realtime.Hub, life *life, set *metrics.Set, log *slog.Logger) *central {
+func newCentral(cfg Config, build Build, st *store.Store, publisher picloud.Publisher, hub *realtime.Hub, life *life, busy func() bool, set *metrics.Set, log *slog.Logger) *central {
 	pc := pgsync.Config{
 		URL: life.databaseURL, DirectURL: func() (string, error) { return cfg.DatabaseDirectURL, nil }, Schema: cfg.DatabaseSchema, Local: st, Place: place(cfg.Data), Version: build.Version,
 		Migrate: cfg.DatabaseMigrate, Notify: cfg.Cluster == "postgres", OmitContents: !cfg.DatabaseFiles, Health: func() string { return healthText(st.Health()) }, Logger: log,
 	}
 	sync := pgsync.New(pc)
-	lane := dispatch.New(dispatch.Config{Name: picloud.Central, Journal: st, Consumer: sync, Changed: announce(publisher, log), Logger: log})
+	lane := dispatch.New(dispatch.Config{Name: picloud.Central, Journal: st, Consumer: sync, Busy: busy, Changed: announce(publisher, log), Logger: log})
 	set.GetOrCreateGauge("picloud_sync_waiting_records", func() float64 { return float64(lane.Status().Waiting) })
 	set.GetOrCreateGauge("picloud_sync_lag_seconds", func() float64 { return lane.Lag().Seconds() })
 	set.GetOrCreateGauge("picloud_sync_records_per_second", func() float64 { return lane.Status().PerSec })

@@ -59,11 +59,13 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 	if sc.Credential, err = cfg.credential(); err != nil {
 		return nil, err
 	}
+	m := &machine{memory: budget.New(cfg.MemoryBudget, set)}
+	sc.Busy = m.strained
 	st, err := store.Open(sc)
 	if err != nil {
 		return nil, fmt.Errorf("open the data directory: %w", err)
 	}
-	m := &machine{store: st, memory: budget.New(cfg.MemoryBudget, set)}
+	m.store = st
 	authority := auth.New(auth.Config{Keys: st, Now: st.Now, Refresh: func() { m.central.refreshKeys() }, TTLMin: cfg.TokenTTLMin, TTLMax: cfg.TokenTTLMax, TTLDefault: cfg.TokenTTLDefault})
 	publisher := publish.New(publish.Config{Committer: st, MaxData: cfg.PublishMaxBytes})
 	hub, err := realtime.New(realtime.Config{
@@ -79,7 +81,7 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 		m.spool = spool.New(spool.Config{Dir: cfg.spoolPath(), Publisher: publisher, Logger: log, Metrics: set})
 	}
 	if cfg.HasDatabase() && !st.Health().ReadOnly {
-		m.central = newCentral(cfg, build, st, publisher, hub, life, set, log)
+		m.central = newCentral(cfg, build, st, publisher, hub, life, m.strained, set, log)
 	}
 	m.board = hw.New(hw.Config{Driver: cfg.Driver, Pins: cfg.Pins, Data: cfg.Data, Changed: func(string, string) { m.monitor.PinsChanged() }, Logger: log})
 	m.monitor = hw.NewMonitor(hw.MonitorConfig{Board: m.board, Hub: hub, Publisher: publisher, History: st, HealthEvery: cfg.HealthEvery, Warm: float64(cfg.WarmCelsius), Logger: log})
@@ -97,6 +99,7 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 	}
 	if !st.Health().ReadOnly {
 		m.sweeper = sweeper.New(log, sweeper.NewTemps(st.FilesDir(), st, log).Task(), sweeper.Task{Name: "contents without a file", Sweep: st.CollectFiles})
+		m.sweeper.Busy = m.strained
 		m.scrub = scrub.New(scrub.Config{Store: st, Compare: m.central.comparer(), Busy: m.busy, Logger: log})
 	}
 	m.api, err = httpapi.New(httpapi.Config{

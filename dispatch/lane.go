@@ -58,6 +58,10 @@ type Config struct {
 	BackoffMax time.Duration // longest pause; default 1 min
 	Tries      int           // of a single record, before it is set aside; default 3
 
+	// Busy reports that the board is to be spared: a lane that catches up works for a
+	// quarter of the time. nil: never.
+	Busy func() bool
+
 	// Changed is called, in the lane's goroutine, when the state has changed.
 	Changed func(Status)
 	Logger  *slog.Logger // nil: discard
@@ -71,6 +75,9 @@ func (c Config) withDefaults() Config {
 	c.BackoffMin = or(c.BackoffMin, time.Second)
 	c.BackoffMax = or(c.BackoffMax, time.Minute)
 	c.Tries = or(c.Tries, 3)
+	if c.Busy == nil {
+		c.Busy = func() bool { return false }
+	}
 	if c.Changed == nil {
 		c.Changed = func(Status) {}
 	}
@@ -183,8 +190,12 @@ func (l *Lane) work(ctx context.Context) error {
 	}
 }
 
-// politeness bounds how long a lane that catches up steps aside after a batch.
-const politeness = 20 * time.Millisecond
+// politeness bounds how long a lane that catches up steps aside after a batch, and
+// longestPause how long it does so to spare the board.
+const (
+	politeness   = 20 * time.Millisecond
+	longestPause = 10 * time.Second
+)
 
 // drain hands over what there is. While it catches up and others write to the
 // journal, it works for half of the time: a backlog must not hold up what goes
@@ -195,11 +206,17 @@ func (l *Lane) drain(ctx context.Context, batch []picloud.Record, upTo uint64) e
 		return err
 	}
 	now := l.cfg.Journal.LastLSN()
-	if now == newest || l.cfg.Journal.RecordsAfter(upTo) < uint64(l.cfg.MaxRecords) { // #nosec G115 -- positive
+	pause := min(time.Since(began), politeness)
+	switch {
+	case l.cfg.Journal.RecordsAfter(upTo) < uint64(l.cfg.MaxRecords): // #nosec G115 -- positive
+		return nil
+	case l.cfg.Busy():
+		pause = min(3*time.Since(began), longestPause)
+	case now == newest:
 		return nil
 	}
 	select {
-	case <-time.After(min(time.Since(began), politeness)):
+	case <-time.After(pause):
 	case <-ctx.Done():
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -361,6 +362,45 @@ func TestTicks(t *testing.T) {
 		synctest.Wait()
 		if c.ticks < 8 || c.ticks > 10 {
 			t.Errorf("%d ticks after another minute", c.ticks)
+		}
+	})
+}
+
+// HW-6: while the board is to be spared, a lane that catches up works for a quarter of the
+// time; what comes one by one is handed over at once.
+func TestCatchingUpSparesTheBoard(t *testing.T) {
+	var busy atomic.Bool
+	busy.Store(true)
+	j := newJournal()
+	for range 100 {
+		j.add(1)
+	}
+	c := &consumer{take: func([]picloud.Record) error {
+		time.Sleep(100 * time.Millisecond)
+		return nil
+	}}
+	run(t, j, c, dispatch.Config{MaxRecords: 10, Busy: busy.Load}, func(*dispatch.Lane) {
+		caughtUp := func() time.Duration {
+			began := time.Now()
+			for c.done < j.LastLSN() {
+				time.Sleep(10 * time.Millisecond)
+				synctest.Wait()
+			}
+			return time.Since(began)
+		}
+		if took := caughtUp(); took < 3500*time.Millisecond || took > 3800*time.Millisecond {
+			t.Errorf("caught up in %v, want a second of work and 2.7 of rest", took)
+		}
+		j.add(1)
+		if took := caughtUp(); took > 150*time.Millisecond {
+			t.Errorf("one record took %v", took)
+		}
+		busy.Store(false)
+		for range 100 {
+			j.add(1)
+		}
+		if took := caughtUp(); took > 1100*time.Millisecond {
+			t.Errorf("caught up in %v on a board that need not be spared", took)
 		}
 	})
 }

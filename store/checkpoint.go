@@ -77,8 +77,16 @@ func (s *Store) checkpointDue() bool {
 	if c.checkpointing != nil || c.dirtySince.IsZero() || time.Now().Before(c.retryAt) {
 		return false
 	}
-	return c.writtenBytes >= s.cfg.CheckpointBytes || s.tables.memory() >= checkpointMemory ||
+	return c.writtenBytes >= s.cfg.CheckpointBytes*s.sparing() || int64(s.tables.memory()) >= checkpointMemory*s.sparing() ||
 		time.Since(c.dirtySince) >= s.checkpointAfter()
+}
+
+// sparing is by how much checkpoints are rarer at present.
+func (s *Store) sparing() int64 {
+	if s.cfg.Busy != nil && s.cfg.Busy() {
+		return 2
+	}
+	return 1
 }
 
 // checkpointWhenFull is how long changes wait for a checkpoint when there is no space:
@@ -90,7 +98,7 @@ func (s *Store) checkpointAfter() time.Duration {
 	if s.space.full.Load() || s.space.state.Load() {
 		return min(s.cfg.CheckpointAfter, checkpointWhenFull)
 	}
-	return s.cfg.CheckpointAfter
+	return s.cfg.CheckpointAfter * time.Duration(s.sparing())
 }
 
 // beginCheckpoint freezes what there is and writes it to state.db while the

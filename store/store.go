@@ -51,6 +51,9 @@ type Config struct {
 	// 15 minutes. An idle node writes none.
 	CheckpointAfter time.Duration
 
+	// Busy reports that the board is to be spared: checkpoints come half as often. nil: never.
+	Busy func() bool
+
 	// MaxWaiting is how many deliveries of a trigger may wait as positions in memory and
 	// state.db; those after them wait in the journal. Default 10 000.
 	MaxWaiting int

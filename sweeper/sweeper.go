@@ -21,6 +21,10 @@ type Task struct {
 
 // Sweeper does tasks, one after another.
 type Sweeper struct {
+	// Busy reports that the board is to be spared: tasks wait, for Every at the most. It is
+	// set before Run is called. nil: never.
+	Busy func() bool
+
 	tasks []Task
 	log   *slog.Logger
 }
@@ -61,8 +65,27 @@ func (s *Sweeper) Run(ctx context.Context) error {
 	return nil
 }
 
+// busyEvery is how often a task that waits looks whether the board is still to be spared.
+const busyEvery = time.Minute
+
+// rest waits while the board is to be spared.
+func (s *Sweeper) rest(ctx context.Context) {
+	tick := time.NewTicker(busyEvery)
+	defer tick.Stop()
+	for began := time.Now(); s.Busy != nil && s.Busy() && time.Since(began) < Every && ctx.Err() == nil; {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+	}
+}
+
 func (s *Sweeper) sweep(ctx context.Context) {
+	s.rest(ctx)
 	for _, t := range s.tasks {
+		if ctx.Err() != nil {
+			return
+		}
 		removed, err := t.Sweep(ctx)
 		if removed > 0 {
 			s.log.Info("swept", slog.String("task", t.Name), slog.Int("removed", removed))

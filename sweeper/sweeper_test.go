@@ -140,3 +140,21 @@ func TestEverySixHours(t *testing.T) {
 		}
 	})
 }
+
+// HW-6: sweeps wait while the board is to be spared, and not for ever.
+func TestSweepsSpareTheBoard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		var at []time.Duration
+		s := New(nil, Task{Name: "t", Sweep: func(context.Context) (int, error) {
+			at = append(at, time.Since(began).Round(time.Hour))
+			return 0, nil
+		}})
+		s.Busy = func() bool { return time.Since(began) < 90*time.Minute || time.Since(began) > 7*time.Hour }
+		ctx, stop := context.WithTimeout(t.Context(), 20*time.Hour)
+		defer stop()
+		if err := s.Run(ctx); err != nil || !slices.Equal(at, []time.Duration{2 * time.Hour, 6 * time.Hour, 18 * time.Hour}) {
+			t.Errorf("%v, %v", at, err)
+		}
+	})
+}

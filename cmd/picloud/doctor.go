@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/picloud/picloud/api"
+	"github.com/picloud/picloud/board"
 	"github.com/picloud/picloud/daemon"
 	"github.com/picloud/picloud/dispatch"
 )
@@ -159,6 +161,10 @@ func (c *cli) nodeFindings(cmd *cobra.Command) []finding {
 		return []finding{{"node", false, err.Error(), nodeFix(err)}}
 	}
 	findings := []finding{nodeFinding(&n), appsFinding(&n.Apps)}
+	var r board.Report
+	if err := c.call(cmd.Context(), http.MethodGet, "/v1/node/board", nil, &r); err == nil { // a node of an earlier version has none
+		findings = append(findings, boardFinding(&r))
+	}
 	st, err := c.syncStatus(cmd.Context())
 	if err != nil || !st.Configured {
 		return findings // what is wrong has been said, or there is nothing to say
@@ -199,6 +205,31 @@ func appsFinding(a *api.Activity) finding {
 		return finding{"apps", false, fmt.Sprintf("%d dead letters", a.DeadLetters), "'picloud dead-letters list' says why; redrive them when the cause is mended, or purge them."}
 	}
 	return finding{"apps", true, fmt.Sprintf("%d triggers, %d deliveries wait", a.Triggers, a.Waiting), ""}
+}
+
+// boardFinding is what the node says of its board.
+func boardFinding(r *board.Report) finding {
+	is := func(flag *bool) bool { return flag != nil && *flag }
+	var says, fixes []string
+	add := func(text string, c board.Condition) {
+		says = append(says, text)
+		fixes = append(fixes, c.Advice())
+	}
+	lasts := map[board.Condition]bool{}
+	for _, l := range r.Conditions {
+		lasts[l.Condition] = true
+		add(fmt.Sprintf("%s since %s", l.Condition, l.Since.Local().Format(time.DateTime)), l.Condition)
+	}
+	if is(r.UndervoltageSeen) && !lasts[board.Undervoltage] {
+		add("there was undervoltage since the board was started", board.Undervoltage)
+	}
+	if is(r.ThrottledSeen) && !lasts[board.Throttled] {
+		add("it was throttled since the board was started", board.Throttled)
+	}
+	if len(says) > 0 {
+		return finding{"board", false, modelText(r) + ", " + known(r.Celsius, "%.1f °C") + ": " + strings.Join(says, "; "), strings.Join(slices.Compact(fixes), " ")}
+	}
+	return finding{"board", true, boardLine(r), ""}
 }
 
 func nodeFix(err error) string {

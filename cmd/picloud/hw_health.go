@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"net/http"
 	"strings"
@@ -42,7 +41,7 @@ func healthLines(r *board.Report) (lines [][2]string) {
 	add("board", "%s", modelText(r))
 	add("temperature", "%s", known(r.Celsius, "%.1f °C"))
 	add("power", "%s", flagText(r.Undervoltage, r.UndervoltageSeen, "undervoltage", "no undervoltage"))
-	add("throttled", "%s", flagText(r.Throttled, r.ThrottledSeen, "yes", "no"))
+	add("throttling", "%s", flagText(r.Throttled, r.ThrottledSeen, "throttled", "not throttled"))
 	add("processor", "%s busy, load %s, clock %s", percent(r.CPU), known(r.Load, "%.2f"), hertzText(r.CPUHertz))
 	add("memory", "%s available of %s", bytesText(r.MemoryAvailable), bytesText(r.MemoryTotal))
 	add("disk", "%s free of %s", bytesText(r.DiskFree), bytesText(r.DiskTotal))
@@ -62,7 +61,7 @@ func healthLines(r *board.Report) (lines [][2]string) {
 
 // boardLine says in one line how the board is.
 func boardLine(r *board.Report) string {
-	parts := []string{modelText(r), known(r.Celsius, "%.1f °C")}
+	parts := []string{modelText(r), "temperature " + known(r.Celsius, "%.1f °C")}
 	for _, l := range r.Conditions {
 		parts = append(parts, string(l.Condition)+" since "+l.Since.Local().Format(time.DateTime))
 	}
@@ -118,18 +117,19 @@ func bytesText(v *uint64) string {
 	return fmt.Sprintf("%.0f MiB", float64(*v)/(1<<20))
 }
 
-// flagText words a condition, now and since the board was started.
+// flagText words whether something is the case, now and since the board was started.
 func flagText(now, seen *bool, yes, no string) string {
-	is := func(b *bool) bool { return b != nil && *b }
+	text := no
 	switch {
-	case is(now):
-		return yes + " now"
-	case is(seen):
-		return cmp.Or(map[bool]string{true: no + " now"}[now != nil], "unknown now") + ", but there was since the board was started"
 	case now == nil:
-		return unknown
+		text = unknown
+	case *now:
+		return yes + " now"
 	}
-	return no
+	if seen != nil && *seen {
+		text += " now, but " + yes + " since the board was started"
+	}
+	return text
 }
 
 func clockText(synced *bool) string {

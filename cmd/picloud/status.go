@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/picloud/picloud/api"
+	"github.com/picloud/picloud/board"
 )
 
 func (c *cli) statusCommand() *cobra.Command {
@@ -25,6 +26,10 @@ func (c *cli) statusCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			var r board.Report
+			if err := c.call(cmd.Context(), http.MethodGet, "/v1/node/board", nil, &r); err != nil {
+				return err
+			}
 			c.printf("node         %s (%s)\nversion      %s (%s)\nstatus       %s\nup           %v\nsubscribers  %d\njournal      %s in %d segments, the last record is %d\npublished    %d events in %d commits since the start\ncard         %s written in the last day, of %s that it should bear\n",
 				n.Name, n.ID, n.Version, n.Commit, n.Status, time.Duration(n.UptimeSec)*time.Second, n.Subscribers,
 				mib(n.Storage.JournalBytes), n.Storage.Segments, n.Storage.LastLSN, n.Storage.Events, n.Storage.Commits,
@@ -37,6 +42,7 @@ func (c *cli) statusCommand() *cobra.Command {
 			}
 			c.printf("data         %s\n", dataLine(n.Apps))
 			c.printf("postgres     %s\n", syncLine(st))
+			c.printf("board        %s\n", plain(boardLine(&r)))
 			for _, note := range n.Notes {
 				c.printf("note         %s\n", note)
 			}

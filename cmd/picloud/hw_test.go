@@ -1,0 +1,97 @@
+package main
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/picloud/picloud/board"
+	"github.com/picloud/picloud/daemon"
+	"github.com/picloud/picloud/hw"
+)
+
+// simulated starts a node on a simulated board that is hot from its start, with a door
+// and a lamp.
+func simulated(t *testing.T) daemon.Config {
+	t.Helper()
+	cfg := newConfig(t)
+	cfg.Driver, cfg.WarmCelsius = hw.DriverSim, 30
+	cfg.Pins = []hw.PinConfig{
+		{App: "default", Name: "door", Line: "GPIO17", Pull: "up", Invert: true},
+		{App: "default", Name: "lamp", Line: "GPIO22", Output: true, Start: true},
+	}
+	t.Cleanup(runNode(t, cfg))
+	return cfg
+}
+
+// HW-1, HW-5, HW-6, OP-1, OP-5: a simulated board says that it is one wherever it is
+// shown; heat is one event, in status, in doctor with what to do, and in the metrics.
+func TestBoardIsShown(t *testing.T) {
+	t.Parallel()
+	cfg := simulated(t)
+	until(t, "the heat to be told", func() bool {
+		return strings.Contains(ok(t, cfg, "events", "$board/power"), `{"condition":"heat","state":"begins","celsius":`)
+	})
+	health := ok(t, cfg, "hw", "health")
+	for _, want := range []string{"Simulated Raspberry Pi", " °C\n", "power        no undervoltage\n", "condition    heat since ", "Cool the board"} {
+		if !strings.Contains(health, want) {
+			t.Errorf("health lacks %q:\n%s", want, health)
+		}
+	}
+	if out := ok(t, cfg, "hw", "health", "--json"); !strings.Contains(out, `"simulated": true`) || !strings.Contains(out, `"slowed": true`) {
+		t.Errorf("health: %s", out)
+	}
+	if out := ok(t, cfg, "status"); !strings.Contains(out, "board        Simulated Raspberry Pi") || !strings.Contains(out, ", heat since ") {
+		t.Errorf("status: %s", out)
+	}
+	if f := examined(t, cfg)["board"]; f.OK || !strings.Contains(f.Says, "heat since") || !strings.Contains(f.Fix, "Cool the board") {
+		t.Errorf("doctor: %+v", f)
+	}
+	if out := ok(t, cfg, "events", "$board/power"); strings.Count(out, "\n") != 1 || !strings.Contains(out, `"simulated":true`) {
+		t.Errorf("events: %s", out)
+	}
+}
+
+// HW-5, HW-1: the header of a simulated board has its pins, as what they are.
+func TestHeaderIsDrawn(t *testing.T) {
+	t.Parallel()
+	out := ok(t, simulated(t), "hw", "header")
+	for _, want := range []string{
+		`(?m)^Simulated Raspberry Pi$`,
+		`(?m)^ +3V3  \( 1\) \( 2\)  5V$`,
+		`(?m)^high +input default/door +SPI1 CE1 +GPIO17  \(11\) \(12\)  GPIO18 +PCM CLK +free  -$`,
+		`(?m)^high +output default/lamp +GPIO22  \(15\) \(16\)  GPIO23 +free  -$`,
+		`(?m)^ +GND  \(39\) \(40\)  GPIO21 +PCM DOUT +free  -$`,
+	} {
+		if !regexp.MustCompile(want).MatchString(out) {
+			t.Errorf("there is no %s in\n%s", want, out)
+		}
+	}
+}
+
+// HW-1: what is unknown is called so, with the reason; what a stranger wrote moves no
+// cursor.
+func TestUnknownIsSaid(t *testing.T) {
+	t.Parallel()
+	h := drawHeader(&board.Header{Model: new("Raspberry Pi 5"), Chip: "\x1b[2J", Pins: []board.HeaderPin{
+		{Number: 1, Name: "3V3", Use: board.UsePower}, {Number: 2, Name: "GPIO2", Line: "SDA1", Use: board.UseOther, By: "i2c-1"},
+		{Number: 3, Name: "GPIO3", Use: board.UseUnknown}, {Number: 4, Name: "GPIO4", Use: board.UseInput, App: "a", Pin: "door", Fault: "in use"},
+	}, Missing: []board.Missing{{What: "chip", Why: "/dev/gpiochip0 is closed to this user", Fix: "Join it."}}})
+	want := "Raspberry Pi 5, chip  [2J\n\n" +
+		"                3V3  ( 1) ( 2)  GPIO2 SDA1    used by i2c-1  -\n" +
+		"-  unknown    GPIO3  ( 3) ( 4)  GPIO4         input a/door   -\n" +
+		"\na/door: in use\nchip: /dev/gpiochip0 is closed to this user. Join it.\n"
+	if h != want {
+		t.Errorf("got\n%s\nwant\n%s", h, want)
+	}
+	lines := healthLines(&board.Report{Health: board.Health{UndervoltageSeen: new(true)}, Missing: []board.Missing{{What: "memory_available", Why: "hidden", Fix: "Show it."}}})
+	var text strings.Builder
+	for _, l := range lines {
+		text.WriteString(l[0] + "|" + l[1] + "\n")
+	}
+	for _, want := range []string{"board|model unknown\n", "temperature|unknown\n", "power|unknown now, but undervoltage since the board was started\n", "throttling|unknown\n", "memory|unknown available of unknown\n", "unknown|memory available: hidden. Show it.\n"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("%q is missing in %s", want, text.String())
+		}
+	}
+}

@@ -82,6 +82,8 @@ const (
 	AppSecretManage Capability = "AppSecretManage" // set and delete secrets; nobody reads them
 	AppScriptManage Capability = "AppScriptManage" // scripts, and what makes them run
 	AppScriptRead   Capability = "AppScriptRead"   // and how their runs went
+
+	AppPinWrite Capability = "AppPinWrite" // set outputs of the board
 )
 
 // scopeOf is the one table from capability to scope.
@@ -103,6 +105,8 @@ var scopeOf = map[Capability]Scope{
 	AppSecretManage: ScopeAppAdmin,
 	AppScriptManage: ScopeAppAdmin,
 	AppScriptRead:   ScopeAppRead,
+
+	AppPinWrite: ScopeAppWrite,
 }
 
 // ScopeOf returns the scope that c needs.

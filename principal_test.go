@@ -41,6 +41,8 @@ var capabilities = map[picloud.Capability]picloud.Scope{
 	picloud.AppSecretManage: picloud.ScopeAppAdmin,
 	picloud.AppScriptManage: picloud.ScopeAppAdmin,
 	picloud.AppScriptRead:   picloud.ScopeAppRead,
+
+	picloud.AppPinWrite: picloud.ScopeAppWrite,
 }
 
 // AU-1, AU-5: Can over kind × binding × scope × capability × app.

@@ -37,16 +37,35 @@ type Health struct {
 
 // Pin is a line of the board that the configuration has given a name.
 type Pin struct {
+	App       string `json:"app"`
 	Name      string `json:"name"`
 	Line      string `json:"line"` // as the kernel calls it
 	Output    bool   `json:"output"`
+	On        *bool  `json:"on"`               // nil: unknown, and Fault says why
+	ForMS     int64  `json:"for_ms,omitempty"` // milliseconds until a pulse ends; 0: no pulse
+	SetBy     string `json:"set_by,omitempty"` // source of the last change of an output; empty: it is as it started
 	Simulated bool   `json:"simulated"`
 	Fault     string `json:"fault,omitempty"` // why it cannot be used; empty: it can
 }
+
+// PinChange asks for an output to be set.
+type PinChange struct {
+	App, Name string
+	On        bool
+	For       time.Duration // length of a pulse, after which the output is set to the opposite; 0: no pulse
+	By        string        // source of the change, as events have it
+}
+
+// Limits of a pulse.
+const (
+	MinPulse = time.Millisecond
+	MaxPulse = 24 * time.Hour
+)
 
 // Errors about pins.
 var (
 	ErrPinNotFound    = &picloud.Error{Code: picloud.CodeNotFound, Type: "pin-not-found", Title: "There is no such pin"}
 	ErrPinInput       = &picloud.Error{Code: picloud.CodeConflict, Type: "pin-is-input", Title: "The pin is an input", Detail: "Only pins below hw.outputs in the node's configuration can be set."}
-	ErrPinUnavailable = &picloud.Error{Code: picloud.CodeUnavailable, Type: "pin-unavailable", Title: "The pin cannot be used"}
+	ErrPulseInvalid   = &picloud.Error{Code: picloud.CodeUnprocessable, Type: "pulse-invalid", Title: "The length of the pulse is not valid", Detail: "Use 1 to 86400000 milliseconds."}
+	ErrPinUnavailable = &picloud.Error{Code: picloud.CodeUnavailable, Type: "pin-unavailable", Title: "The pin cannot be used", RetryAfter: 30 * time.Second}
 )

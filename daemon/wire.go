@@ -103,7 +103,7 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 		m.scrub = scrub.New(scrub.Config{Store: st, Compare: m.central.comparer(), Busy: m.busy, Logger: log})
 	}
 	m.api, err = httpapi.New(httpapi.Config{
-		Store: st, Publisher: publisher, Hub: hub, Authority: authority, Sync: m.central.lane(), Scripts: m.scripts, Monitor: m.monitor, Scrubber: m.scrub, Dispatcher: m.owed, Version: build.Version, Commit: build.Commit, Started: started,
+		Store: st, Publisher: publisher, Hub: hub, Authority: authority, Sync: m.central.lane(), Scripts: m.scripts, Board: m.board, Monitor: m.monitor, Scrubber: m.scrub, Dispatcher: m.owed, Version: build.Version, Commit: build.Commit, Started: started,
 		MaxData: cfg.PublishMaxBytes, OperatorGroup: cfg.OperatorGroup, Ready: life.ready, Alive: m.alive,
 		TrustedProxies: cfg.TrustedProxies, Hosts: cfg.hostNames(), Limits: cfg.HTTPLimits, Budget: m.memory, Metrics: set, Logger: log,
 	})

@@ -20,6 +20,7 @@ func (s *Server) table() []route {
 		collection = app + "/docs/{collection}"
 		document   = collection + "/documents/{id}"
 		file       = app + "/files/{path...}"
+		pin        = app + "/pins/{pin}"
 	)
 	return []route{
 		{method: "GET", pattern: "/v1/apps", handler: s.listApps, docs: docs{summary: "List the apps the caller may see", answer: api.Apps{}}},
@@ -69,6 +70,10 @@ func (s *Server) table() []route {
 		{method: "GET", pattern: file, needs: picloud.AppDataRead, handler: s.showFile, docs: docs{summary: "Read a file, or a part of it (Range); its version is the ETag, Repr-Digest its SHA-256", binary: "*/*"}},
 		{method: "PUT", pattern: file, needs: picloud.AppDataWrite, upload: true, handler: s.putFile, docs: docs{summary: "Write a file: the body, of any type and any size up to the limit; Repr-Digest is checked, If-Match and If-None-Match: * compare and set", answer: api.File{}}},
 		{method: "DELETE", pattern: file, needs: picloud.AppDataWrite, handler: s.deleteFile, docs: docs{summary: "Delete a file", status: 204}},
+
+		{method: "GET", pattern: app + "/pins", needs: picloud.AppRead, handler: s.listPins, docs: docs{summary: "List the pins of the app with their levels", answer: api.Pins{}}},
+		{method: "GET", pattern: pin, needs: picloud.AppRead, handler: s.showPin, docs: docs{summary: "Read a pin; on is null while its level is unknown", answer: api.Pin{}}},
+		{method: "PUT", pattern: pin, needs: picloud.AppPinWrite, handler: s.setPin, docs: docs{summary: "Set an output, or make a pulse of for_ms milliseconds that ends by itself", body: api.PinChange{}, answer: api.Pin{}}},
 
 		{method: "GET", pattern: app + "/scripts", needs: picloud.AppScriptRead, page: true, handler: s.listScripts, docs: docs{summary: "List the scripts", answer: api.Scripts{}}},
 		{method: "GET", pattern: script, needs: picloud.AppScriptRead, page: true, handler: s.showScript, docs: docs{summary: "Read the source of a script; its version is the ETag", binary: scriptType}},

@@ -35,6 +35,7 @@ type Config struct {
 	Sync      *dispatch.Lane // nil: no copy in Postgres
 	Scripts   *script.Runner
 	Scrubber  *scrub.Scrubber // nil: the disk cannot be written
+	Board     *hw.Board       // nil: without pins
 	Monitor   *hw.Monitor     // of the board; nil: of this one, which is not watched
 
 	Dispatcher *dispatch.Dispatcher
@@ -88,8 +89,11 @@ func (c Config) withDefaults() Config {
 	if c.MinUploadRate <= 0 {
 		c.MinUploadRate = defaultRate
 	}
+	if c.Board == nil {
+		c.Board = hw.New(hw.Config{})
+	}
 	if c.Monitor == nil {
-		c.Monitor = hw.NewMonitor(hw.MonitorConfig{Board: hw.New(hw.Config{})})
+		c.Monitor = hw.NewMonitor(hw.MonitorConfig{Board: c.Board})
 	}
 	if c.Metrics == nil {
 		c.Metrics = metrics.NewSet()

@@ -92,9 +92,9 @@ func TestLinesOfTheKernel(t *testing.T) {
 	}})
 	stop := running(t, b)
 	defer stop()
-	set := func(name string, on bool) {
+	sets := func(name string, on bool) {
 		t.Helper()
-		if err := b.SetPin("a", name, on); err != nil {
+		if err := set(b, "a", name, on); err != nil {
 			t.Error(err)
 		}
 	}
@@ -113,8 +113,8 @@ func TestLinesOfTheKernel(t *testing.T) {
 	reads("lamp", true)
 	reads("relay", true)
 	values("1", "0")
-	set("lamp", false)
-	set("relay", false)
+	sets("lamp", false)
+	sets("relay", false)
 	values("0", "1")
 	reads("lamp", false)
 	values("0", "1") // reading has changed nothing
@@ -138,7 +138,7 @@ func TestLinesOfTheKernel(t *testing.T) {
 
 	s.live("0")
 	fails(b, "button", "no GPIO chip that can be seen")
-	if err := b.SetPin("a", "lamp", true); !errors.Is(err, board.ErrPinUnavailable) {
+	if err := set(b, "a", "lamp", true); !errors.Is(err, board.ErrPinUnavailable) {
 		t.Error(err)
 	}
 	s.live("1")

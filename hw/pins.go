@@ -66,6 +66,7 @@ type Board struct {
 	chips  chips
 	pins   []*pin // by app and name
 	health health
+	wake   chan struct{} // makes Run look at the pins now
 }
 
 // pin is a pin and its line.
@@ -75,6 +76,7 @@ type pin struct {
 	mu   sync.Mutex // guards what follows; the kernel answers at once
 	line line       // nil: not in use
 	left bool       // it is not to be used any more
+	output
 }
 
 // New returns a Board. Its pins are in use once it runs.
@@ -82,7 +84,7 @@ func New(cfg Config) *Board {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	b := &Board{cfg: cfg, log: cfg.Logger.With(slog.String("component", "hw")), chips: kernel{dev: "/dev"}}
+	b := &Board{cfg: cfg, log: cfg.Logger.With(slog.String("component", "hw")), chips: kernel{dev: "/dev"}, wake: make(chan struct{}, 1)}
 	if cfg.Driver == DriverSim {
 		b.chips = &sim{levels: map[string]bool{}}
 	}
@@ -94,32 +96,33 @@ func New(cfg Config) *Board {
 	return b
 }
 
-// checkEvery is how often it is looked whether pins can still be used, or again.
-const checkEvery = 30 * time.Second
+// checkEvery is how often Run checks which pins can be used; retryEvery while an
+// output is not yet at the level it has to be at.
+const (
+	checkEvery = 30 * time.Second
+	retryEvery = time.Second
+)
 
 // Run takes the pins into use, outputs as they are to be at the start, and keeps
 // them until ctx ends; then outputs are set as they are to be left behind. A pin
 // that cannot be used is told once, and tried again.
 func (b *Board) Run(ctx context.Context) error {
 	faulty := map[*pin]bool{}
-	tick := time.NewTicker(checkEvery)
-	defer tick.Stop()
-	if len(b.pins) == 0 {
-		tick.Stop()
-	}
+	timer := time.NewTimer(checkEvery)
+	defer timer.Stop()
 	for ctx.Err() == nil {
+		next := checkEvery
 		for _, p := range b.pins {
-			_, err := p.read(b.chips)
-			switch {
-			case err != nil && !faulty[p]:
-				b.log.Warn("pin cannot be used; it is tried again", slog.String("app", p.App), slog.String("pin", p.Name), slog.Any("err", err))
-			case err == nil && faulty[p]:
-				b.log.Info("pin can be used again", slog.String("app", p.App), slog.String("pin", p.Name))
+			if due := b.check(p, faulty); due {
+				next = retryEvery
 			}
-			faulty[p] = err != nil
+		}
+		if timer.Stop(); len(b.pins) > 0 {
+			timer.Reset(next)
 		}
 		select {
-		case <-tick.C:
+		case <-timer.C:
+		case <-b.wake:
 		case <-ctx.Done():
 		}
 	}
@@ -133,6 +136,30 @@ func (b *Board) Run(ctx context.Context) error {
 		b.log.Warn("pins were not left as they should be", slog.Any("err", err))
 	}
 	return nil
+}
+
+// check takes a pin into use if it is not, and tells when it becomes faulty or usable
+// again. It reports whether an output still has to reach its level.
+func (b *Board) check(p *pin, faulty map[*pin]bool) (due bool) {
+	_, err := p.read(b.chips)
+	switch {
+	case err != nil && !faulty[p]:
+		b.log.Warn("pin cannot be used; it is tried again", slog.String("app", p.App), slog.String("pin", p.Name), slog.Any("err", err))
+	case err == nil && faulty[p]:
+		b.log.Info("pin can be used again", slog.String("app", p.App), slog.String("pin", p.Name))
+	}
+	if faulty[p] != (err != nil) {
+		b.changed(p)
+	}
+	faulty[p] = err != nil
+	return err != nil && p.due()
+}
+
+// changed tells of a change of a pin. The caller holds no lock.
+func (b *Board) changed(p *pin) {
+	if b.cfg.Changed != nil {
+		b.cfg.Changed(p.App, p.Name)
+	}
 }
 
 // with calls fn with the line of the pin, which is taken into use if it is not. A
@@ -150,10 +177,15 @@ func (p *pin) with(from chips, fn func(line) error) (err error) {
 		}
 		_ = p.line.Close() // it is gone
 	}
-	if p.line, err = from.open(&p.PinConfig); err != nil {
+	cfg := p.PinConfig
+	if p.wanted != nil {
+		cfg.Start = *p.wanted
+	}
+	if p.line, err = from.open(&cfg); err != nil {
 		p.line = nil
 		return err
 	}
+	p.setBy, p.wanted = "", nil
 	return fn(p.line)
 }
 
@@ -171,6 +203,7 @@ func (p *pin) leave() (err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.left = true
+	p.stopPulse()
 	if p.line == nil {
 		return nil
 	}
@@ -186,16 +219,48 @@ func (p *pin) leave() (err error) {
 func (b *Board) Pins(app string) []board.Pin {
 	list := []board.Pin{}
 	for _, p := range b.pins {
-		if p.App != app {
-			continue
+		if p.App == app {
+			list = append(list, b.describe(p))
 		}
-		one := board.Pin{Name: p.Name, Line: p.Line, Output: p.Output, Simulated: b.cfg.Driver == DriverSim}
-		if _, err := p.read(b.chips); err != nil {
-			one.Fault = err.Error()
-		}
-		list = append(list, one)
 	}
 	return list
+}
+
+// Pin returns a pin of an app, or board.ErrPinNotFound.
+func (b *Board) Pin(app, name string) (board.Pin, error) {
+	p, err := b.find(app, name)
+	if err != nil {
+		return board.Pin{}, err
+	}
+	return b.describe(p), nil
+}
+
+// describe reads a pin.
+func (b *Board) describe(p *pin) (one board.Pin) {
+	err := p.with(b.chips, func(l line) (err error) {
+		one, err = b.snapshot(p, l)
+		return err
+	})
+	if err != nil {
+		one, _ = b.snapshot(p, nil)
+		one.Fault = err.Error()
+	}
+	return one
+}
+
+// snapshot reads a pin by its line, while the caller holds the pin's lock; nil: it has
+// none, and its level is unknown.
+func (b *Board) snapshot(p *pin, l line) (board.Pin, error) {
+	one := board.Pin{App: p.App, Name: p.Name, Line: p.Line, Output: p.Output, Simulated: b.cfg.Driver == DriverSim}
+	if l == nil {
+		return one, nil
+	}
+	on, err := l.get()
+	if err != nil {
+		return one, err
+	}
+	one.On, one.ForMS, one.SetBy = &on, p.pulseMS(), p.setBy
+	return one, nil
 }
 
 // find returns a pin of an app.
@@ -216,23 +281,6 @@ func (b *Board) ReadPin(app, name string) (on bool, err error) {
 	}
 	on, err = p.read(b.chips)
 	return on, unavailable(err)
-}
-
-// SetPin sets an output of an app. It returns board.ErrPinNotFound,
-// board.ErrPinInput or board.ErrPinUnavailable.
-func (b *Board) SetPin(app, name string, on bool) error {
-	p, err := b.find(app, name)
-	if err != nil {
-		return err
-	}
-	if !p.Output {
-		return board.ErrPinInput
-	}
-	err = p.with(b.chips, func(l line) error { return l.set(on) })
-	if b.cfg.Changed != nil {
-		b.cfg.Changed(app, name)
-	}
-	return unavailable(err)
 }
 
 // unavailable words why a pin cannot be used, for whoever asked.

@@ -3,7 +3,6 @@ package hw
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -69,6 +68,12 @@ func onOff(on bool) string {
 	return "off"
 }
 
+// set sets an output.
+func set(b *Board, app, name string, on bool) error {
+	_, err := b.SetPin(board.PinChange{App: app, Name: name, On: on, By: "local"})
+	return err
+}
+
 // running runs a board until the function that is returned is called.
 func running(t *testing.T, b *Board) (stop func()) {
 	t.Helper()
@@ -98,7 +103,7 @@ func TestOutputsHaveTheirStates(t *testing.T) {
 		b.chips = bn
 		stop := running(t, b)
 		synctest.Wait()
-		if err := b.SetPin("a", "heater", true); !errors.Is(err, board.ErrPinUnavailable) || !strings.Contains(err.Error(), "no chip") {
+		if err := set(b, "a", "heater", true); !errors.Is(err, board.ErrPinUnavailable) || !strings.Contains(err.Error(), "no chip") {
 			t.Errorf("without a chip: %v", err)
 		}
 		if pins := b.Pins("a"); len(pins) != 3 || pins[0].Fault != "no chip" {
@@ -107,7 +112,7 @@ func TestOutputsHaveTheirStates(t *testing.T) {
 		bn.breakIt(nil, nil)
 		<-time.After(checkEvery)
 		synctest.Wait()
-		if err := b.SetPin("a", "heater", true); err != nil {
+		if err := set(b, "a", "heater", true); err != nil {
 			t.Error(err)
 		}
 		bn.breakIt(errors.New("no chip"), errors.New("no such device"))
@@ -121,7 +126,7 @@ func TestOutputsHaveTheirStates(t *testing.T) {
 		if diff := cmp.Diff(want, bn.log); diff != "" {
 			t.Errorf("what happened to the lines:\n%s", diff)
 		}
-		if err := b.SetPin("a", "heater", true); !errors.Is(err, board.ErrPinUnavailable) || len(bn.log) != len(want) {
+		if err := set(b, "a", "heater", true); !errors.Is(err, board.ErrPinUnavailable) || len(bn.log) != len(want) {
 			t.Errorf("after the stop: %v, %v", err, bn.log)
 		}
 	})
@@ -136,21 +141,21 @@ func TestLineThatIsLost(t *testing.T) {
 	if on, err := b.ReadPin("a", "door"); !on || err != nil {
 		t.Errorf("%t, %v", on, err)
 	}
-	if err := b.SetPin("a", "lamp", true); err != nil {
+	if err := set(b, "a", "lamp", true); err != nil {
 		t.Error(err)
 	}
 	bn.breakIt(errors.New("no chip"), errors.New("no such device"))
 	if _, err := b.ReadPin("a", "door"); !errors.Is(err, board.ErrPinUnavailable) {
 		t.Error(err)
 	}
-	if err := b.SetPin("a", "lamp", false); !errors.Is(err, board.ErrPinUnavailable) {
+	if err := set(b, "a", "lamp", false); !errors.Is(err, board.ErrPinUnavailable) {
 		t.Error(err)
 	}
 	if on, err := b.ReadPin("a", "lamp"); on || err == nil || !strings.Contains(err.Error(), "no chip") {
 		t.Errorf("a lamp that is gone is on: %t, %v", on, err)
 	}
 	bn.breakIt(nil, nil)
-	if err := b.SetPin("a", "lamp", true); err != nil {
+	if err := set(b, "a", "lamp", true); err != nil {
 		t.Errorf("a lamp that came back: %v", err)
 	}
 }
@@ -176,22 +181,24 @@ func TestPins(t *testing.T) {
 	if !read("a", "lamp") || read("a", "level") || read("b", "button") {
 		t.Error("at the start the levels are wrong")
 	}
-	if err := b.SetPin("a", "lamp", false); err != nil || read("a", "lamp") || !read("a", "level") {
+	if err := set(b, "a", "lamp", false); err != nil || read("a", "lamp") || !read("a", "level") {
 		t.Errorf("a lamp that was put out is on, or its line is low: %v", err)
 	}
-	if err := b.SetPin("a", "level", true); !errors.Is(err, board.ErrPinInput) {
+	if err := set(b, "a", "level", true); !errors.Is(err, board.ErrPinInput) {
 		t.Error(err)
 	}
 	for _, name := range []string{"button", "none", ""} {
 		if _, err := b.ReadPin("a", name); !errors.Is(err, board.ErrPinNotFound) {
 			t.Errorf("%q of another app: %v", name, err)
 		}
-		if err := b.SetPin("a", name, true); !errors.Is(err, board.ErrPinNotFound) {
+		if err := set(b, "a", name, true); !errors.Is(err, board.ErrPinNotFound) {
 			t.Errorf("%q of another app: %v", name, err)
 		}
 	}
-	if got := b.Pins("a"); !slices.Equal(got, []board.Pin{{Name: "lamp", Line: "GPIO22", Output: true, Simulated: true}, {Name: "level", Line: "GPIO22", Simulated: true}}) {
-		t.Errorf("%+v", got)
+	on, off := true, false
+	want := []board.Pin{{App: "a", Name: "lamp", Line: "GPIO22", Output: true, On: &off, SetBy: "local", Simulated: true}, {App: "a", Name: "level", Line: "GPIO22", On: &on, Simulated: true}}
+	if diff := cmp.Diff(want, b.Pins("a")); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -200,7 +207,7 @@ func TestNoChip(t *testing.T) {
 	t.Parallel()
 	b := New(Config{Pins: []PinConfig{{App: "a", Name: "lamp", Line: "GPIO22", Output: true}}})
 	b.chips = kernel{dev: t.TempDir()}
-	if err := b.SetPin("a", "lamp", true); !errors.Is(err, board.ErrPinUnavailable) || !strings.Contains(err.Error(), `set hw.driver to "sim"`) {
+	if err := set(b, "a", "lamp", true); !errors.Is(err, board.ErrPinUnavailable) || !strings.Contains(err.Error(), `set hw.driver to "sim"`) {
 		t.Error(err)
 	}
 }

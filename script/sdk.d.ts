@@ -1,4 +1,4 @@
-// Type declarations of the PiCloud SDK, for editors. Version 0.2.0.
+// Type declarations of the PiCloud SDK, for editors. Version 0.3.0.
 // Write them beside your scripts with: picloud scripts types > picloud.d.ts
 
 declare module "picloud" {
@@ -112,14 +112,26 @@ declare module "picloud" {
     readonly wear: number | null;
     readonly clockSynced: boolean | null;
   }
-  /** `fault` says why a pin cannot be used. */
-  export interface Pin { name: string; line: string; output: boolean; simulated: boolean; fault?: string }
+  export interface Pin {
+    app: string; name: string; line: string; output: boolean;
+    /** null: unknown, and `fault` says why. */
+    on: boolean | null;
+    /** Milliseconds until a pulse ends. */
+    for_ms?: number;
+    /** Source of the last change of an output; undefined: it is as it started. */
+    set_by?: string;
+    simulated: boolean;
+    /** Why the pin cannot be used. */
+    fault?: string;
+  }
   /** The board, and the pins that the node's configuration gives to the app. */
   export const hw: {
     health(): Promise<BoardHealth>;
     pins(): Promise<Pin[]>;
     read(name: string): Promise<boolean>;
     set(name: string, on: boolean): Promise<void>;
+    /** Sets an output to `on` (true) for `ms` milliseconds, 1 to 86400000, and then to the opposite, whatever becomes of the run. */
+    pulse(name: string, ms: number, on?: boolean): Promise<void>;
   };
 
   /** Requests to the hosts that the node's operator allows. `timeout` is in seconds. */

@@ -13,7 +13,7 @@ const { isFinite, isInteger } = Number, isArray = Array.isArray, isView = ArrayB
 
 function uncurry(f) { return f.call.bind(f); }
 
-export const version = "0.2.0";
+export const version = "0.3.0";
 
 // ---- errors ----
 
@@ -232,6 +232,7 @@ export const hw = freeze({
   async pins() { return call("hw", "pins", []); },
   async read(name) { return call("hw", "read", [name]); },
   async set(name, on) { return call("hw", "set", [name, on]); },
+  async pulse(name, ms, on = true) { return call("hw", "pulse", [name, ms, on]); },
 });
 
 /** Requests to the hosts that the node's operator allows. */

@@ -35,7 +35,7 @@ type Board interface {
 	Health() board.Health
 	Pins(app string) []board.Pin
 	ReadPin(app, name string) (on bool, err error)
-	SetPin(app, name string, on bool) error
+	SetPin(c board.PinChange) (board.Pin, error)
 }
 
 // Mint issues a subscriber token, as auth.Authority does.
@@ -75,7 +75,7 @@ func New(cfg Config) *Host {
 		"files.stat": h.filesStat, "files.read": h.filesRead, "files.write": h.filesWrite, "files.delete": h.filesDelete, "files.list": h.filesList,
 		"pubsub.publish": h.publish, "pubsub.subscriberToken": h.subscriberToken,
 		"secrets.get": h.secretsGet, "http.fetch": h.fetch,
-		"hw.health": h.hwHealth, "hw.pins": h.hwPins, "hw.read": h.hwRead, "hw.set": h.hwSet,
+		"hw.health": h.hwHealth, "hw.pins": h.hwPins, "hw.read": h.hwRead, "hw.set": h.hwSet, "hw.pulse": h.hwPulse,
 		"time.sleep":    sleep,
 		"crypto.random": random, "crypto.uuid": uuid, "crypto.hash": digest, "crypto.hmac": sign,
 	}

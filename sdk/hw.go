@@ -3,6 +3,10 @@ package sdk
 import (
 	"context"
 	"encoding/json"
+	"math"
+	"time"
+
+	"github.com/picloud/picloud/board"
 )
 
 func (h *Host) hwHealth(context.Context, *call) (any, error) { return h.cfg.Board.Health(), nil }
@@ -19,12 +23,32 @@ func (h *Host) hwRead(_ context.Context, c *call) (any, error) {
 
 func (h *Host) hwSet(_ context.Context, c *call) (any, error) {
 	var name string
-	var raw json.RawMessage
-	if err := c.read(&name, &raw); err != nil {
+	var on json.RawMessage
+	if err := c.read(&name, &on); err != nil {
 		return nil, err
 	}
-	if t := string(raw); t != "true" && t != "false" { // a lamp is not to go off because of a slip
-		return nil, errArgument.Detailf("argument 2: a pin is set to true or false")
+	return nil, h.setPin(c, name, on, 2, 0)
+}
+
+// hwPulse makes a pulse, whose end does not depend on the run.
+func (h *Host) hwPulse(_ context.Context, c *call) (any, error) {
+	var name string
+	var ms float64
+	on := json.RawMessage("true")
+	if err := c.read(&name, &ms, &on); err != nil {
+		return nil, err
 	}
-	return nil, h.cfg.Board.SetPin(c.app, name, string(raw) == "true")
+	if ms != math.Trunc(ms) || ms < float64(board.MinPulse.Milliseconds()) || ms > float64(board.MaxPulse.Milliseconds()) {
+		return nil, board.ErrPulseInvalid
+	}
+	return nil, h.setPin(c, name, on, 3, time.Duration(ms)*time.Millisecond)
+}
+
+// setPin sets an output to the level that an argument of a script gives.
+func (h *Host) setPin(c *call, name string, on json.RawMessage, argument int, pulse time.Duration) error {
+	if t := string(on); t != "true" && t != "false" { // a lamp is not to go off because of a slip
+		return errArgument.Detailf("argument %d: a pin is set to true or false", argument)
+	}
+	_, err := h.cfg.Board.SetPin(board.PinChange{App: c.app, Name: name, On: string(on) == "true", For: pulse, By: c.by.Source()})
+	return err
 }

@@ -322,10 +322,12 @@ func TestMethods(t *testing.T) {
 			const at = [await hw.read("lamp"), await hw.read("level")];
 			await hw.set("lamp", true);
 			let caught = [];
-			for (const fn of [() => hw.set("lamp", 1), () => hw.set("lamp"), () => hw.set("level", true), () => hw.read("others"), () => hw.read()]) try { await fn(); } catch (e) { caught.push(e.name + " " + e.type); }
-			const h = await hw.health();
-			return [at, await hw.read("lamp"), await hw.read("level"), (await hw.pins()).map((p) => p.name + p.output + p.simulated), caught, h.simulated, h.at > 0, h.load >= 0, h.undervoltage];`,
-			`[[false,false],true,true,["lamptruetrue","levelfalsetrue"],["InvalidError argument-invalid","InvalidError argument-invalid","ConflictError pin-is-input","NotFoundError pin-not-found","NotFoundError pin-not-found"],true,true,true,false]`,
+			for (const fn of [() => hw.set("lamp", 1), () => hw.set("lamp"), () => hw.set("level", true), () => hw.read("others"), () => hw.read(), () => hw.pulse("lamp"), () => hw.pulse("lamp", 0), () => hw.pulse("lamp", 1.5), () => hw.pulse("lamp", 86400001), () => hw.pulse("lamp", 5, null)]) try { await fn(); } catch (e) { caught.push(e.name + " " + e.type); }
+			const h = await hw.health(), now = [await hw.read("lamp"), await hw.read("level")];
+			await hw.pulse("lamp", 60000, false);
+			const p = (await hw.pins())[0];
+			return [at, ...now, (await hw.pins()).map((p) => p.name + p.output + p.simulated), p.on, p.for_ms > 0 && p.for_ms <= 60000, p.set_by, caught, h.simulated, h.at > 0, h.load >= 0, h.undervoltage];`,
+			`[[false,false],true,true,["lamptruetrue","levelfalsetrue"],false,true,"script:test",["InvalidError argument-invalid","InvalidError argument-invalid","ConflictError pin-is-input","NotFoundError pin-not-found","NotFoundError pin-not-found","InvalidError pulse-invalid","InvalidError pulse-invalid","InvalidError pulse-invalid","InvalidError pulse-invalid","InvalidError argument-invalid"],true,true,true,false]`,
 		},
 		"time": {
 			`

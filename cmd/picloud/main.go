@@ -73,7 +73,7 @@ func exitCode(err error) int {
 		return exitRefused
 	case errors.Is(err, errUsage):
 		return exitUsage
-	case errors.Is(err, errNotSynced):
+	case errors.Is(err, errNotSynced), errors.Is(err, errNotReadable):
 		return exitBusy
 	}
 	return exitError

@@ -1,0 +1,26 @@
+package api
+
+// Pins are the pins of an app, by name.
+type Pins struct {
+	Pins []Pin `json:"pins"`
+}
+
+// Pin is a line of the board that the node's configuration gives to an app. On is
+// null while the level is unknown: Fault says why, and what to do.
+type Pin struct {
+	Name      string `json:"name"`
+	Line      string `json:"line"` // as the kernel calls it
+	Output    bool   `json:"output"`
+	On        *bool  `json:"on"`
+	ForMS     int64  `json:"for_ms,omitempty"` // milliseconds until a pulse ends
+	SetBy     string `json:"set_by,omitempty"` // source of the last change of an output; absent: it is as it started
+	Simulated bool   `json:"simulated"`
+	Fault     string `json:"fault,omitempty"`
+}
+
+// PinChange sets an output. ForMS makes it a pulse, after which the output is set to
+// the opposite.
+type PinChange struct {
+	On    *bool  `json:"on"`
+	ForMS *int64 `json:"for_ms,omitempty"` // 1 to 86400000
+}

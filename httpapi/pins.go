@@ -1,0 +1,56 @@
+package httpapi
+
+import (
+	"time"
+
+	"github.com/valyala/fasthttp"
+
+	"github.com/picloud/picloud/api"
+	"github.com/picloud/picloud/board"
+)
+
+func pinBody(p *board.Pin) api.Pin {
+	return api.Pin{
+		Name: p.Name, Line: p.Line, Output: p.Output, On: p.On, ForMS: p.ForMS, SetBy: p.SetBy, Simulated: p.Simulated, Fault: p.Fault,
+	}
+}
+
+func (s *Server) listPins(r *request) error {
+	list := s.cfg.Board.Pins(r.param("app"))
+	out := api.Pins{Pins: make([]api.Pin, len(list))}
+	for i := range list {
+		out.Pins[i] = pinBody(&list[i])
+	}
+	return r.reply(fasthttp.StatusOK, out)
+}
+
+func (s *Server) showPin(r *request) error {
+	p, err := s.cfg.Board.Pin(r.param("app"), r.param("pin"))
+	if err != nil {
+		return err
+	}
+	return r.reply(fasthttp.StatusOK, pinBody(&p))
+}
+
+// setPin does not depend on its caller for the end of a pulse: the board has it.
+func (s *Server) setPin(r *request) error {
+	var b api.PinChange
+	if err := r.decode(&b, false); err != nil {
+		return err
+	}
+	if b.On == nil {
+		return errBody.Detailf(`"on" is missing: set it to true or false`)
+	}
+	c := board.PinChange{App: r.param("app"), Name: r.param("pin"), On: *b.On, By: r.principal.Source()}
+	if b.ForMS != nil {
+		if ms := *b.ForMS; ms < board.MinPulse.Milliseconds() || ms > board.MaxPulse.Milliseconds() {
+			return board.ErrPulseInvalid
+		}
+		c.For = time.Duration(*b.ForMS) * time.Millisecond
+	}
+	p, err := s.cfg.Board.SetPin(c)
+	if err != nil {
+		return err
+	}
+	return r.reply(fasthttp.StatusOK, pinBody(&p))
+}

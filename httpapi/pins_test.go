@@ -1,0 +1,117 @@
+package httpapi_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/api"
+	"github.com/picloud/picloud/httpapi"
+	"github.com/picloud/picloud/hw"
+)
+
+// withPins gives a node pins on a simulated board, and one on a chip that is missing.
+func withPins(c *httpapi.Config) {
+	c.Board = hw.New(hw.Config{Driver: hw.DriverSim, Pins: []hw.PinConfig{
+		{App: "default", Name: "lamp", Line: "GPIO22", Output: true, Invert: true},
+		{App: "default", Name: "light", Line: "GPIO22", Invert: true},
+		{App: "other", Name: "heater", Line: "GPIO5", Output: true},
+	}})
+}
+
+// HW-3, AU-1: pins of the app are read with app:read and set with app:write; a pulse
+// answers what is left of it; an output shows who has set it.
+func TestPins(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, withPins)
+	writer, reader := n.key(t, "default", picloud.ScopeAppWrite), n.key(t, "default", picloud.ScopeAppRead)
+	const lamp = "/v1/apps/default/pins/lamp"
+	read := func(path string) (p api.Pin) {
+		t.Helper()
+		if a := n.ask(t, "GET", path, reader, ""); a.status != 200 || json.Unmarshal(a.body, &p) != nil || p.On == nil {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+		return p
+	}
+	if p := read(lamp); *p.On || p.SetBy != "" || !p.Output || !p.Simulated || p.Line != "GPIO22" {
+		t.Errorf("at the start: %+v", p)
+	}
+	var p api.Pin
+	if a := n.ask(t, "PUT", lamp, writer, `{"on":true,"for_ms":60000}`); a.status != 200 || json.Unmarshal(a.body, &p) != nil || p.On == nil || !*p.On || p.ForMS != 60_000 {
+		t.Errorf("pulse: %d %s", a.status, a.body)
+	}
+	if p := read(lamp); !*p.On || p.ForMS < 1 || !strings.HasPrefix(p.SetBy, "key:") {
+		t.Errorf("in a pulse: %+v", p)
+	}
+	if p := read("/v1/apps/default/pins/light"); !*p.On || p.Output || p.ForMS != 0 {
+		t.Errorf("the input on the line of a lamp: %+v", p)
+	}
+	if a := n.ask(t, "PUT", lamp, writer, `{"on":false}`); a.status != 200 {
+		t.Errorf("%d %s", a.status, a.body)
+	}
+	if p := read(lamp); *p.On || p.ForMS != 0 {
+		t.Errorf("after the change: %+v", p)
+	}
+	var list api.Pins
+	if a := n.ask(t, "GET", "/v1/apps/default/pins", reader, ""); json.Unmarshal(a.body, &list) != nil || len(list.Pins) != 2 || list.Pins[0].Name != "lamp" || list.Pins[1].Name != "light" {
+		t.Errorf("list: %s", a.body)
+	}
+	if a := n.ask(t, "PUT", lamp, reader, `{"on":true}`); a.status != 403 {
+		t.Errorf("a reader sets a pin: %d %s", a.status, a.body)
+	}
+}
+
+// What cannot be done with a pin has its own problem; pins of other apps are not there.
+func TestPinsThatCannotBeSet(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, withPins)
+	const pins = "/v1/apps/default/pins/"
+	for _, c := range []struct {
+		method, pin, body string
+		status            int
+		kind              string
+	}{
+		{"PUT", "light", `{"on":true}`, 409, "pin-is-input"},
+		{"PUT", "heater", `{"on":true}`, 404, "pin-not-found"},
+		{"GET", "heater", ``, 404, "pin-not-found"},
+		{"PUT", "lamp", ``, 415, "content-type"},
+		{"PUT", "lamp", `{}`, 400, "body-invalid"},
+		{"PUT", "lamp", `{"on":1}`, 400, "body-invalid"},
+		{"PUT", "lamp", `{"on":null}`, 400, "body-invalid"},
+		{"PUT", "lamp", `{"on":true,"for":5}`, 400, "body-invalid"},
+		{"PUT", "lamp", `{"on":true,"for_ms":1.5}`, 400, "body-invalid"},
+		{"PUT", "lamp", `{"on":true,"for_ms":0}`, 422, "pulse-invalid"},
+		{"PUT", "lamp", `{"on":true,"for_ms":-1}`, 422, "pulse-invalid"},
+		{"PUT", "lamp", `{"on":true,"for_ms":86400001}`, 422, "pulse-invalid"},
+		{"PUT", "lamp", `{"on":true,"for_ms":9223372036854775807}`, 422, "pulse-invalid"},
+		{"DELETE", "lamp", ``, 405, "method-not-allowed"},
+	} {
+		a := n.ask(t, c.method, pins+c.pin, n.admin, c.body)
+		if a.status != c.status || a.problem().Type != "urn:picloud:problem:"+c.kind {
+			t.Errorf("%s %s %s: %d %s, want %d %s", c.method, c.pin, c.body, a.status, a.body, c.status, c.kind)
+		}
+	}
+	var p api.Pin
+	if a := n.ask(t, "GET", pins+"lamp", n.admin, ""); json.Unmarshal(a.body, &p) != nil || p.On == nil || *p.On {
+		t.Errorf("the lamp was set: %s", a.body)
+	}
+}
+
+// HW-5: the level of a pin whose line is missing is unknown, which reading tells;
+// setting it is refused with what to do.
+func TestPinWithoutALine(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, func(c *httpapi.Config) {
+		c.Board = hw.New(hw.Config{Pins: []hw.PinConfig{{App: "default", Name: "lamp", Line: "no-such-line", Output: true}}})
+	})
+	const lamp = "/v1/apps/default/pins/lamp"
+	a := n.ask(t, "GET", lamp, n.admin, "")
+	var p api.Pin
+	if a.status != 200 || json.Unmarshal(a.body, &p) != nil || p.On != nil || p.Fault == "" || !strings.Contains(string(a.body), `"on":null`) {
+		t.Errorf("read: %d %s", a.status, a.body)
+	}
+	if a := n.ask(t, "PUT", lamp, n.admin, `{"on":true}`); a.status != 503 || a.header.Get("Retry-After") != "30" || !strings.Contains(a.problem().Detail, p.Fault) {
+		t.Errorf("set: %d %s", a.status, a.body)
+	}
+}

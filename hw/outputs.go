@@ -1,0 +1,133 @@
+package hw
+
+import (
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/picloud/picloud/board"
+)
+
+// output is the part of a pin that only outputs have. The pin's lock guards it.
+type output struct {
+	setBy  string // source of the last change; empty: none since the line was taken into use
+	pulse  *pulse // nil: none
+	wanted *bool  // what the line has to be at when it is taken into use again; nil: as it starts
+}
+
+// pulse is a level that ends by itself.
+type pulse struct {
+	on    bool
+	end   time.Time // by the monotonic clock
+	timer *time.Timer
+}
+
+// SetPin sets an output of an app, and returns the pin as it is then, read back from
+// the line. Concurrent changes are done one after the other; the last one counts. A
+// change without a pulse ends the pulse that is under way. Of two pulses at the same
+// level the later end counts, and one at the other level replaces the one under way.
+//
+// It returns board.ErrPinNotFound, board.ErrPinInput, board.ErrPulseInvalid or
+// board.ErrPinUnavailable.
+func (b *Board) SetPin(c board.PinChange) (one board.Pin, err error) {
+	p, err := b.find(c.App, c.Name)
+	switch {
+	case err != nil:
+		return board.Pin{}, err
+	case !p.Output:
+		return board.Pin{}, board.ErrPinInput
+	case c.For != 0 && (c.For < board.MinPulse || c.For > board.MaxPulse):
+		return board.Pin{}, board.ErrPulseInvalid
+	}
+	err = p.with(b.chips, func(l line) (err error) {
+		if err = l.set(c.On); err != nil {
+			return err
+		}
+		p.setBy, p.wanted = c.By, nil
+		b.startPulse(p, c.On, c.For)
+		one, err = b.snapshot(p, l)
+		return err
+	})
+	b.changed(p)
+	return one, unavailable(err)
+}
+
+// startPulse makes the level of an output end after d; 0: not. The caller holds the
+// pin's lock.
+func (b *Board) startPulse(p *pin, on bool, d time.Duration) {
+	if d != 0 && p.pulse != nil && p.pulse.on == on && time.Until(p.pulse.end) > d {
+		return
+	}
+	p.stopPulse()
+	if d == 0 {
+		return
+	}
+	of := &pulse{on: on, end: time.Now().Add(d)}
+	of.timer = time.AfterFunc(d, func() { b.endPulse(p, of) })
+	p.pulse = of
+}
+
+// stopPulse forgets a pulse. The caller holds the pin's lock.
+func (p *pin) stopPulse() {
+	if p.pulse != nil {
+		p.pulse.timer.Stop()
+		p.pulse = nil
+	}
+}
+
+// endPulse sets an output to the opposite of its pulse, unless another change has come
+// between. An output that cannot be set now is set as soon as it can be used again.
+func (b *Board) endPulse(p *pin, of *pulse) {
+	p.mu.Lock()
+	current := p.pulse == of
+	if current {
+		level := !of.on
+		p.pulse, p.wanted = nil, &level
+	}
+	p.mu.Unlock()
+	if current {
+		b.reach(p)
+	}
+}
+
+// reach sets an output to the level it has to be at. When that fails, Run tries again.
+func (b *Board) reach(p *pin) {
+	err := p.with(b.chips, func(l line) error {
+		if p.wanted == nil {
+			return nil // another change has come between
+		}
+		if err := l.set(*p.wanted); err != nil {
+			return err
+		}
+		p.wanted = nil
+		return nil
+	})
+	if errors.Is(err, errStopped) {
+		return
+	}
+	if err != nil {
+		b.log.Warn("output was not set; it is tried again", slog.String("app", p.App), slog.String("pin", p.Name), slog.Any("err", err))
+		select {
+		case b.wake <- struct{}{}:
+		default: // it has been asked already
+		}
+	}
+	b.changed(p)
+}
+
+// due reports whether the output still has to reach a level.
+func (p *pin) due() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.wanted != nil
+}
+
+// pulseMS returns how many milliseconds are left of the pulse, at least 1; 0: there is
+// none. The caller holds the pin's lock.
+func (p *pin) pulseMS() int64 {
+	if p.pulse == nil {
+		return 0
+	}
+	left := time.Until(p.pulse.end)
+	return max(1, int64((left+time.Millisecond-1)/time.Millisecond))
+}

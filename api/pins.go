@@ -16,6 +16,18 @@ type Pin struct {
 	SetBy     string `json:"set_by,omitempty"` // source of the last change of an output; absent: it is as it started
 	Simulated bool   `json:"simulated"`
 	Fault     string `json:"fault,omitempty"`
+
+	Follow *PinFollow `json:"follow,omitempty"`
+}
+
+// PinFollow is the topic whose newest event says whether an output is on. Without an
+// event the output is as it starts; an event that does not say it leaves the output as
+// it was, and Fault tells.
+type PinFollow struct {
+	Topic string `json:"topic"`
+	Path  string `json:"path"` // JSON pointer into the data
+	Event string `json:"event,omitempty"`
+	Fault string `json:"fault,omitempty"`
 }
 
 // PinChange sets an output. ForMS makes it a pulse, after which the output is set to

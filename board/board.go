@@ -46,6 +46,16 @@ type Pin struct {
 	SetBy     string `json:"set_by,omitempty"` // source of the last change of an output; empty: it is as it started
 	Simulated bool   `json:"simulated"`
 	Fault     string `json:"fault,omitempty"` // why it cannot be used; empty: it can
+
+	Follow *Follow `json:"follow,omitempty"` // the topic that sets an output; nil: none
+}
+
+// Follow is the topic whose newest event says whether an output is on.
+type Follow struct {
+	Topic string `json:"topic"`
+	Path  string `json:"path"`            // JSON pointer into the data
+	Event string `json:"event,omitempty"` // position of the newest event; empty: none is known, the output is as it starts
+	Fault string `json:"fault,omitempty"` // why the event does not say it; the output is as it was
 }
 
 // PinChange asks for an output to be set.
@@ -66,6 +76,7 @@ const (
 var (
 	ErrPinNotFound    = &picloud.Error{Code: picloud.CodeNotFound, Type: "pin-not-found", Title: "There is no such pin"}
 	ErrPinInput       = &picloud.Error{Code: picloud.CodeConflict, Type: "pin-is-input", Title: "The pin is an input", Detail: "Only pins below hw.outputs in the node's configuration can be set."}
+	ErrPinFollows     = &picloud.Error{Code: picloud.CodeConflict, Type: "pin-follows", Title: "The pin follows a topic"}
 	ErrPulseInvalid   = &picloud.Error{Code: picloud.CodeUnprocessable, Type: "pulse-invalid", Title: "The length of the pulse is not valid", Detail: "Use 1 to 86400000 milliseconds."}
 	ErrPinUnavailable = &picloud.Error{Code: picloud.CodeUnavailable, Type: "pin-unavailable", Title: "The pin cannot be used", RetryAfter: 30 * time.Second}
 )

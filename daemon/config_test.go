@@ -122,11 +122,11 @@ line = "GPIO17"
 pull = "up"
 invert = true
 [hw.outputs]
-lamp = { line = "gpiochip0:22", app = "porch", start = "on" }
+lamp = { line = "gpiochip0:22", app = "porch", start = "on", follow = "door" }
 `})})
 	want := []hw.PinConfig{
 		{App: "default", Name: "door", Line: "GPIO17", Pull: "up", Invert: true},
-		{App: "porch", Name: "lamp", Line: "gpiochip0:22", Output: true, Start: true},
+		{App: "porch", Name: "lamp", Line: "gpiochip0:22", Output: true, Start: true, Follow: "door", FollowPath: "/on"},
 	}
 	if err != nil || !slices.Equal(c.Pins, want) {
 		t.Fatalf("%+v, %v", c.Pins, err)
@@ -140,8 +140,16 @@ lamp = { line = "gpiochip0:22", app = "porch", start = "on" }
 		t.Errorf("changed: %v, %v", live, restart)
 	}
 	for text, want := range map[string]string{
-		"[hw.outputs.lamp]\nline = 'GPIO1'\npull = 'up'":                                     ":3: hw.outputs.lamp.pull: unknown setting of a pin; there are line, app, invert, start, stop",
+		"[hw.outputs.lamp]\nline = 'GPIO1'\npull = 'up'":                                     ":3: hw.outputs.lamp.pull: unknown setting of a pin; there are line, app, invert, start, stop, follow, follow_path",
 		"[hw.outputs.lamp]\nline = 'GPIO1'\nstart = true":                                    ":3: hw.outputs.lamp.start: \"true\": use \"on\" or \"off\"",
+		"[hw.inputs.lamp]\nline = 'GPIO1'\nfollow = 'door'":                                  ":3: hw.inputs.lamp.follow: unknown setting of a pin",
+		"[hw.outputs.lamp]\nline = 'GPIO1'\nfollow = 'a b'":                                  ":3: hw.outputs.lamp.follow: The topic name is not valid: byte 2",
+		"[hw.outputs.lamp]\nline = 'GPIO1'\nfollow = ''":                                     ":3: hw.outputs.lamp.follow: The topic name is not valid: the name is empty",
+		"[hw.outputs.lamp]\nline = 'GPIO1'\nfollow = '$node/stats'":                          ":3: hw.outputs.lamp.follow: $node/stats is a state",
+		"[hw.outputs.lamp]\nline = 'GPIO1'\nfollow = '$other'":                               ":3: hw.outputs.lamp.follow: Topic names beginning with '$' belong to the system",
+		"[hw.outputs.lamp]\nline = 'GPIO1'\nfollow = '$node/sync'\napp = 'porch'":            "hw.outputs.lamp.follow: $node/sync is a topic of the app default, and the pin belongs to porch",
+		"[hw.outputs.lamp]\nline = 'GPIO1'\nfollow = 'door'\nfollow_path = 'data.on'":        ":4: hw.outputs.lamp.follow_path: \"data.on\" is no JSON pointer",
+		"[hw.outputs.lamp]\nline = 'GPIO1'\nfollow_path = '/lit'":                            "hw.outputs.lamp.follow_path: name the topic in follow, too",
 		"[hw.inputs.'Front Door']\nline = 'GPIO1'":                                           "cannot be the name of a pin",
 		"[hw.inputs.door]\npull = 'up'":                                                      "hw.inputs.door: say which line",
 		"[hw.inputs.door]\nline = 'GPIO1'\n[hw.outputs.lamp]\nline = 'GPIO1'":                "hw.inputs.door and hw.outputs.lamp are one line, GPIO1",

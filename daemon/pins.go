@@ -34,7 +34,7 @@ var PinSettings = []PinSetting{
 		p.Line = v
 		return nil
 	}, func(p *hw.PinConfig) string { return p.Line }},
-	{"app", "App whose scripts may use the pin. Default: default.", true, true, func(p *hw.PinConfig, v string) error {
+	{"app", "App whose keys and scripts may use the pin. Default: default.", true, true, func(p *hw.PinConfig, v string) error {
 		p.App = v
 		return check.AppName(v)
 	}, func(p *hw.PinConfig) string { return p.App }},
@@ -57,6 +57,26 @@ var PinSettings = []PinSetting{
 	{"stop", "What it is left at when the node stops: on or off. Default: off.", false, true, func(p *hw.PinConfig, v string) error {
 		return onOff(&p.Stop, v)
 	}, func(p *hw.PinConfig) string { return onOffText(p.Stop) }},
+	{"follow", "Topic of the app whose newest event says whether the output is on, with no script. Nothing else sets it then. Default: none.", false, true, func(p *hw.PinConfig, v string) error {
+		p.Follow = v
+		return checkFollow(v)
+	}, func(p *hw.PinConfig) string { return p.Follow }},
+	{"follow_path", "JSON pointer to true or false in the data of the events. Default: " + hw.DefaultFollowPath + ".", false, true, func(p *hw.PinConfig, v string) error {
+		p.FollowPath = v
+		_, err := check.Pointer(v)
+		return err
+	}, func(p *hw.PinConfig) string { return p.FollowPath }},
+}
+
+// checkFollow returns nil when a topic has events that an output can follow.
+func checkFollow(topic string) error {
+	if picloud.IsStateTopic(topic) {
+		return fmt.Errorf("%s is a state, which has no events to follow", topic)
+	}
+	if picloud.IsNodeTopic(topic) {
+		return nil
+	}
+	return check.TopicName(topic)
 }
 
 // fits reports whether it can be said of outputs, or of inputs.
@@ -107,6 +127,9 @@ func (c *Config) setPin(output bool, name, field, text string) error {
 	if at < 0 {
 		at = len(c.Pins)
 		c.Pins = append(slices.Clone(c.Pins), hw.PinConfig{Name: name, Output: output, App: picloud.DefaultApp})
+		if output {
+			c.Pins[at].FollowPath = hw.DefaultFollowPath
+		}
 	}
 	return PinSettings[i].set(&c.Pins[at], text)
 }
@@ -125,6 +148,12 @@ func (c Config) checkPins() (faults []error) {
 		p := &c.Pins[i]
 		if p.Line == "" {
 			faults = append(faults, fmt.Errorf("%s: say which line of the board it is, such as line = \"GPIO17\"", pinTable(p)))
+		}
+		switch {
+		case p.Follow == "" && p.Output && p.FollowPath != hw.DefaultFollowPath:
+			faults = append(faults, fmt.Errorf("%s.follow_path: name the topic in follow, too", pinTable(p)))
+		case picloud.IsSystemTopic(p.Follow) && p.App != picloud.DefaultApp:
+			faults = append(faults, fmt.Errorf("%s.follow: %s is a topic of the app %s, and the pin belongs to %s", pinTable(p), p.Follow, picloud.DefaultApp, p.App))
 		}
 		for k := range c.Pins[:i] {
 			q := &c.Pins[k]

@@ -75,7 +75,6 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("make the hub: %w", err), st.Close())
 	}
-	st.SetBroadcaster(hub)
 	m.hub = hub
 	if cfg.Spool != "off" && !st.Health().ReadOnly {
 		m.spool = spool.New(spool.Config{Dir: cfg.spoolPath(), Publisher: publisher, Logger: log, Metrics: set})
@@ -83,12 +82,16 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 	if cfg.HasDatabase() && !st.Health().ReadOnly {
 		m.central = newCentral(cfg, build, st, publisher, hub, life, m.strained, set, log)
 	}
-	m.board = hw.New(hw.Config{Driver: cfg.Driver, Pins: cfg.Pins, Data: cfg.Data, Changed: func(string, string) { m.monitor.PinsChanged() }, Logger: log})
+	m.board = hw.New(hw.Config{Driver: cfg.Driver, Pins: cfg.Pins, Data: cfg.Data, History: st, Changed: func(string, string) { m.monitor.PinsChanged() }, Logger: log})
 	m.monitor = hw.NewMonitor(hw.MonitorConfig{Board: m.board, Hub: hub, Publisher: publisher, History: st, HealthEvery: cfg.HealthEvery, Warm: float64(cfg.WarmCelsius), Logger: log})
+	st.SetBroadcaster(m.listeners())
 	m.scripts = newScripts(cfg, st, publisher, authority, m.board, m.memory, log)
 	m.owed = dispatch.NewDispatcher(dispatch.DispatcherConfig{Outbox: st, Handler: trigger.New(m.scripts, st), Tick: cfg.CronTick, ClockSure: st.ClockSure, Budget: m.memory, Logger: log})
 	st.SetDeliverer(m.owed)
-	st.SetAppDeleted(m.scripts.EndApp)
+	st.SetAppDeleted(func(app string) {
+		m.scripts.EndApp(app)
+		m.board.AppDeleted(app)
+	})
 	m.measure(set)
 	m.measureBoard(set)
 	started := time.Now()

@@ -155,3 +155,60 @@ func TestUnknownLevel(t *testing.T) {
 		t.Errorf("%+v, %v", list, err)
 	}
 }
+
+// HW-3: an output follows the events of a topic with no script, has the newest one's
+// state after a stop, a crash and a start with the topic's history, is not set by hand,
+// and goes to its state for the stop when its app is deleted.
+func TestOutputFollowsATopic(t *testing.T) {
+	t.Parallel()
+	n := withPins(t, `
+[hw.outputs.lamp]
+line = "GPIO22"
+follow = "door"
+[hw.outputs.sign]
+line = "GPIO23"
+app = "porch"
+follow = "door"
+follow_path = "/door/open"
+invert = true
+`)
+	key := n.key("", "instance:admin")
+	on := func(app, name string) *bool {
+		var p pin
+		n.do(200, &p, "GET", "/v1/apps/"+app+"/pins/"+name, key, "")
+		return p.On
+	}
+	is := func(app, name string, want bool) {
+		t.Helper()
+		until(t, name+" has its level", func() bool { l := on(app, name); return l != nil && *l == want })
+	}
+	is("default", "lamp", false)
+	n.cli("apps", "create", "porch")
+	n.cli("publish", "--app", "porch", "door", `{"door":{"open":true}}`)
+	is("porch", "sign", true)
+	n.cli("publish", "door", `{"on":true}`)
+	is("default", "lamp", true)
+	if _, errs, code := n.run("", "hw", "set", "lamp", "off"); code != 4 || !strings.Contains(errs, "The newest event of the topic door") {
+		t.Errorf("code %d, %s", code, errs)
+	}
+	for _, end := range []func(){func() { n.stop() }, n.kill} {
+		end()
+		n.start()
+		is("default", "lamp", true)
+		is("porch", "sign", true)
+		var p pin
+		n.do(200, &p, "GET", "/v1/apps/default/pins/lamp", key, "")
+		if p.SetBy != "topic:door" {
+			t.Errorf("after a restart: %+v", p)
+		}
+	}
+	n.cli("publish", "door", `{"on":"no"}`)
+	until(t, "the event is told", func() bool { return strings.Contains(n.cli("hw", "list"), "neither true nor false") })
+	is("default", "lamp", true)
+
+	n.cli("apps", "delete", "porch")
+	n.cli("apps", "create", "porch")
+	is("porch", "sign", false)
+	n.cli("publish", "--app", "porch", "door", `{"door":{"open":true}}`)
+	is("porch", "sign", true)
+}

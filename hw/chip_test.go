@@ -136,6 +136,7 @@ func TestLinesOfTheKernel(t *testing.T) {
 	fails(b, "none", `no GPIO chip has a line "GPIO99"`)
 	fails(New(Config{Pins: []PinConfig{{App: "a", Name: "lamp", Line: "GPIO22"}}}), "lamp", `in use by "picloud"`)
 
+	pulsesOfTheKernel(t, s, b)
 	s.live("0")
 	fails(b, "button", "no GPIO chip that can be seen")
 	if err := set(b, "a", "lamp", true); !errors.Is(err, board.ErrPinUnavailable) {

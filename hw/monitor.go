@@ -12,11 +12,6 @@ import (
 	"github.com/picloud/picloud/live"
 )
 
-// History has the newest events of topics; *store.Store implements it.
-type History interface {
-	Latest(ctx context.Context, app string, topics []string) ([]picloud.Event, error)
-}
-
 // MonitorConfig configures a Monitor.
 type MonitorConfig struct {
 	Board       *Board

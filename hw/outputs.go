@@ -27,8 +27,8 @@ type pulse struct {
 // change without a pulse ends the pulse that is under way. Of two pulses at the same
 // level the later end counts, and one at the other level replaces the one under way.
 //
-// It returns board.ErrPinNotFound, board.ErrPinInput, board.ErrPulseInvalid or
-// board.ErrPinUnavailable.
+// It returns board.ErrPinNotFound, board.ErrPinInput, board.ErrPinFollows,
+// board.ErrPulseInvalid or board.ErrPinUnavailable.
 func (b *Board) SetPin(c board.PinChange) (one board.Pin, err error) {
 	p, err := b.find(c.App, c.Name)
 	switch {
@@ -36,6 +36,8 @@ func (b *Board) SetPin(c board.PinChange) (one board.Pin, err error) {
 		return board.Pin{}, err
 	case !p.Output:
 		return board.Pin{}, board.ErrPinInput
+	case p.Follow != "":
+		return board.Pin{}, board.ErrPinFollows.Detailf("The newest event of the topic %s says whether it is on: publish there.", p.Follow)
 	case c.For != 0 && (c.For < board.MinPulse || c.For > board.MaxPulse):
 		return board.Pin{}, board.ErrPulseInvalid
 	}
@@ -99,7 +101,9 @@ func (b *Board) reach(p *pin) {
 		if err := l.set(*p.wanted); err != nil {
 			return err
 		}
-		p.wanted = nil
+		if p.wanted = nil; p.followed.level != nil {
+			p.setBy = p.followSource()
+		}
 		return nil
 	})
 	if errors.Is(err, errStopped) {
@@ -107,12 +111,17 @@ func (b *Board) reach(p *pin) {
 	}
 	if err != nil {
 		b.log.Warn("output was not set; it is tried again", slog.String("app", p.App), slog.String("pin", p.Name), slog.Any("err", err))
-		select {
-		case b.wake <- struct{}{}:
-		default: // it has been asked already
-		}
+		b.lookNow()
 	}
 	b.changed(p)
+}
+
+// lookNow makes Run check the pins without waiting.
+func (b *Board) lookNow() {
+	select {
+	case b.wake <- struct{}{}:
+	default: // it has been asked already
+	}
 }
 
 // due reports whether the output still has to reach a level.

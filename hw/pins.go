@@ -30,6 +30,10 @@ type PinConfig struct {
 
 	// Start and Stop are what an output is set to when the node starts and stops.
 	Start, Stop bool
+
+	// Follow is the topic of the app whose newest event says whether an output is on;
+	// empty: none. FollowPath is the JSON pointer to true or false in its data.
+	Follow, FollowPath string
 }
 
 // Config configures a Board.
@@ -44,6 +48,8 @@ type Config struct {
 	// be used. It must not block, may be called concurrently, and reads the pin anew
 	// with Pins, since a later change may be told before an earlier one. nil: not called.
 	Changed func(app, pin string)
+
+	History History // of the topics that outputs follow; nil: none
 }
 
 // line is a line that was taken into use. Levels are those that count: inverted,
@@ -67,6 +73,11 @@ type Board struct {
 	pins   []*pin // by app and name
 	health health
 	wake   chan struct{} // makes Run look at the pins now
+
+	followers map[topicKey][]*follower // never changed
+
+	mu      sync.Mutex // guards what follows
+	deleted []string   // apps that were deleted and whose outputs are not released yet
 }
 
 // pin is a pin and its line.
@@ -77,6 +88,7 @@ type pin struct {
 	line line       // nil: not in use
 	left bool       // it is not to be used any more
 	output
+	followed followed
 }
 
 // New returns a Board. Its pins are in use once it runs.
@@ -84,13 +96,17 @@ func New(cfg Config) *Board {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	b := &Board{cfg: cfg, log: cfg.Logger.With(slog.String("component", "hw")), chips: kernel{dev: "/dev"}, wake: make(chan struct{}, 1)}
+	b := &Board{cfg: cfg, log: cfg.Logger.With(slog.String("component", "hw")), chips: kernel{dev: "/dev"}, wake: make(chan struct{}, 1), followers: map[topicKey][]*follower{}}
 	if cfg.Driver == DriverSim {
 		b.chips = &sim{levels: map[string]bool{}}
 	}
 	b.health = health{root: cmp.Or(cfg.Root, "/"), data: cfg.Data}
 	for _, p := range cfg.Pins {
-		b.pins = append(b.pins, &pin{PinConfig: p})
+		one := &pin{PinConfig: p, followed: followed{ready: p.Follow == ""}}
+		b.pins = append(b.pins, one)
+		if p.Follow != "" {
+			b.follow(one)
+		}
 	}
 	slices.SortFunc(b.pins, func(a, b *pin) int { return cmp.Or(cmp.Compare(a.App, b.App), cmp.Compare(a.Name, b.Name)) })
 	return b
@@ -107,10 +123,18 @@ const (
 // them until ctx ends; then outputs are set as they are to be left behind. A pin
 // that cannot be used is told once, and tried again.
 func (b *Board) Run(ctx context.Context) error {
+	b.recall(ctx)
+	var followers sync.WaitGroup
+	for _, list := range b.followers {
+		for _, f := range list {
+			followers.Go(func() { f.run(ctx, b) })
+		}
+	}
 	faulty := map[*pin]bool{}
 	timer := time.NewTimer(checkEvery)
 	defer timer.Stop()
 	for ctx.Err() == nil {
+		b.releaseDeleted()
 		next := checkEvery
 		for _, p := range b.pins {
 			if due := b.check(p, faulty); due {
@@ -126,6 +150,7 @@ func (b *Board) Run(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}
+	followers.Wait()
 	var faults []error
 	for _, p := range b.pins {
 		if err := p.leave(); err != nil {
@@ -168,8 +193,11 @@ func (b *Board) changed(p *pin) {
 func (p *pin) with(from chips, fn func(line) error) (err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.left {
+	switch {
+	case p.left:
 		return errStopped
+	case !p.followed.ready:
+		return errStarting
 	}
 	if p.line != nil {
 		if err = fn(p.line); err == nil {
@@ -177,15 +205,18 @@ func (p *pin) with(from chips, fn func(line) error) (err error) {
 		}
 		_ = p.line.Close() // it is gone
 	}
-	cfg := p.PinConfig
-	if p.wanted != nil {
-		cfg.Start = *p.wanted
+	cfg, by := p.PinConfig, ""
+	switch {
+	case p.followed.level != nil:
+		cfg.Start, by = *p.followed.level, p.followSource()
+	case p.wanted != nil:
+		cfg.Start, by = *p.wanted, p.setBy
 	}
 	if p.line, err = from.open(&cfg); err != nil {
 		p.line = nil
 		return err
 	}
-	p.setBy, p.wanted = "", nil
+	p.setBy, p.wanted = by, nil
 	return fn(p.line)
 }
 
@@ -242,7 +273,9 @@ func (b *Board) describe(p *pin) (one board.Pin) {
 		return err
 	})
 	if err != nil {
+		p.mu.Lock()
 		one, _ = b.snapshot(p, nil)
+		p.mu.Unlock()
 		one.Fault = err.Error()
 	}
 	return one
@@ -251,7 +284,7 @@ func (b *Board) describe(p *pin) (one board.Pin) {
 // snapshot reads a pin by its line, while the caller holds the pin's lock; nil: it has
 // none, and its level is unknown.
 func (b *Board) snapshot(p *pin, l line) (board.Pin, error) {
-	one := board.Pin{App: p.App, Name: p.Name, Line: p.Line, Output: p.Output, Simulated: b.cfg.Driver == DriverSim}
+	one := board.Pin{Follow: p.describeFollow(), App: p.App, Name: p.Name, Line: p.Line, Output: p.Output, Simulated: b.cfg.Driver == DriverSim}
 	if l == nil {
 		return one, nil
 	}
@@ -291,4 +324,7 @@ func unavailable(err error) error {
 	return board.ErrPinUnavailable.Detailf("%v", err)
 }
 
-var errStopped = errors.New("the node is stopping")
+var (
+	errStarting = errors.New("the node is starting")
+	errStopped  = errors.New("the node is stopping")
+)

@@ -123,6 +123,8 @@ declare module "picloud" {
     simulated: boolean;
     /** Why the pin cannot be used. */
     fault?: string;
+    /** The topic whose newest event says whether an output is on. */
+    follow?: { topic: string; path: string; event?: string; fault?: string };
   }
   /** The board, and the pins that the node's configuration gives to the app. */
   export const hw: {

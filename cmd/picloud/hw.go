@@ -42,7 +42,7 @@ func (c *cli) hwListCommand() *cobra.Command {
 			rows := make([][]string, len(list.Pins))
 			for i := range list.Pins {
 				p := &list.Pins[i]
-				rows[i] = []string{p.Name, direction(p), level(p), p.SetBy, p.Line, p.Fault}
+				rows[i] = []string{p.Name, direction(p), level(p), p.SetBy, p.Line, faultOf(p)}
 			}
 			c.table("PIN DIRECTION LEVEL SET-BY LINE FAULT", rows)
 			return nil
@@ -153,6 +153,14 @@ func level(p *api.Pin) string {
 		words = append(words, "(simulated)")
 	}
 	return strings.Join(words, " ")
+}
+
+// faultOf is what is wrong with a pin, or with the event that it follows.
+func faultOf(p *api.Pin) string {
+	if p.Fault == "" && p.Follow != nil && p.Follow.Fault != "" {
+		return fmt.Sprintf("topic %s, event %s: %s", p.Follow.Topic, p.Follow.Event, p.Follow.Fault)
+	}
+	return p.Fault
 }
 
 func direction(p *api.Pin) string {

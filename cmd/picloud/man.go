@@ -79,7 +79,7 @@ table **[log]**, or **log.level = "debug"** outside of any.
 	b.WriteString(`
 # PINS
 The tables **hw.inputs.**_NAME_ and **hw.outputs.**_NAME_ give a line of the board a
-name, by which scripts of an app use it. They have no variables.
+name, by which keys and scripts of an app use it. They have no variables.
 `)
 	for _, s := range daemon.PinSettings {
 		of := "Inputs and outputs."

@@ -15,9 +15,10 @@ type Event struct {
 	PublishedAt time.Time // stamped once by the committer: UTC, whole microseconds
 	Source      string    // who published: "key:ab12cd34ef", "local", "spool", "system"
 	Durability  Durability
-	Node        string    // the node it was published on; empty: this one
-	Stamp       *Stamp    // nil: PublishedAt can be believed
-	CentralAt   time.Time // when it was known to be in Postgres, at the latest; zero: it is not
+	Node        string     // the node it was published on; empty: this one
+	Stamp       *Stamp     // nil: PublishedAt can be believed
+	CentralAt   time.Time  // when it was known to be in Postgres, at the latest; zero: it is not
+	Edge        *time.Time // of its draft; nil once it has been read from the journal
 }
 
 // Stamp says that an event was stamped by a clock that could not be believed:
@@ -37,6 +38,8 @@ const TimeLayout = "2006-01-02T15:04:05.000000Z"
 type Draft struct {
 	Topic string
 	Data  []byte // any JSON value
+
+	Edge *time.Time // when the edge was that the event tells of, to measure how long that takes; nil: of none. Not kept
 }
 
 // Publication asks for one or more events of one app to be published in one

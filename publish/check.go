@@ -43,7 +43,7 @@ func (s *Service) check(p picloud.Publication, into []picloud.Draft) error {
 		if into != nil {
 			data := make([]byte, scratch.Len())
 			copy(data, scratch.Bytes())
-			into[i] = picloud.Draft{Topic: d.Topic, Data: data}
+			into[i] = picloud.Draft{Topic: d.Topic, Data: data, Edge: d.Edge}
 		}
 	}
 	return nil

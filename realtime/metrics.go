@@ -14,6 +14,7 @@ type hubMetrics struct {
 	cut        *metrics.Counter
 	full       *metrics.Counter
 	relayed    *metrics.Counter
+	edges      *metrics.Histogram // from an edge of an input to its frame in the last socket of a shard
 }
 
 func (h *Hub) register(set *metrics.Set) {
@@ -27,6 +28,7 @@ func (h *Hub) register(set *metrics.Set) {
 		cut:        set.GetOrCreateCounter("picloud_sse_cut_total"),
 		full:       set.GetOrCreateCounter("picloud_sse_refused_total"),
 		relayed:    set.GetOrCreateCounter("picloud_cluster_relayed_total"),
+		edges:      set.GetOrCreateHistogram("picloud_edge_to_frame_seconds"),
 	}
 	set.GetOrCreateGauge("picloud_sse_subscribers", func() float64 { return float64(h.Stats().Subscribers) })
 	set.GetOrCreateGauge("picloud_sse_rings", func() float64 { return float64(h.Stats().Rings) })

@@ -3,6 +3,7 @@ package realtime
 import (
 	"cmp"
 	"slices"
+	"time"
 )
 
 // merged is an entry of one of several rings.
@@ -34,7 +35,10 @@ func (s *shard) offer(r *ring) {
 	for offered > v.first && v.at(offered-1).seq > bound {
 		offered-- // streams of several topics have to come back for it
 	}
-	r.ack(s.id, offered)
+	s.edges = r.ack(s.id, offered, s.edges[:0])
+	for _, at := range s.edges {
+		s.hub.metrics.edges.Update(time.Since(at).Seconds())
+	}
 }
 
 // offerTo writes what is new to one subscriber, events before states.

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/budget"
@@ -33,6 +34,7 @@ type ring struct {
 	bytes   int
 	chunk   []byte       // open for appending
 	acked   []uint64     // index up to which each shard has offered entries to its subscribers
+	edges   []edgeEntry  // those entries that tell of an edge
 	lease   budget.Lease // of the bytes, in steps
 }
 
@@ -43,6 +45,12 @@ type entry struct {
 	chunk      []byte // the whole chunk as far as it went
 	start, end int32
 	relayed    bool // from another node
+}
+
+// edgeEntry is an entry that tells of an edge of an input.
+type edgeEntry struct {
+	index uint64
+	at    time.Time // of the edge
 }
 
 // passed reports whether a subscriber who has everything up to a sequence has
@@ -72,8 +80,21 @@ func (r *ring) add(e *picloud.Event) {
 	r.chunk = appendFrame(r.chunk, e)
 	r.entries = append(r.entries, entry{seq: seq, relayed: e.Node != "", chunk: slices.Clip(r.chunk), start: int32(start), end: int32(len(r.chunk))}) // #nosec G115 -- chunks are small
 	r.bytes += len(r.chunk) - start
+	if e.Edge != nil {
+		r.addEdge(*e.Edge)
+	}
 	r.trim()
 	r.account()
+}
+
+// addEdge notes that the newest entry tells of an edge, and forgets those that all shards
+// have noted.
+func (r *ring) addEdge(at time.Time) {
+	index := r.first + uint64(len(r.entries)) - 1 // #nosec G115 -- there is one
+	for offered := r.offered(); len(r.edges) > 0 && r.edges[0].index < offered; {
+		r.edges = r.edges[1:]
+	}
+	r.edges = append(r.edges, edgeEntry{index, at})
 }
 
 // trim drops entries that are not needed, and those beyond the bounds.
@@ -112,6 +133,9 @@ func (r *ring) drop(n int) {
 		r.entries, r.chunk = nil, nil
 	}
 	r.first += uint64(n) // #nosec G115 -- an index
+	for len(r.edges) > 0 && r.edges[0].index < r.first {
+		r.edges = r.edges[1:]
+	}
 }
 
 // view is what a ring held at one moment. Its entries do not change.
@@ -149,11 +173,18 @@ func (r *ring) end() uint64 {
 }
 
 // ack notes that a shard has offered everything before index to its
-// subscribers.
-func (r *ring) ack(shard int, index uint64) {
+// subscribers. It appends to a list when the edges were of which the entries tell that
+// it has not noted before.
+func (r *ring) ack(shard int, index uint64, edges []time.Time) []time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	for i := range r.edges {
+		if e := &r.edges[i]; e.index >= r.acked[shard] && e.index < index {
+			edges = append(edges, e.at)
+		}
+	}
 	r.acked[shard] = max(r.acked[shard], index)
+	return edges
 }
 
 // seek returns the index of the first entry after a sequence. It is false when

@@ -41,6 +41,7 @@ type shard struct {
 	scratch     []byte
 	merge       []merged
 	views       []view
+	edges       []time.Time
 	nextID      int32
 	stopping    bool
 }

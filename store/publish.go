@@ -102,7 +102,7 @@ func (s *Store) stagePublication(g *group, c *command) (hard bool, err error) {
 		})
 		c.events[i] = picloud.Event{
 			Position: picloud.Position{Epoch: s.ident.epoch, Seq: row.sequence.last},
-			App:      p.App, Topic: d.Topic, Data: d.Data, PublishedAt: at, Source: source, Durability: durability, Stamp: g.stamp,
+			App:      p.App, Topic: d.Topic, Data: d.Data, PublishedAt: at, Source: source, Durability: durability, Stamp: g.stamp, Edge: d.Edge,
 		}
 		if g.catalog.triggers().Len() > 0 {
 			g.changes = append(g.changes, enqueue(g.catalog, eventHappened(&c.events[i], lsn, p.Cause.Hops))...)

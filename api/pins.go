@@ -30,6 +30,15 @@ type PinFollow struct {
 	Fault string `json:"fault,omitempty"`
 }
 
+// Press makes a simulated input on for ForMS milliseconds and then off, as often as Times
+// says, or leaves it as On says.
+type Press struct {
+	On       *bool `json:"on,omitempty"`
+	ForMS    int64 `json:"for_ms,omitempty"`    // default 100
+	Times    int   `json:"times,omitempty"`     // default 1
+	BounceMS int64 `json:"bounce_ms,omitempty"` // how long the contact bounces each time
+}
+
 // PinChange sets an output. ForMS makes it a pulse, after which the output is set to
 // the opposite.
 type PinChange struct {

@@ -66,6 +66,18 @@ type PinChange struct {
 	By        string        // source of the change, as events have it
 }
 
+// Press is what a finger does to a simulated input.
+type Press struct {
+	App, Name string
+	On        *bool         // leave it on or off; nil: press and let go
+	For       time.Duration // how long it is on, and off after it, each time
+	Times     int           // at least 1
+	Bounce    time.Duration // how long the contact bounces at the beginning of each
+}
+
+// MaxPress is how long the whole of a press may take.
+const MaxPress = 30 * time.Second
+
 // Limits of a pulse.
 const (
 	MinPulse = time.Millisecond
@@ -77,6 +89,9 @@ var (
 	ErrPinNotFound    = &picloud.Error{Code: picloud.CodeNotFound, Type: "pin-not-found", Title: "There is no such pin"}
 	ErrPinInput       = &picloud.Error{Code: picloud.CodeConflict, Type: "pin-is-input", Title: "The pin is an input", Detail: "Only pins below hw.outputs in the node's configuration can be set."}
 	ErrPinFollows     = &picloud.Error{Code: picloud.CodeConflict, Type: "pin-follows", Title: "The pin follows a topic"}
+	ErrPinOutput      = &picloud.Error{Code: picloud.CodeConflict, Type: "pin-is-output", Title: "The pin is an output", Detail: "Only pins below hw.inputs in the node's configuration can be pressed."}
+	ErrPinReal        = &picloud.Error{Code: picloud.CodeConflict, Type: "pin-is-real", Title: "The pin is not simulated", Detail: "Only inputs of a node with hw.driver = \"sim\" can be pressed from here."}
+	ErrPressInvalid   = &picloud.Error{Code: picloud.CodeUnprocessable, Type: "press-invalid", Title: "The press is not valid", Detail: "Use at least 1 millisecond and once, a bounce that is no longer, and at most 30 seconds with all pauses."}
 	ErrPulseInvalid   = &picloud.Error{Code: picloud.CodeUnprocessable, Type: "pulse-invalid", Title: "The length of the pulse is not valid", Detail: "Use 1 to 86400000 milliseconds."}
 	ErrPinUnavailable = &picloud.Error{Code: picloud.CodeUnavailable, Type: "pin-unavailable", Title: "The pin cannot be used", RetryAfter: 30 * time.Second}
 )

@@ -75,6 +75,8 @@ type Config struct {
 	HealthEvery time.Duration
 	WarmCelsius int
 
+	places map[string]string // FILE:LINE of the tables that were given, by their keys
+
 	Apps           string // empty: DefaultApps for an installed node; "off": none
 	Spool          string // empty: Data/spool; "off": none
 	TrustedProxies []netip.Prefix

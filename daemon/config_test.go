@@ -152,7 +152,7 @@ lamp = { line = "gpiochip0:22", app = "porch", start = "on", follow = "door" }
 		"[hw.outputs.lamp]\nline = 'GPIO1'\nfollow_path = '/lit'":                            "hw.outputs.lamp.follow_path: name the topic in follow, too",
 		"[hw.inputs.'Front Door']\nline = 'GPIO1'":                                           "cannot be the name of a pin",
 		"[hw.inputs.door]\npull = 'up'":                                                      "hw.inputs.door: say which line",
-		"[hw.inputs.door]\nline = 'GPIO1'\n[hw.outputs.lamp]\nline = 'GPIO1'":                "hw.inputs.door and hw.outputs.lamp are one line, GPIO1",
+		"[hw.inputs.door]\nline = 'GPIO1'\n[hw.outputs.lamp]\nline = 'GPIO1'":                ":4: hw.outputs.lamp: it has the line GPIO1, as hw.inputs.door has",
 		"hw.driver = 'sim'\n[hw.inputs.x]\nline = 'a'\n[hw.outputs.x]\nline = 'b'":           "need different names",
 		"[hw.inputs.door]\nline = 'GPIO1'\npull = 'sideways'\napp = 'Not A Name'":            "\"sideways\": use up, down or none",
 		"retention = { max_events = 0 }\n[hw.inputs]\ndoor = { line = 'GPIO1', pul = 'up' }": ":3: hw.inputs.door.pul: unknown setting of a pin",

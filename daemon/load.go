@@ -51,6 +51,7 @@ func Load(src Source) (Config, error) {
 		}
 	}
 	if len(faults) == 0 {
+		c.completeInputs()
 		faults = c.check()
 	}
 	return c, errors.Join(faults...)
@@ -108,8 +109,9 @@ func parseTOML(c *Config, name string, b []byte) []error {
 		if e.Kind != unstable.KeyValue {
 			continue
 		}
-		for _, err := range applyAll(c, table+keyOf(e), e.Value()) {
-			faults = append(faults, fmt.Errorf("%s:%d: %w", name, lineOf(&p, e), err))
+		place := fmt.Sprintf("%s:%d", name, lineOf(&p, e))
+		for _, err := range applyAll(c, table+keyOf(e), e.Value(), place) {
+			faults = append(faults, fmt.Errorf("%s: %w", place, err))
 		}
 	}
 	return faults
@@ -131,18 +133,42 @@ func lineOf(p *unstable.Parser, e *unstable.Node) int {
 	return p.Shape(it.Node().Raw).Start.Line
 }
 
-// applyAll applies a value, or those of an inline table.
-func applyAll(c *Config, key string, value *unstable.Node) (faults []error) {
+// applyAll applies a value, or those of an inline table, which are at a place.
+func applyAll(c *Config, key string, value *unstable.Node, place string) (faults []error) {
 	if value.Kind != unstable.InlineTable {
+		c.notePlace(key, place)
 		if err := apply(c, key, value); err != nil {
 			return []error{err}
 		}
 		return nil
 	}
 	for it := value.Children(); it.Next(); {
-		faults = append(faults, applyAll(c, key+"."+keyOf(it.Node()), it.Node().Value())...)
+		faults = append(faults, applyAll(c, key+"."+keyOf(it.Node()), it.Node().Value(), place)...)
 	}
 	return faults
+}
+
+// notePlace keeps where the table of a key begins: faults that are found when all files
+// have been read are told with it.
+func (c *Config) notePlace(key, place string) {
+	at := strings.LastIndexByte(key, '.')
+	if at < 0 {
+		return
+	}
+	if c.places == nil {
+		c.places = map[string]string{}
+	}
+	if _, known := c.places[key[:at]]; !known {
+		c.places[key[:at]] = place
+	}
+}
+
+// faultAt says where the table is that a fault is about.
+func (c *Config) faultAt(table string, err error) error {
+	if place := c.places[table]; place != "" {
+		return fmt.Errorf("%s: %s: %w", place, table, err)
+	}
+	return fmt.Errorf("%s: %w", table, err)
 }
 
 func apply(c *Config, key string, value *unstable.Node) error {

@@ -29,7 +29,7 @@ type PinSetting struct {
 }
 
 // PinSettings is the table of what can be said of a pin.
-var PinSettings = []PinSetting{
+var PinSettings = append([]PinSetting{
 	{"line", "Line of the board by the name that the kernel has for it, such as GPIO17 (`gpioinfo` lists them), or CHIP:OFFSET, such as gpiochip0:17.", true, true, func(p *hw.PinConfig, v string) error {
 		p.Line = v
 		return nil
@@ -66,7 +66,7 @@ var PinSettings = []PinSetting{
 		_, err := check.Pointer(v)
 		return err
 	}, func(p *hw.PinConfig) string { return p.FollowPath }},
-}
+}, InputSettings...)
 
 // checkFollow returns nil when a topic has events that an output can follow.
 func checkFollow(topic string) error {
@@ -126,10 +126,13 @@ func (c *Config) setPin(output bool, name, field, text string) error {
 	at := slices.IndexFunc(c.Pins, func(p hw.PinConfig) bool { return p.Name == name && p.Output == output })
 	if at < 0 {
 		at = len(c.Pins)
-		c.Pins = append(slices.Clone(c.Pins), hw.PinConfig{Name: name, Output: output, App: picloud.DefaultApp})
+		p := hw.PinConfig{Name: name, Output: output, App: picloud.DefaultApp}
 		if output {
-			c.Pins[at].FollowPath = hw.DefaultFollowPath
+			p.FollowPath = hw.DefaultFollowPath
+		} else {
+			p.Debounce, p.Hold, p.Double, p.Every = unset, unset, unset, unset
 		}
+		c.Pins = append(slices.Clone(c.Pins), p)
 	}
 	return PinSettings[i].set(&c.Pins[at], text)
 }
@@ -147,7 +150,10 @@ func (c Config) checkPins() (faults []error) {
 	for i := range c.Pins {
 		p := &c.Pins[i]
 		if p.Line == "" {
-			faults = append(faults, fmt.Errorf("%s: say which line of the board it is, such as line = \"GPIO17\"", pinTable(p)))
+			faults = append(faults, c.faultAt(pinTable(p), fmt.Errorf("say which line of the board it is, such as line = \"GPIO17\"")))
+		}
+		if err := checkInput(p); err != nil {
+			faults = append(faults, c.faultAt(pinTable(p), err))
 		}
 		switch {
 		case p.Follow == "" && p.Output && p.FollowPath != hw.DefaultFollowPath:
@@ -159,9 +165,9 @@ func (c Config) checkPins() (faults []error) {
 			q := &c.Pins[k]
 			switch {
 			case p.Line == q.Line && p.Line != "" && c.Driver == hw.DriverKernel:
-				faults = append(faults, fmt.Errorf("%s and %s are one line, %s, which can have one use only", pinTable(q), pinTable(p), p.Line))
+				faults = append(faults, c.faultAt(pinTable(p), fmt.Errorf("it has the line %s, as %s has, and a line can have one use only", p.Line, pinTable(q))))
 			case p.Name == q.Name && p.App == q.App:
-				faults = append(faults, fmt.Errorf("%s and %s: the pins of an app need different names", pinTable(q), pinTable(p)))
+				faults = append(faults, c.faultAt(pinTable(p), fmt.Errorf("%s has this name, too: the pins of an app need different names", pinTable(q))))
 			}
 		}
 	}

@@ -82,7 +82,7 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 	if cfg.HasDatabase() && !st.Health().ReadOnly {
 		m.central = newCentral(cfg, build, st, publisher, hub, life, m.strained, set, log)
 	}
-	m.board = hw.New(hw.Config{Driver: cfg.Driver, Pins: cfg.Pins, Data: cfg.Data, History: st, Changed: func(string, string) { m.monitor.PinsChanged() }, Logger: log})
+	m.board = hw.New(hw.Config{Driver: cfg.Driver, Pins: cfg.Pins, Data: cfg.Data, History: st, Publisher: publisher, Store: boardStore{st}, Changed: func(string, string) { m.monitor.PinsChanged() }, Logger: log})
 	m.monitor = hw.NewMonitor(hw.MonitorConfig{Board: m.board, Hub: hub, Publisher: publisher, History: st, HealthEvery: cfg.HealthEvery, Warm: float64(cfg.WarmCelsius), Logger: log})
 	st.SetBroadcaster(m.listeners())
 	m.scripts = newScripts(cfg, st, publisher, authority, m.board, m.memory, log)
@@ -93,6 +93,7 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 		m.board.AppDeleted(app)
 	})
 	m.measure(set)
+	measureInputs(set, m.board)
 	m.measureBoard(set)
 	started := time.Now()
 	m.stats = stats.New(stats.Config{Hub: hub, Read: m.counts, Started: started})

@@ -58,3 +58,22 @@ func (s *Server) setPin(r *request) error {
 	}
 	return r.reply(fasthttp.StatusOK, pinBody(&p))
 }
+
+// pressPin answers when the press is over; it is cut short when the server stops.
+func (s *Server) pressPin(r *request) error {
+	b := api.Press{ForMS: 100, Times: 1}
+	if err := r.decode(&b, true); err != nil {
+		return err
+	}
+	const longest = int64(board.MaxPress / time.Millisecond)
+	if b.ForMS < 0 || b.ForMS > longest || b.BounceMS < 0 || b.BounceMS > longest {
+		return board.ErrPressInvalid
+	}
+	err := s.cfg.Board.Press(r.RequestCtx, board.Press{
+		App: r.param("app"), Name: r.param("pin"), On: b.On, For: time.Duration(b.ForMS) * time.Millisecond, Times: b.Times, Bounce: time.Duration(b.BounceMS) * time.Millisecond,
+	})
+	if err != nil {
+		return err
+	}
+	return r.done()
+}

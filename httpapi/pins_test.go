@@ -115,3 +115,34 @@ func TestPinWithoutALine(t *testing.T) {
 		t.Errorf("set: %d %s", a.status, a.body)
 	}
 }
+
+// HW-5: a simulated input is pressed by the operator alone; what cannot be pressed says why.
+func TestPressOfASimulatedInput(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, withPins)
+	const light = "/v1/apps/default/pins/light"
+	for _, c := range []struct {
+		path, body string
+		status     int
+		kind       string
+	}{
+		{light + "/press", `{"on":true}`, 204, ""},
+		{light + "/press", `{"on":false}`, 204, ""},
+		{light + "/press", `{"for_ms":2,"times":3,"bounce_ms":1}`, 204, ""},
+		{light + "/press", `{"for_ms":0}`, 422, "press-invalid"},
+		{light + "/press", `{"for_ms":9223372036854775807,"bounce_ms":-1}`, 422, "press-invalid"},
+		{light + "/press", `{"bounce_ms":-9223372036854775808}`, 422, "press-invalid"},
+		{light + "/press", `{"times":1000}`, 422, "press-invalid"},
+		{light + "/press", `{"of":true}`, 400, "body-invalid"},
+		{"/v1/apps/default/pins/lamp/press", ``, 409, "pin-is-output"},
+		{"/v1/apps/default/pins/none/press", ``, 404, "pin-not-found"},
+	} {
+		a := n.ask(t, "POST", c.path, n.admin, c.body)
+		if a.status != c.status || c.kind != "" && a.problem().Type != "urn:picloud:problem:"+c.kind {
+			t.Errorf("%s %s: %d %s", c.path, c.body, a.status, a.body)
+		}
+		if a := n.ask(t, "GET", light, n.admin, ""); c.body == `{"on":true}` && !strings.Contains(string(a.body), `"on":true`) {
+			t.Errorf("after the press: %s", a.body)
+		}
+	}
+}

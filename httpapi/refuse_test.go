@@ -106,6 +106,7 @@ func TestRoutesByPrincipal(t *testing.T) {
 		"GET /v1/apps/default/pins":                 picloud.ScopeAppRead,
 		"GET /v1/apps/default/pins/lamp":            picloud.ScopeAppRead,
 		"PUT /v1/apps/default/pins/lamp":            picloud.ScopeAppWrite,
+		"POST /v1/apps/default/pins/lamp/press":     picloud.ScopeInstanceAdmin,
 		"POST /v1/apps/default/subscriber-tokens":   picloud.ScopeAppPublish,
 		"GET /v1/apps/default/signing-keys":         picloud.ScopeAppAdmin,
 		"POST /v1/apps/default/signing-keys":        picloud.ScopeAppAdmin,

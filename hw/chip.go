@@ -49,10 +49,20 @@ func (k kernel) open(p *PinConfig) (line, error) {
 		r.Config.Num_attrs = 1
 		r.Config.Attrs[0] = unix.GPIOV2LineConfigAttribute{Attr: unix.GPIOV2LineAttribute{Id: unix.GPIO_V2_LINE_ATTR_ID_OUTPUT_VALUES, Flags: bit(p.Start)}, Mask: 1}
 	}
+	rising, falling := p.reported()
+	if rising || falling {
+		r.Event_buffer_size = kernelQueue
+	}
 	if err := control(chip, unix.GPIO_V2_GET_LINE_IOCTL, &r); err != nil {
 		return nil, k.explain(chip, offset, p.Line, err)
 	}
-	return &kernelLine{os.NewFile(uintptr(r.Fd), p.Line)}, nil
+	if !rising && !falling {
+		return &kernelLine{os.NewFile(uintptr(r.Fd), p.Line)}, nil
+	}
+	if err := unix.SetNonblock(int(r.Fd), true); err != nil { // so that reading it takes no thread, and ends when it is closed
+		return nil, errors.Join(err, unix.Close(int(r.Fd)))
+	}
+	return newKernelInput(os.NewFile(uintptr(r.Fd), p.Line)), nil
 }
 
 func flagsOf(p *PinConfig) (flags uint64) {
@@ -62,6 +72,9 @@ func flagsOf(p *PinConfig) (flags uint64) {
 	}
 	if p.Invert {
 		flags |= flagActiveLow
+	}
+	if rising, falling := p.reported(); !p.Output {
+		flags |= bit(rising)*flagEdgeRising | bit(falling)*flagEdgeFalling
 	}
 	return flags | map[string]uint64{"up": flagBiasPullUp, "down": flagBiasPullDown, "none": flagBiasDisabled}[p.Pull]
 }
@@ -158,6 +171,18 @@ func (l *kernelLine) set(on bool) error {
 
 // Close implements io.Closer.
 func (l *kernelLine) Close() error { return l.f.Close() }
+
+// kernelInput is one that tells its edges. Only one goroutine reads them.
+type kernelInput struct {
+	kernelLine
+	kernelEdges
+}
+
+func newKernelInput(f *os.File) *kernelInput {
+	return &kernelInput{kernelLine{f}, kernelEdges{f: f, clock: newKernelClock()}}
+}
+
+func (l *kernelInput) edges(list []edge) ([]edge, error) { return l.read(list) }
 
 // control is ioctl(2), about something of the type that the request has.
 func control[T any](f *os.File, request uint, about *T) error {

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/backoff"
 	"github.com/picloud/picloud/board"
 )
 
@@ -34,6 +36,30 @@ type PinConfig struct {
 	// Follow is the topic of the app whose newest event says whether an output is on;
 	// empty: none. FollowPath is the JSON pointer to true or false in its data.
 	Follow, FollowPath string
+
+	// Of an input that publishes events; the zero values of an input that only is read.
+	Topic       string             // of its app; empty: no events
+	Kind        string             // KindEdges, KindButton or KindCounter
+	Edges       string             // which are told or counted: EdgesRising, EdgesFalling or EdgesBoth
+	Debounce    time.Duration      // for which a level has to be still
+	MinInterval time.Duration      // between two events
+	Hold        time.Duration      // of a button: after which it is held; 0: that is not told
+	Double      time.Duration      // of a button: within which it is pressed twice; 0: that is not told
+	Every       time.Duration      // of a counter: between two events
+	Data        string             // template of the events; empty: that of the kind
+	Durability  picloud.Durability // of the topic, unless it is registered; empty: it is not registered
+}
+
+// reported returns which edges the line has to tell. A counter without debouncing gets
+// those alone that it counts, so that the numbers of lost edges are numbers of pulses.
+func (p *PinConfig) reported() (rising, falling bool) {
+	if p.Topic == "" {
+		return false, false
+	}
+	if p.Kind == KindCounter && p.Debounce == 0 {
+		return p.Edges != EdgesFalling, p.Edges != EdgesRising
+	}
+	return true, true
 }
 
 // Config configures a Board.
@@ -49,7 +75,9 @@ type Config struct {
 	// with Pins, since a later change may be told before an earlier one. nil: not called.
 	Changed func(app, pin string)
 
-	History History // of the topics that outputs follow; nil: none
+	History   History           // of the topics that outputs follow; nil: none
+	Publisher picloud.Publisher // of the events of inputs; nil: there are none
+	Store     Store             // with Publisher
 }
 
 // line is a line that was taken into use. Levels are those that count: inverted,
@@ -83,6 +111,7 @@ type Board struct {
 // pin is a pin and its line.
 type pin struct {
 	PinConfig
+	input *input // nil: it publishes nothing
 
 	mu   sync.Mutex // guards what follows; the kernel answers at once
 	line line       // nil: not in use
@@ -98,14 +127,20 @@ func New(cfg Config) *Board {
 	}
 	b := &Board{cfg: cfg, log: cfg.Logger.With(slog.String("component", "hw")), chips: kernel{dev: "/dev"}, wake: make(chan struct{}, 1), followers: map[topicKey][]*follower{}}
 	if cfg.Driver == DriverSim {
-		b.chips = &sim{levels: map[string]bool{}}
+		b.chips = newSim()
 	}
 	b.health = health{root: cmp.Or(cfg.Root, "/"), data: cfg.Data}
-	for _, p := range cfg.Pins {
-		one := &pin{PinConfig: p, followed: followed{ready: p.Follow == ""}}
-		b.pins = append(b.pins, one)
-		if p.Follow != "" {
-			b.follow(one)
+	for _, c := range cfg.Pins {
+		p := &pin{PinConfig: c, followed: followed{ready: c.Follow == ""}}
+		if c.Topic != "" && cfg.Publisher != nil {
+			var err error
+			if p.input, err = newInput(&p.PinConfig, &b.cfg, b.log, func(l line) { b.lost(p, l) }, func() { b.changed(p) }); err != nil {
+				b.log.Warn("input publishes no events", slog.String("app", c.App), slog.String("pin", c.Name), slog.Any("err", err))
+			}
+		}
+		b.pins = append(b.pins, p)
+		if c.Follow != "" {
+			b.follow(p)
 		}
 	}
 	slices.SortFunc(b.pins, func(a, b *pin) int { return cmp.Or(cmp.Compare(a.App, b.App), cmp.Compare(a.Name, b.Name)) })
@@ -119,6 +154,9 @@ const (
 	retryEvery = time.Second
 )
 
+// firstCheck is the first pause after an input that publishes events could not be used.
+const firstCheck = time.Second
+
 // Run takes the pins into use, outputs as they are to be at the start, and keeps
 // them until ctx ends; then outputs are set as they are to be left behind. A pin
 // that cannot be used is told once, and tried again.
@@ -130,16 +168,30 @@ func (b *Board) Run(ctx context.Context) error {
 			followers.Go(func() { f.run(ctx, b) })
 		}
 	}
+	var inputs sync.WaitGroup
+	for _, p := range b.pins {
+		if p.input != nil {
+			inputs.Go(func() { p.input.read(ctx) })
+			inputs.Go(func() { p.input.run(ctx) })
+		}
+	}
 	faulty := map[*pin]bool{}
+	again := backoff.Backoff{Min: firstCheck, Max: checkEvery}
 	timer := time.NewTimer(checkEvery)
 	defer timer.Stop()
 	for ctx.Err() == nil {
 		b.releaseDeleted()
-		next := checkEvery
+		next, deaf := checkEvery, false
 		for _, p := range b.pins {
 			if due := b.check(p, faulty); due {
 				next = retryEvery
 			}
+			deaf = deaf || p.input != nil && faulty[p]
+		}
+		if deaf {
+			next = min(next, again.Next())
+		} else {
+			again.Reset()
 		}
 		if timer.Stop(); len(b.pins) > 0 {
 			timer.Reset(next)
@@ -160,6 +212,7 @@ func (b *Board) Run(ctx context.Context) error {
 	if err := errors.Join(faults...); err != nil {
 		b.log.Warn("pins were not left as they should be", slog.Any("err", err))
 	}
+	inputs.Wait() // reading ends with the lines
 	return nil
 }
 
@@ -178,6 +231,17 @@ func (b *Board) check(p *pin, faulty map[*pin]bool) (due bool) {
 	}
 	faulty[p] = err != nil
 	return err != nil && p.due()
+}
+
+// lost gives up the line of an input that tells no edges any more, and takes another.
+func (b *Board) lost(p *pin, l line) {
+	p.mu.Lock()
+	if p.line == l {
+		_ = l.Close() // it is gone
+		p.line = nil
+	}
+	p.mu.Unlock()
+	b.lookNow()
 }
 
 // changed tells of a change of a pin. The caller holds no lock.
@@ -217,7 +281,25 @@ func (p *pin) with(from chips, fn func(line) error) (err error) {
 		return err
 	}
 	p.setBy, p.wanted = by, nil
+	if p.input != nil {
+		if err := p.attach(); err != nil {
+			return err
+		}
+	}
 	return fn(p.line)
+}
+
+// attach lets the input read the edges of the line that has come into use. The caller
+// holds mu.
+func (p *pin) attach() error {
+	on, err := p.line.get()
+	if err != nil {
+		return err
+	}
+	if l, ok := p.line.(edgeLine); ok {
+		p.input.attach(opened{line: l, at: time.Now(), on: on})
+	}
+	return nil
 }
 
 // read tells whether the pin is on.

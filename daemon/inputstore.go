@@ -1,0 +1,52 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/hw"
+	"github.com/picloud/picloud/store"
+)
+
+// boardStore is the store as inputs of the board use it.
+type boardStore struct{ *store.Store }
+
+// Newest implements hw.Store.
+func (s boardStore) Newest(ctx context.Context, app, topic string) ([]byte, error) {
+	events, err := s.Latest(ctx, app, []string{topic})
+	if err != nil || len(events) == 0 {
+		return nil, err
+	}
+	return events[0].Data, nil
+}
+
+// EnsureTopic implements hw.Store.
+func (s boardStore) EnsureTopic(ctx context.Context, app, topic string, d picloud.Durability) (picloud.Durability, error) {
+	t, err := s.Topic(app, topic)
+	if errors.Is(err, picloud.ErrTopicNotFound) {
+		t, err = s.CreateTopic(ctx, picloud.Topic{App: app, Name: topic, Durability: d})
+		if errors.Is(err, picloud.ErrTopicExists) { // registered meanwhile
+			t, err = s.Topic(app, topic)
+		}
+	}
+	return t.Durability, err
+}
+
+// measureInputs exports what the inputs of the board have seen.
+func measureInputs(set *metrics.Set, board *hw.Board) {
+	set.RegisterMetricsWriter(func(w io.Writer) {
+		for _, in := range board.Inputs() {
+			label := fmt.Sprintf("{app=%q,pin=%q}", in.App, in.Pin)
+			metrics.WriteCounterUint64(w, "picloud_input_edges_total"+label, in.Edges)
+			metrics.WriteCounterUint64(w, "picloud_input_edges_missed_total"+label, in.Missed)
+			metrics.WriteCounterUint64(w, "picloud_input_events_total"+label, in.Events)
+		}
+	})
+}
+
+var _ hw.Store = boardStore{}

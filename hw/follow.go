@@ -157,8 +157,8 @@ func (b *Board) recall(ctx context.Context) {
 			}
 		}
 		for _, f := range followers {
-			for i := range events {
-				f.offer(&events[i])
+			for _, e := range events {
+				f.offer(&e)
 			}
 			if e, _ := f.take(); e != nil {
 				f.heed(b, e)

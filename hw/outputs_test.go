@@ -107,6 +107,24 @@ func TestPulseWithinAPulse(t *testing.T) {
 	})
 }
 
+// HW-3: the timer of a pulse that has been replaced as it fired ends nothing.
+func TestTimerOfAPulseThatWasReplaced(t *testing.T) {
+	t.Parallel()
+	b := lamp(PinConfig{})
+	for _, next := range []time.Duration{0, 2 * time.Hour} {
+		pulsed(t, b, true, time.Hour)
+		late := b.pins[0].pulse
+		pulsed(t, b, true, next)
+		b.endPulse(b.pins[0], late)
+		if p, err := b.Pin("a", "lamp"); err != nil || !*p.On || (p.ForMS > 0) != (next > 0) {
+			t.Errorf("followed by %v: %+v, %v", next, p, err)
+		}
+	}
+	if err := set(b, "a", "lamp", false); err != nil {
+		t.Error(err)
+	}
+}
+
 // HW-3: a node that stops in a pulse leaves the output at its state for the stop, and
 // the end of the pulse does not change it any more.
 func TestStopInAPulse(t *testing.T) {

@@ -188,6 +188,9 @@ invert = true
 		until(t, name+" has its level", func() bool { l := on(app, name); return l != nil && *l == want })
 	}
 	is("default", "lamp", false)
+	if out := n.cli("hw", "list"); !strings.Contains(out, "topic:door (no event yet)") {
+		t.Errorf("before the first event:\n%s", out)
+	}
 	n.cli("apps", "create", "porch")
 	n.cli("publish", "--app", "porch", "door", `{"door":{"open":true}}`)
 	is("porch", "sign", true)

@@ -43,7 +43,7 @@ func (c *cli) hwListCommand() *cobra.Command {
 			rows := make([][]string, len(list.Pins))
 			for i := range list.Pins {
 				p := &list.Pins[i]
-				rows[i] = []string{p.Name, direction(p), level(p), p.SetBy, p.Line, faultOf(p)}
+				rows[i] = []string{p.Name, direction(p), level(p), setBy(p), p.Line, faultOf(p)}
 			}
 			c.table("PIN DIRECTION LEVEL SET-BY LINE FAULT", rows)
 			return nil
@@ -54,7 +54,7 @@ func (c *cli) hwListCommand() *cobra.Command {
 func (c *cli) hwReadCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "read PIN", Short: "Show whether a pin is on or off", Args: exactly(1),
-		Long: "Shows the level of PIN: on or off. A level that is unknown is an error with exit code 6.",
+		Long: "Shows the level of PIN: on or off. A level that is unknown is an error with exit code 6; with --json it is null.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var p api.Pin
 			if err := c.call(cmd.Context(), http.MethodGet, c.appPath("pins", args[0]), nil, &p); err != nil {
@@ -154,6 +154,14 @@ func level(p *api.Pin) string {
 		words = append(words, "(simulated)")
 	}
 	return strings.Join(words, " ")
+}
+
+// setBy is the source of the last change of a pin, or the topic that has not set it yet.
+func setBy(p *api.Pin) string {
+	if p.Follow != nil && p.Follow.Event == "" {
+		return "topic:" + p.Follow.Topic + " (no event yet)"
+	}
+	return p.SetBy
 }
 
 // faultOf is what is wrong with a pin, or with the event that it follows.

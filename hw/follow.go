@@ -64,8 +64,9 @@ func (b *Board) Follows() bool { return len(b.followers) > 0 }
 // topics. It does not wait for the outputs.
 func (b *Board) Committed(events []picloud.Event) {
 	for i := range events {
-		for _, f := range b.followers[topicKey{events[i].App, events[i].Topic}] {
-			f.offer(&events[i])
+		e := &events[i]
+		for _, f := range b.followers[topicKey{e.App, e.Topic}] {
+			f.offer(e)
 		}
 	}
 }

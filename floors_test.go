@@ -26,7 +26,7 @@ var floors = [][]string{
 	{"daemon"},
 	{"httpapi", "trigger"},
 	{"scrub"},
-	{"publish", "realtime", "auth", "spool", "store", "dispatch", "script", "sdk", "provision", "pgsync", "hw", "sweeper", "stats"},
+	{"publish", "realtime", "auth", "spool", "store", "dispatch", "script", "sdk", "provision", "pgsync", "hw", "hw/sensor", "sweeper", "stats"},
 	{"journal"},
 	{"migrations"},
 	{"api", "check", "board"},
@@ -66,7 +66,9 @@ var thirdParty = map[string][]string{
 	"github.com/elastic/go-seccomp-bpf":  {"script"},
 	"github.com/netresearch/go-cron":     {"dispatch"},
 	"github.com/VictoriaMetrics/metrics": {"store", "realtime", "spool", "httpapi", "daemon", "budget"},
-	"golang.org/x/sys":                   {"journal", "store", "realtime", "spool", "auth", "httpapi", "pgsync", "script", "hw", "daemon", "budget", "cmd/picloud"},
+	"periph.io/x/conn/v3":                {"hw", "hw/sensor"},
+	"periph.io/x/devices/v3":             {"hw", "hw/sensor"},
+	"golang.org/x/sys":                   {"journal", "store", "realtime", "spool", "auth", "httpapi", "pgsync", "script", "hw", "hw/sensor", "daemon", "budget", "cmd/picloud"},
 }
 
 // Limits on size: what does not fit in a head does not fit in a file.

@@ -16,6 +16,7 @@ import (
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/httpapi"
 	"github.com/picloud/picloud/hw"
+	"github.com/picloud/picloud/hw/sensor"
 	"github.com/picloud/picloud/pgsync"
 	"github.com/picloud/picloud/sdk"
 )
@@ -76,6 +77,8 @@ type Config struct {
 	WarmCelsius int
 
 	places map[string]string // FILE:LINE of the tables that were given, by their keys
+
+	Sensors []sensor.Settings // from the file alone
 
 	Apps           string // empty: DefaultApps for an installed node; "off": none
 	Spool          string // empty: Data/spool; "off": none
@@ -516,7 +519,7 @@ var logFormat = field{
 }
 
 // check finds faults between settings.
-func (c Config) check() []error {
+func (c *Config) check() []error {
 	var faults []error
 	if c.Data == "" {
 		faults = append(faults, fmt.Errorf("data: give a directory"))
@@ -530,7 +533,7 @@ func (c Config) check() []error {
 	if c.Cluster == "postgres" && !c.HasDatabase() {
 		faults = append(faults, errors.New("cluster: \"postgres\" needs database.url"))
 	}
-	return append(faults, c.checkPins()...)
+	return append(append(faults, c.checkPins()...), c.checkSensors()...)
 }
 
 // Show returns the settings and their values, one a line.
@@ -544,5 +547,6 @@ func (c Config) Show() string {
 		fmt.Fprintf(&b, "%-34s %s\n", Settings[i].Key, value)
 	}
 	c.showPins(&b)
+	c.showSensors(&b)
 	return b.String()
 }

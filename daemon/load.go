@@ -1,11 +1,13 @@
 package daemon
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -148,27 +150,29 @@ func applyAll(c *Config, key string, value *unstable.Node, place string) (faults
 	return faults
 }
 
-// notePlace keeps where the table of a key begins: faults that are found when all files
-// have been read are told with it.
+// notePlace keeps where a key and its tables were given first: faults that are found when
+// all files have been read are told with it.
 func (c *Config) notePlace(key, place string) {
-	at := strings.LastIndexByte(key, '.')
-	if at < 0 {
-		return
-	}
 	if c.places == nil {
 		c.places = map[string]string{}
 	}
-	if _, known := c.places[key[:at]]; !known {
-		c.places[key[:at]] = place
+	for at := len(key); at > 0; at = strings.LastIndexByte(key[:at], '.') {
+		if _, known := c.places[key[:at]]; !known {
+			c.places[key[:at]] = place
+		}
 	}
 }
 
-// faultAt says where the table is that a fault is about.
-func (c *Config) faultAt(table string, err error) error {
-	if place := c.places[table]; place != "" {
-		return fmt.Errorf("%s: %s: %w", place, table, err)
+// given reports whether a file has a key, or a table.
+func (c *Config) given(key string) bool { return c.places[key] != "" }
+
+// faultAt says where the key or the table is that a fault is about.
+func (c *Config) faultAt(key string, err error) error {
+	table := key[:max(0, strings.LastIndexByte(key, '.'))]
+	if place := cmp.Or(c.places[key], c.places[table]); place != "" {
+		return fmt.Errorf("%s: %s: %w", place, key, err)
 	}
-	return fmt.Errorf("%s: %w", table, err)
+	return fmt.Errorf("%s: %w", key, err)
 }
 
 func apply(c *Config, key string, value *unstable.Node) error {
@@ -176,6 +180,16 @@ func apply(c *Config, key string, value *unstable.Node) error {
 		v, err := textOf(value)
 		if err == nil {
 			err = c.setPin(output, name, field, v)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+		return nil
+	}
+	if name, field, ok := sensorKey(key); ok {
+		v, err := textOf(value)
+		if err == nil {
+			err = c.setSensor(name, field, v)
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", key, err)
@@ -198,7 +212,7 @@ func apply(c *Config, key string, value *unstable.Node) error {
 
 func textOf(v *unstable.Node) (string, error) {
 	switch v.Kind {
-	case unstable.String, unstable.Integer, unstable.Bool:
+	case unstable.String, unstable.Integer, unstable.Float, unstable.Bool:
 		return strings.ReplaceAll(string(v.Data), "_", underscore(v.Kind)), nil
 	case unstable.Array:
 		var parts []string
@@ -217,7 +231,7 @@ func textOf(v *unstable.Node) (string, error) {
 
 // underscore is what an underscore in a value stands for: nothing in a number.
 func underscore(k unstable.Kind) string {
-	if k == unstable.Integer {
+	if k == unstable.Integer || k == unstable.Float {
 		return ""
 	}
 	return "_"
@@ -270,6 +284,9 @@ func Changed(a, b Config) (live, restart []string) {
 		} else {
 			restart = append(restart, s.Key)
 		}
+	}
+	if !reflect.DeepEqual(a.Sensors, b.Sensors) {
+		restart = append(restart, strings.TrimSuffix(sensorTable, "."))
 	}
 	if !slices.Equal(a.Pins, b.Pins) {
 		restart = append(restart, "hw."+pinInputs, "hw."+pinOutputs)

@@ -94,7 +94,7 @@ func Run(ctx context.Context, cfg Config, opt Options) error {
 	if !m.store.Health().ReadOnly {
 		parts = append(parts, start(ctx, cancel, "dispatch", m.owed.Run))
 	}
-	parts = append(parts, start(ctx, cancel, "script", m.scripts.Run))
+	parts = append(parts, start(ctx, cancel, "script", m.scripts.Run), start(ctx, cancel, "sensors", m.sensors.Run))
 	if m.apps != nil {
 		parts = append(parts, start(ctx, cancel, "provision", m.apps.Run))
 	}

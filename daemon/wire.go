@@ -18,6 +18,7 @@ import (
 	"github.com/picloud/picloud/dispatch"
 	"github.com/picloud/picloud/httpapi"
 	"github.com/picloud/picloud/hw"
+	"github.com/picloud/picloud/hw/sensor"
 	"github.com/picloud/picloud/provision"
 	"github.com/picloud/picloud/publish"
 	"github.com/picloud/picloud/realtime"
@@ -39,6 +40,7 @@ type machine struct {
 	central *central     // nil: no copy in Postgres
 	board   *hw.Board
 	monitor *hw.Monitor // of the board
+	sensors *sensor.Poller
 	scripts *script.Runner
 	owed    *dispatch.Dispatcher
 	stats   *stats.Reporter
@@ -85,6 +87,7 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 	m.board = hw.New(hw.Config{Driver: cfg.Driver, Pins: cfg.Pins, Data: cfg.Data, History: st, Publisher: publisher, Store: boardStore{st}, Changed: func(string, string) { m.monitor.PinsChanged() }, Logger: log})
 	m.monitor = hw.NewMonitor(hw.MonitorConfig{Board: m.board, Hub: hub, Publisher: publisher, History: st, HealthEvery: cfg.HealthEvery, Warm: float64(cfg.WarmCelsius), Logger: log})
 	st.SetBroadcaster(m.listeners())
+	m.sensors = sensor.New(sensor.Config{Sensors: cfg.Sensors, Simulated: cfg.Driver == hw.DriverSim, Publisher: publisher, Topics: st, Logger: log})
 	m.scripts = newScripts(cfg, st, publisher, authority, m.board, m.memory, log)
 	m.owed = dispatch.NewDispatcher(dispatch.DispatcherConfig{Outbox: st, Handler: trigger.New(m.scripts, st), Tick: cfg.CronTick, ClockSure: st.ClockSure, Budget: m.memory, Logger: log})
 	st.SetDeliverer(m.owed)
@@ -107,7 +110,7 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 		m.scrub = scrub.New(scrub.Config{Store: st, Compare: m.central.comparer(), Busy: m.busy, Logger: log})
 	}
 	m.api, err = httpapi.New(httpapi.Config{
-		Store: st, Publisher: publisher, Hub: hub, Authority: authority, Sync: m.central.lane(), Scripts: m.scripts, Board: m.board, Monitor: m.monitor, Scrubber: m.scrub, Dispatcher: m.owed, Version: build.Version, Commit: build.Commit, Started: started,
+		Store: st, Publisher: publisher, Hub: hub, Authority: authority, Sync: m.central.lane(), Scripts: m.scripts, Board: m.board, Monitor: m.monitor, Scrubber: m.scrub, Dispatcher: m.owed, Sensors: m.sensors, Version: build.Version, Commit: build.Commit, Started: started,
 		MaxData: cfg.PublishMaxBytes, OperatorGroup: cfg.OperatorGroup, Ready: life.ready, Alive: m.alive,
 		TrustedProxies: cfg.TrustedProxies, Hosts: cfg.hostNames(), Limits: cfg.HTTPLimits, Budget: m.memory, Metrics: set, Logger: log,
 	})

@@ -22,6 +22,7 @@ import (
 	"github.com/picloud/picloud/budget"
 	"github.com/picloud/picloud/dispatch"
 	"github.com/picloud/picloud/httpapi"
+	"github.com/picloud/picloud/hw/sensor"
 	"github.com/picloud/picloud/publish"
 	"github.com/picloud/picloud/realtime"
 	"github.com/picloud/picloud/script"
@@ -69,6 +70,7 @@ func newNode(tb testing.TB, change ...func(*httpapi.Config)) *node {
 	cfg.Scripts = script.New(script.Config{
 		Budget: cfg.Budget, Host: sdk.New(sdk.Config{Store: st, Publisher: cfg.Publisher, Mint: mint}), Record: func(r picloud.Run) string { return st.RecordRun(r).ID },
 	})
+	cfg.Sensors = sensor.New(sensor.Config{Simulated: true})
 	cfg.Scrubber = scrub.New(scrub.Config{Store: st})
 	cfg.Dispatcher = dispatch.NewDispatcher(dispatch.DispatcherConfig{Outbox: st})
 	for _, c := range change {

@@ -116,6 +116,8 @@ func TestRoutesByPrincipal(t *testing.T) {
 		"GET /v1/node":                              picloud.ScopeInstanceRead,
 		"GET /v1/node/board":                        picloud.ScopeInstanceRead,
 		"GET /v1/node/board/header":                 picloud.ScopeInstanceRead,
+		"GET /v1/node/board/sensors":                picloud.ScopeInstanceRead,
+		"GET /v1/node/board/scan":                   picloud.ScopeInstanceAdmin,
 		"GET /v1/backup":                            picloud.ScopeInstanceAdmin,
 		"GET /metrics":                              picloud.ScopeInstanceRead,
 	}

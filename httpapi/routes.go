@@ -111,6 +111,8 @@ func (s *Server) table() []route {
 		{method: "GET", pattern: "/v1/node", needs: picloud.InstanceRead, handler: s.showNode, docs: docs{summary: "Show the node", answer: api.Node{}}},
 		{method: "GET", pattern: "/v1/node/board", needs: picloud.InstanceRead, handler: s.showBoard, docs: docs{summary: "Show the health of the board, conditions that last, and why something is unknown", answer: board.Report{}}},
 		{method: "GET", pattern: "/v1/node/board/header", needs: picloud.InstanceRead, handler: s.showHeader, docs: docs{summary: "Show the pins of the board's header and what is on them", answer: board.Header{}}},
+		{method: "GET", pattern: "/v1/node/board/sensors", needs: picloud.InstanceRead, handler: s.listSensors, docs: docs{summary: "List the sensors of the board with their latest readings and their faults", answer: api.Sensors{}}},
+		{method: "GET", pattern: "/v1/node/board/scan", needs: picloud.InstanceManage, handler: s.scanBoard, docs: docs{summary: "Search the buses of the board for sensors; it asks each address of the I²C buses that nothing is known to use", answer: api.Scan{}}},
 		{method: "GET", pattern: "/v1/incidents", needs: picloud.InstanceRead, handler: s.listIncidents, docs: docs{summary: "List losses and damage that the node has found, oldest first", answer: api.Incidents{}}},
 		{method: "POST", pattern: "/v1/incidents/ack", needs: picloud.InstanceManage, handler: s.ackIncidents, docs: docs{summary: "Acknowledge incidents", body: api.IncidentSelection{}, answer: api.Counted{}}},
 		{method: "GET", pattern: "/v1/verify", needs: picloud.InstanceRead, handler: s.showVerification, docs: docs{summary: "Show how far the look for damage is, or what the last one has found", answer: api.Verification{}}},

@@ -39,6 +39,7 @@ type Config struct {
 	Monitor   *hw.Monitor     // of the board; nil: of this one, which is not watched
 
 	Dispatcher *dispatch.Dispatcher
+	Sensors    Sensors
 
 	Version, Commit string
 	Started         time.Time

@@ -25,6 +25,8 @@ func (c *cli) hwCommand() *cobra.Command {
 		c.hwSimCommand(),
 		c.hwHealthCommand(),
 		c.hwHeaderCommand(),
+		c.hwSensorsCommand(),
+		c.hwScanCommand(),
 	)
 	return cmd
 }

@@ -114,7 +114,7 @@ func (c *cli) root() *cobra.Command {
 		c.applyCommand(), c.scriptsCommand(), c.triggersCommand(), c.endpointsCommand(), c.runsCommand(), c.lettersCommand(),
 		c.hwCommand(),
 		c.syncCommand(), c.migrateCommand(), c.recoveryKeyCommand(), c.nodeCommand(),
-		c.backupCommand(), c.restoreCommand(), c.configCommand(), c.demoCommand(),
+		c.hwCommand(), c.backupCommand(), c.restoreCommand(), c.configCommand(), c.demoCommand(),
 		c.manCommand(), c.versionCommand(),
 	)
 	return root

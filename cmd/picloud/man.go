@@ -92,6 +92,18 @@ name, by which keys and scripts of an app use it. They have no variables.
 		fmt.Fprintf(&b, "\n**%s**\n: %s %s\n", s.Key, of, s.Text)
 	}
 	b.WriteString(`
+# SENSORS
+The tables **hw.sensors.**_NAME_ describe sensors, whose readings are published as events.
+They have no variables. **picloud hw scan** prints those of the sensors that it finds.
+`)
+	for _, s := range daemon.SensorSettings {
+		of := ""
+		if s.For != "" {
+			of = " Drivers: " + s.For + "."
+		}
+		fmt.Fprintf(&b, "\n**%s**\n: %s%s\n", s.Key, s.Text, of)
+	}
+	b.WriteString(`
 # EXAMPLE
 	name = "workshop"
 	trusted_proxies = ["192.168.1.2"]
@@ -101,6 +113,10 @@ name, by which keys and scripts of an app use it. They have no variables.
 
 	[hw.outputs.lamp]
 	line = "GPIO22"
+
+	[hw.sensors.room]
+	driver = "bme280"
+	every = "30s"
 
 # SEE ALSO
 **picloud**(1), **picloud-serve**(1), **picloud-config**(1)

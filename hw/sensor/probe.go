@@ -1,0 +1,294 @@
+package sensor
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/backoff"
+	"github.com/picloud/picloud/board"
+)
+
+// probe polls one sensor.
+type probe struct {
+	set    Settings
+	driver driver
+	bus    *bus // nil: it is a file
+	cfg    *Config
+	log    *slog.Logger
+
+	mu     sync.Mutex // guards what follows
+	latest board.Sensor
+
+	// Of the goroutine of run.
+	pending   <-chan struct{}    // closed when the reading that was abandoned has returned; nil: there is none
+	published map[string]float64 // values, by unit; nil: none
+	at        time.Time          // of the event before
+	faulty    bool               // the event before was a fault
+	mute      bool               // the last attempt at publishing failed
+}
+
+// retryMin and retryMax bound the pauses before a sensor that cannot be read is tried again.
+const (
+	retryMin = time.Second
+	retryMax = time.Minute
+)
+
+// publishTimeout bounds the wait for an event to be published.
+const publishTimeout = 10 * time.Second
+
+func newProbe(s Settings, b *bus, cfg *Config) *probe {
+	p := &probe{set: s, driver: drivers[s.Driver], cfg: cfg, log: cfg.Logger.With(slog.String("component", "hw"), slog.String("sensor", s.Name))}
+	if p.driver.bus != nil {
+		p.bus = b
+	}
+	p.latest = board.Sensor{Name: s.Name, App: s.App, Topic: s.Topic, Driver: s.Driver, Place: s.Place(), Simulated: cfg.Simulated}
+	return p
+}
+
+// state returns what was read last.
+func (p *probe) state() board.Sensor {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.latest // its map is replaced, never changed
+}
+
+// run polls until ctx ends. Readings are due in equal steps; those for which it was too
+// late are left out.
+func (p *probe) run(ctx context.Context) {
+	retry := backoff.Backoff{Min: retryMin, Max: retryMax}
+	due := time.Now()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			return
+		}
+		values, err := p.read(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		p.note(values, err)
+		if perr := p.report(ctx, values, err); ctx.Err() == nil {
+			p.tell(perr)
+		}
+		now := time.Now()
+		for due = due.Add(p.set.Every); due.Before(now); {
+			due = due.Add(p.set.Every * max(1, now.Sub(due)/p.set.Every))
+		}
+		pause := due.Sub(now)
+		if err == nil {
+			retry.Reset()
+		} else {
+			pause = retry.Next()
+		}
+		timer.Reset(pause)
+	}
+}
+
+// read reads the sensor, a second time where the first has failed. An error is a fault
+// for people, or that of ctx.
+func (p *probe) read(ctx context.Context) ([]Value, error) {
+	if p.cfg.Simulated {
+		return simulate(&p.set, p.driver.units(&p.set), time.Now()), nil
+	}
+	values, err := p.once(ctx)
+	if err != nil && p.pending == nil && ctx.Err() == nil {
+		values, err = p.once(ctx)
+	}
+	return values, err
+}
+
+// once reads the sensor once. A reading that does not return in time is abandoned, and no
+// other is begun until it has.
+func (p *probe) once(ctx context.Context) ([]Value, error) {
+	if p.pending != nil {
+		select {
+		case <-p.pending:
+			p.pending = nil
+		default:
+			return nil, faultf("a reading of %s has not returned: the kernel waits for it; check the wires, or restart the board", p.set.Place())
+		}
+	}
+	limit := p.driver.timeout
+	if limit == 0 {
+		limit = readingTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	done := make(chan struct{})
+	var values []Value
+	var err error
+	go func() {
+		defer close(done)
+		if p.bus != nil {
+			values, err = p.fromBus(ctx)
+		} else {
+			values, err = p.fromFile()
+		}
+		if err == nil {
+			values, err = p.driver.check(values)
+		}
+	}()
+	select {
+	case <-done:
+		return values, err
+	case <-ctx.Done():
+		p.pending = done
+		return nil, faultf("a reading of %s has not returned within %v", p.set.Place(), limit)
+	}
+}
+
+func (p *probe) fromFile() ([]Value, error) {
+	path, err := p.set.resolve(p.cfg.Root)
+	if err != nil {
+		return nil, err
+	}
+	values, err := p.driver.file(path, &p.set)
+	if err != nil {
+		return nil, p.set.explainFile(err)
+	}
+	return values, nil
+}
+
+func (p *probe) fromBus(ctx context.Context) ([]Value, error) {
+	device := p.bus.device(p.set.Address)
+	select {
+	case device <- struct{}{}:
+		defer func() { <-device }()
+	case <-ctx.Done():
+		return nil, p.set.explain(context.Cause(ctx))
+	}
+	s := &session{ctx: ctx, bus: p.bus}
+	values, err := p.driver.bus(s, &p.set)
+	if s.err != nil {
+		return nil, p.set.explain(s.err)
+	}
+	if _, ok := errors.AsType[*fault](err); err == nil || ok {
+		return values, err
+	}
+	p.log.Debug("driver has refused what the device answers", slog.Any("err", err))
+	return nil, faultf("what answers at %s does not do so as a %s: check driver and address", p.set.Place(), strings.ToUpper(p.set.Driver))
+}
+
+// note keeps a reading for those who ask.
+func (p *probe) note(values []Value, err error) {
+	now := time.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	was := p.latest.Fault
+	switch {
+	case err == nil:
+		p.latest.Values, p.latest.ReadAt = byUnit(values), now
+		p.latest.Fault, p.latest.FaultSince = "", time.Time{}
+		if was != "" {
+			p.log.Info("sensor can be read again")
+		}
+	case was == "":
+		p.latest.FaultSince = now
+		p.log.Warn("sensor cannot be read; it is tried again", slog.Any("err", err))
+		fallthrough
+	default:
+		p.latest.Fault = err.Error()
+	}
+}
+
+// report publishes a reading, if there is something to say.
+func (p *probe) report(ctx context.Context, values []Value, fault error) error {
+	switch {
+	case fault != nil && p.faulty, fault == nil && !p.faulty && !p.moved(values):
+		return nil
+	case fault != nil:
+		values = nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
+	defer cancel()
+	if err := p.register(ctx); err != nil {
+		return err
+	}
+	data := encode(values, p.faulty, p.cfg.Simulated)
+	if fault != nil {
+		data = encodeFault(fault)
+	}
+	_, err := p.cfg.Publisher.Publish(ctx, picloud.Publication{
+		App:    p.set.App,
+		Drafts: []picloud.Draft{{Topic: p.set.Topic, Data: data}},
+		By:     picloud.Principal{Kind: picloud.KindDevice, Name: p.set.Name, App: p.set.App, Scopes: []picloud.Scope{picloud.ScopeAppPublish}},
+	})
+	if err != nil {
+		return err
+	}
+	p.faulty, p.at = fault != nil, time.Now()
+	if fault == nil {
+		p.published = byUnit(values)
+	}
+	return nil
+}
+
+// register makes the topic a telemetry topic, unless it is registered: then it is as
+// those have it who did so.
+func (p *probe) register(ctx context.Context) error {
+	if p.set.Durability != picloud.DurabilityTelemetry {
+		return nil
+	}
+	_, err := p.cfg.Topics.Topic(p.set.App, p.set.Topic)
+	if !errors.Is(err, picloud.ErrTopicNotFound) {
+		return err
+	}
+	_, err = p.cfg.Topics.CreateTopic(ctx, picloud.Topic{
+		App: p.set.App, Name: p.set.Topic, Durability: picloud.DurabilityTelemetry, Description: "Readings of the sensor " + p.set.Name,
+	})
+	if errors.Is(err, picloud.ErrTopicExists) {
+		return nil // registered meanwhile
+	}
+	return err
+}
+
+// moved reports whether values are to be published after the event before.
+func (p *probe) moved(values []Value) bool {
+	if p.published == nil || len(p.set.MinChange) == 0 {
+		return true
+	}
+	// A reading that is due comes somewhat earlier or later.
+	if p.set.AtLeast > 0 && time.Since(p.at)+p.set.Every/2 >= p.set.AtLeast {
+		return true
+	}
+	for _, v := range values {
+		least, ok := p.set.MinChange[v.Unit]
+		if !ok {
+			if least, ok = p.set.MinChange[AnyUnit]; !ok {
+				continue
+			}
+		}
+		if math.Abs(v.Number-p.published[v.Unit]) >= least {
+			return true
+		}
+	}
+	return false
+}
+
+// tell logs once that nothing can be published, and once that it can be again.
+func (p *probe) tell(err error) {
+	switch {
+	case err != nil && !p.mute:
+		p.log.Warn("reading was not published; it is tried again", slog.String("app", p.set.App), slog.String("topic", p.set.Topic), slog.Any("err", err))
+	case err == nil && p.mute:
+		p.log.Info("readings are published again")
+	}
+	p.mute = err != nil
+}
+
+func byUnit(values []Value) map[string]float64 {
+	m := make(map[string]float64, len(values))
+	for _, v := range values {
+		m[v.Unit] = v.Number
+	}
+	return m
+}

@@ -37,6 +37,11 @@ func TestExamples(t *testing.T) {
 	if err := os.CopyFS(apps, os.DirFS("../examples")); err != nil {
 		t.Fatal(err)
 	}
+	board := filepath.Join(n.home, "picloud.toml")
+	if err := os.WriteFile(board, []byte("hw.driver = \"sim\"\n[hw.outputs.heater]\nline = \"GPIO22\"\napp = \"thermostat\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n.args = append(n.args, "--config", board)
 	n.env = append(n.env, "PICLOUD_APPS_DIR="+apps)
 	n.start()
 	key := n.key("", "instance:admin")
@@ -68,10 +73,19 @@ func TestExamples(t *testing.T) {
 	n.cli("publish", "--app", "doorbell", "button", `{"pressed":false}`)
 	is("the chime", []string{`{"visitors":1}`}, func() []string { return data("doorbell", "chime") })
 
-	for _, degrees := range []string{"29", "30.5", "31", "28", "30.1", "26.9", "30"} {
-		n.cli("publish", "--app", "thermostat", "temperature/attic", `{"degrees":`+degrees+`}`)
+	// As a sensor publishes, with a fault in the end; the relay is that of a simulated board.
+	for _, reading := range []string{`"celsius":20.5`, `"celsius":19.9`, `"celsius":20.9`, `"celsius":21`, `"celsius":20.1`, `"celsius":18`, `"error":"it is gone"`} {
+		n.cli("publish", "--app", "thermostat", "room", `{`+reading+`}`)
 	}
-	is("the alarm", []string{`{"sensor":"attic","degrees":30.5,"alarm":true}`, `{"sensor":"attic","degrees":26.9,"alarm":false}`}, func() []string { return data("thermostat", "alarm") })
+	is("the heating", []string{`{"on":true,"celsius":19.9}`, `{"on":false,"celsius":21}`, `{"on":true,"celsius":18}`, `{"on":false,"why":"it is gone"}`}, func() []string { return data("thermostat", "heating") })
+	n.cli("publish", "--app", "thermostat", "room", `{"celsius":18.5}`)
+	until(t, "it heats again", func() bool { return slices.Contains(data("thermostat", "heating"), `{"on":true,"celsius":18.5}`) })
+	n.cli("kv", "--app", "thermostat", "delete", "alive") // as after five minutes
+	n.cli("scripts", "--app", "thermostat", "run", "heat", "--export", "silence", `{"kind":"cron"}`)
+	until(t, "the heating is off without readings", func() bool {
+		all := data("thermostat", "heating")
+		return all[len(all)-1] == `{"on":false,"why":"no reading for five minutes"}`
+	})
 
 	for range 5 {
 		n.cli("publish", "--app", "summary", "visit", "1")

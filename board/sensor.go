@@ -7,7 +7,9 @@ import (
 )
 
 // ErrScanRuns refuses a search of the board while another one runs.
-var ErrScanRuns = &picloud.Error{Code: picloud.CodeUnavailable, Type: "scan-runs", Title: "The board is being searched already", Detail: "Try again in a few seconds."}
+var ErrScanRuns = &picloud.Error{
+	Code: picloud.CodeUnavailable, Type: "scan-runs", Title: "The board is being searched already", Detail: "Try again in a few seconds.",
+}
 
 // Sensor is a sensor that the configuration has given a name, with its latest reading.
 type Sensor struct {

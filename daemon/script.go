@@ -53,6 +53,7 @@ func (m *machine) measure(set *metrics.Set) {
 			writeUsage(w, u)
 		}
 	})
+	set.RegisterMetricsWriter(func(w io.Writer) { writeSensors(w, m.sensors.Sensors()) })
 	set.GetOrCreateGauge("picloud_script_workers_idle", func() float64 { idle, _ := m.scripts.Workers(); return float64(idle) })
 	set.GetOrCreateGauge("picloud_script_runs_running", func() float64 { _, running := m.scripts.Workers(); return float64(running) })
 }

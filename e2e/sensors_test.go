@@ -32,6 +32,9 @@ func TestSensorsPublish(t *testing.T) {
 	if out := n.cli("hw", "sensors"); !strings.Contains(out, "(simulated)") || !strings.Contains(out, "i2c-1 0x76") {
 		t.Errorf("the sensors:\n%s", out)
 	}
+	if metrics := string(n.do(200, nil, "GET", "/metrics", key, "").body); !strings.Contains(metrics, `picloud_sensor_value{sensor="room",unit="celsius",simulated="true"} `) {
+		t.Error("the metrics lack the sensor")
+	}
 	n.cli("apps", "create", "attic")
 	until(t, "the attic is measured", func() bool { return len(n.history(key, "attic", "temperature")) > 0 })
 	if log := n.process().log.String(); strings.Count(log, "reading was not published") != 1 || !strings.Contains(log, "readings are published again") {
@@ -50,6 +53,12 @@ func TestSensorsPublish(t *testing.T) {
 	})
 	if out := n.cli("hw", "sensors"); !strings.Contains(out, "there is no bus /dev/i2c-199") {
 		t.Errorf("the sensors:\n%s", out)
+	}
+	if metrics := string(n.do(200, nil, "GET", "/metrics", key, "").body); !strings.Contains(metrics, `picloud_sensor_faulty{sensor="room",simulated="false"} 1`) || strings.Contains(metrics, "picloud_sensor_value") {
+		t.Error("the metrics lack the fault, or have a value")
+	}
+	if out, _, code := n.run("", "doctor"); code == 0 || !strings.Contains(out, "room cannot be read since") {
+		t.Errorf("doctor says nothing of the fault:\n%s", out)
 	}
 	if _, _, code := n.run("", "hw", "scan"); code != 0 {
 		t.Errorf("a search of a board without buses ends with %d", code)

@@ -36,7 +36,9 @@ func (s *Server) scanBoard(r *request) error {
 	for _, bus := range found.Buses {
 		one := api.ScannedBus{Bus: bus.Number, Adapter: bus.Name, Fault: orNull(bus.Fault), Devices: []api.ScannedDevice{}}
 		for _, d := range bus.Devices {
-			one.Devices = append(one.Devices, api.ScannedDevice{Address: fmt.Sprintf("0x%02x", d.Address), User: orNull(d.User), Drivers: append([]string{}, d.Drivers...)})
+			one.Devices = append(one.Devices, api.ScannedDevice{
+				Address: fmt.Sprintf("0x%02x", d.Address), User: orNull(d.User), Drivers: append([]string{}, d.Drivers...),
+			})
 		}
 		b.Buses = append(b.Buses, one)
 	}

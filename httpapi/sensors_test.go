@@ -20,14 +20,19 @@ var measured = time.Date(2026, 11, 26, 8, 0, 0, 0, time.UTC)
 
 func (bench) Sensors() []board.Sensor {
 	return []board.Sensor{
-		{Name: "attic", App: "default", Topic: "sensors/attic", Driver: "ds18b20", Place: "/sys/x", Fault: "nothing is at /sys/x", FaultSince: measured},
-		{Name: "room", App: "default", Topic: "sensors/room", Driver: "bme280", Place: "i2c-1 0x76", Simulated: true, Values: map[string]float64{"celsius": 21.5}, ReadAt: measured},
+		{Name: "attic", App: "default", Topic: "sensors/attic", Driver: "ds18b20", Place: "/sys/x",
+			Fault: "nothing is at /sys/x", FaultSince: measured},
+		{Name: "room", App: "default", Topic: "sensors/room", Driver: "bme280", Place: "i2c-1 0x76", Simulated: true,
+			Values: map[string]float64{"celsius": 21.5}, ReadAt: measured},
 	}
 }
 
 func (b bench) Scan(context.Context) (board.Scan, error) {
 	return board.Scan{
-		Buses: []board.ScannedBus{{Number: 1, Name: "bcm2835", Devices: []board.ScannedDevice{{Address: 0x8}, {Address: 0x76, User: "hw.sensors.room", Drivers: []string{"bme280"}}}}},
+		Buses: []board.ScannedBus{{Number: 1, Name: "bcm2835", Devices: []board.ScannedDevice{
+			{Address: 0x8},
+			{Address: 0x76, User: "hw.sensors.room", Drivers: []string{"bme280"}},
+		}}},
 		Files: []board.ScannedFile{{Driver: "ds18b20", Path: "/sys/y", Device: "28-1", Unit: "celsius"}},
 	}, b.err
 }
@@ -38,8 +43,10 @@ func TestSensorsOfTheBoard(t *testing.T) {
 	t.Parallel()
 	n := newNode(t, func(c *httpapi.Config) { c.Sensors = bench{} })
 	const want = `{"sensors":[` +
-		`{"name":"attic","app":"default","topic":"sensors/attic","driver":"ds18b20","place":"/sys/x","simulated":false,"values":null,"read_at":null,"fault":"nothing is at /sys/x","fault_since":"2026-11-26T08:00:00.000000Z"},` +
-		`{"name":"room","app":"default","topic":"sensors/room","driver":"bme280","place":"i2c-1 0x76","simulated":true,"values":{"celsius":21.5},"read_at":"2026-11-26T08:00:00.000000Z","fault":null,"fault_since":null}]}`
+		`{"name":"attic","app":"default","topic":"sensors/attic","driver":"ds18b20","place":"/sys/x","simulated":false,` +
+		`"values":null,"read_at":null,"fault":"nothing is at /sys/x","fault_since":"2026-11-26T08:00:00.000000Z"},` +
+		`{"name":"room","app":"default","topic":"sensors/room","driver":"bme280","place":"i2c-1 0x76","simulated":true,` +
+		`"values":{"celsius":21.5},"read_at":"2026-11-26T08:00:00.000000Z","fault":null,"fault_since":null}]}`
 	if a := n.ask(t, "GET", "/v1/node/board/sensors", n.admin, ""); a.status != 200 || strings.TrimSpace(string(a.body)) != want {
 		t.Errorf("%d %s", a.status, a.body)
 	}
@@ -49,7 +56,8 @@ func TestSensorsOfTheBoard(t *testing.T) {
 		t.Fatal(a.status, err)
 	}
 	devices := found.Buses[0].Devices
-	if devices[0].Address != "0x08" || devices[0].User != nil || devices[0].Drivers == nil || *devices[1].User != "hw.sensors.room" || found.Files[0].Path != "/sys/y" || found.Hints == nil {
+	if devices[0].Address != "0x08" || devices[0].User != nil || devices[0].Drivers == nil || *devices[1].User != "hw.sensors.room" ||
+		found.Files[0].Path != "/sys/y" || found.Hints == nil {
 		t.Errorf("%s", a.body)
 	}
 }

@@ -165,6 +165,7 @@ func (c *cli) nodeFindings(cmd *cobra.Command) []finding {
 	if err := c.call(cmd.Context(), http.MethodGet, "/v1/node/board", nil, &r); err == nil { // a node of an earlier version has none
 		findings = append(findings, boardFinding(&r))
 	}
+	findings = append(findings, c.sensorFindings(cmd)...)
 	st, err := c.syncStatus(cmd.Context())
 	if err != nil || !st.Configured {
 		return findings // what is wrong has been said, or there is nothing to say

@@ -37,25 +37,17 @@ type bus struct {
 	mu      sync.Mutex               // guards what follows
 	devices map[uint16]chan struct{} // of capacity 1 each: held while a device is read
 
-	// Held by turn.
-	transport transport // nil: to be opened
-	abandoned *call     // that had not returned in time; nil: there is none
-}
-
-// call is a call of a function with a bus.
-type call struct {
-	done      chan struct{} // closed when the function has returned; what follows is then set
-	transport transport     // nil: it is closed
-	err       error
+	abandoned <-chan struct{} // closed when the call that was abandoned has returned; nil: there is none; held by turn
 }
 
 func newBus(number int, open func(int) (transport, error)) *bus {
 	return &bus{number: number, open: open, turn: make(chan struct{}, 1), devices: map[uint16]chan struct{}{}}
 }
 
-// do calls fn with the open bus, when no other call runs. It returns when fn has, after
-// transferTimeout, or when ctx ends; fn that has not returned then runs on, and the bus
-// refuses further calls until it has.
+// do opens the bus and calls fn with it, when no other call runs. It returns when fn has,
+// after transferTimeout, or when ctx ends; fn that has not returned then runs on, and the
+// bus refuses further calls until it has. The bus is open for that long alone: the kernel
+// does not let go of an adapter while it is.
 func (b *bus) do(ctx context.Context, fn func(transport) error) error {
 	select {
 	case b.turn <- struct{}{}:
@@ -65,42 +57,41 @@ func (b *bus) do(ctx context.Context, fn func(transport) error) error {
 	}
 	if b.abandoned != nil {
 		select {
-		case <-b.abandoned.done:
-			b.transport, b.abandoned = b.abandoned.transport, nil
+		case <-b.abandoned:
+			b.abandoned = nil
 		default:
 			return faultf("the bus i2c-%d hangs: a transfer has not returned; take the device that holds it off the bus, or restart the board", b.number)
 		}
 	}
-	c := &call{done: make(chan struct{}), transport: b.transport}
-	go c.run(b, fn)
+	done := make(chan struct{})
+	var err error
+	go func() {
+		defer close(done)
+		err = b.call(fn)
+	}()
 	timer := time.NewTimer(transferTimeout)
 	defer timer.Stop()
 	select {
-	case <-c.done:
-		b.transport = c.transport
-		return c.err
+	case <-done:
+		return err
 	case <-timer.C:
-		b.abandoned = c
-		return faultf("the bus i2c-%d hangs: a transfer has not returned for %v; check the wires for a short, and that each device has its supply", b.number, transferTimeout)
+		b.abandoned = done
+		return faultf("the bus i2c-%d hangs: a transfer has not returned for %v; check the wires for a short, and that each device has its supply",
+			b.number, transferTimeout)
 	case <-ctx.Done():
-		b.abandoned = c
+		b.abandoned = done
 		return context.Cause(ctx)
 	}
 }
 
-// run calls fn, and closes the bus where that has failed.
-func (c *call) run(b *bus, fn func(transport) error) {
-	defer close(c.done)
-	if c.transport == nil {
-		if c.transport, c.err = b.open(b.number); c.err != nil {
-			c.transport = nil
-			return
-		}
+// call calls fn with the bus open.
+func (b *bus) call(fn func(transport) error) error {
+	t, err := b.open(b.number)
+	if err != nil {
+		return err
 	}
-	if c.err = fn(c.transport); c.err != nil && !answered(c.err) {
-		_ = c.transport.Close() // its adapter may be gone; it is opened anew
-		c.transport = nil
-	}
+	defer func() { _ = t.Close() }() // nothing is buffered
+	return fn(t)
 }
 
 // answered reports whether an error of a transfer is about the device alone, and the bus
@@ -123,10 +114,9 @@ func (b *bus) device(address uint16) chan struct{} {
 // first error is kept, since drivers word errors in their own way or drop them, and no
 // transfer follows one that has failed.
 type session struct {
-	ctx     context.Context //nolint:containedctx // the interface has none, and a session is one call
-	bus     *bus
-	claimed bool
-	err     error
+	ctx context.Context //nolint:containedctx // the interface has none, and a session is one call
+	bus *bus
+	err error
 }
 
 // String implements i2c.Bus.
@@ -143,19 +133,15 @@ func (s *session) Tx(address uint16, w, r []byte) error {
 	// An abandoned transfer must not write into memory of the driver.
 	out, in := append([]byte(nil), w...), make([]byte, len(r))
 	s.err = s.bus.do(s.ctx, func(t transport) error {
-		if !s.claimed {
-			if err := t.claim(address); err != nil {
-				return err
-			}
+		if err := t.claim(address); err != nil {
+			return err
 		}
 		return t.transfer(address, out, in)
 	})
-	if s.err != nil {
-		return s.err
+	if s.err == nil {
+		copy(r, in)
 	}
-	s.claimed = true
-	copy(r, in)
-	return nil
+	return s.err
 }
 
 // forgive forgets that a device has not acknowledged a transfer, which was no fault.
@@ -164,6 +150,12 @@ func (s *session) forgive() {
 		s.err = nil
 	}
 }
+
+// How to get the buses of a board.
+const (
+	getI2C  = "on a Raspberry Pi put dtparam=i2c_arm=on into /boot/firmware/config.txt and i2c-dev into /etc/modules, and restart the board"
+	getWire = "on a Raspberry Pi put dtoverlay=w1-gpio into /boot/firmware/config.txt, and restart the board"
+)
 
 // explain words an error of a bus for people.
 func (s *Settings) explain(err error) error {
@@ -174,7 +166,7 @@ func (s *Settings) explain(err error) error {
 	case errors.Is(err, fs.ErrPermission):
 		return faultf("/dev/i2c-%d is closed to this user: let it join the group of that device, as in 'usermod -aG i2c picloud', and restart the node", s.Bus)
 	case errors.Is(err, fs.ErrNotExist):
-		return faultf("there is no bus /dev/i2c-%d: on a Raspberry Pi put dtparam=i2c_arm=on into /boot/firmware/config.txt and i2c-dev into /etc/modules, and restart the board", s.Bus)
+		return faultf("there is no bus /dev/i2c-%d: %s", s.Bus, getI2C)
 	case errors.Is(err, unix.EBUSY):
 		return faultf("a driver of the kernel uses the device at %s: read its values with driver = \"iio\" or \"hwmon\", which 'picloud hw scan' lists", s.Place())
 	case errors.Is(err, unix.EREMOTEIO), errors.Is(err, unix.ENXIO):

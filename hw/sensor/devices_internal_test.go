@@ -177,10 +177,18 @@ func TestDevicesThatAnswerWrong(t *testing.T) {
 		ops    []i2ctest.IO
 		want   string
 	}{
-		"another device":        {"bme280", []i2ctest.IO{{Addr: 0x76, W: []byte{0xd0}, R: []byte{0x61}}}, "what answers at i2c-1 0x76 does not do so as a BME280"},
-		"a sister":              {"bme280", append([]i2ctest.IO{{Addr: 0x76, W: []byte{0xd0}, R: []byte{0x58}}}, bmp280Ops()...), "it is a BMP280"},
-		"damaged":               {"aht20", []i2ctest.IO{{Addr: 0x38, W: []byte{0x71}, R: []byte{0x18}}, {Addr: 0x38, W: []byte{0xac, 0x33, 0}}, {Addr: 0x38, R: make([]byte, 7)}}, "arrives damaged"},
-		"out of range":          {"tmp102", []i2ctest.IO{{Addr: 0x48, W: []byte{1}, R: []byte{0x60, 0xa0}}, {Addr: 0x48, W: []byte{1, 0x60, 0xa0}}, {Addr: 0x48, W: []byte{0}, R: []byte{0x80, 0x00}}}, "cannot measure"},
+		"another device": {"bme280", []i2ctest.IO{{Addr: 0x76, W: []byte{0xd0}, R: []byte{0x61}}}, "what answers at i2c-1 0x76 does not do so as a BME280"},
+		"a sister":       {"bme280", append([]i2ctest.IO{{Addr: 0x76, W: []byte{0xd0}, R: []byte{0x58}}}, bmp280Ops()...), "it is a BMP280"},
+		"damaged": {"aht20", []i2ctest.IO{
+			{Addr: 0x38, W: []byte{0x71}, R: []byte{0x18}},
+			{Addr: 0x38, W: []byte{0xac, 0x33, 0}},
+			{Addr: 0x38, R: make([]byte, 7)},
+		}, "arrives damaged"},
+		"out of range": {"tmp102", []i2ctest.IO{
+			{Addr: 0x48, W: []byte{1}, R: []byte{0x60, 0xa0}},
+			{Addr: 0x48, W: []byte{1, 0x60, 0xa0}},
+			{Addr: 0x48, W: []byte{0}, R: []byte{0x80, 0x00}},
+		}, "cannot measure"},
 		"more than it can take": {"ads1115", []i2ctest.IO{{Addr: 0x48, W: []byte{1, 0xc3, 0x03}}, {Addr: 0x48, W: []byte{0}, R: []byte{0x7f, 0xff}}}, "max_volt"},
 	} {
 		t.Run(name, func(t *testing.T) {

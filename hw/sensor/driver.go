@@ -48,7 +48,10 @@ var drivers = map[string]driver{
 	"mcp9808": {keys: busKeys, addresses: addressesFrom(0x18, 8), ranges: []span{{celsius, -40, 125}}, bus: readMCP9808},
 	"tmp102":  {keys: busKeys, addresses: addressesFrom(0x48, 4), ranges: []span{{celsius, -55, 128}}, bus: readTMP102},
 	"bh1750":  {keys: busKeys, addresses: []uint16{0x23, 0x5c}, ranges: []span{{lux, 0, 54612.5}}, bus: readBH1750},
-	"scd4x":   {keys: busKeys, addresses: []uint16{0x62}, ranges: []span{{ppm, 0, 40000}, {celsius, -45, 130}, {percent, 0, 100}}, minEvery: 5 * time.Second, timeout: 15 * time.Second, bus: readSCD4x},
+	"scd4x": {
+		keys: busKeys, addresses: []uint16{0x62}, ranges: []span{{ppm, 0, 40000}, {celsius, -45, 130}, {percent, 0, 100}},
+		minEvery: 5 * time.Second, timeout: 15 * time.Second, bus: readSCD4x,
+	},
 	"ina219": {
 		keys: append(slices.Clip(busKeys), "shunt_ohm", "max_ampere"), addresses: addressesFrom(0x40, 16),
 		ranges: []span{{volt, 0, 32}, {ampere, -1e4, 1e4}, {watt, 0, 1e6}}, minEvery: 250 * time.Millisecond, bus: readINA219,

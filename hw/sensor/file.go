@@ -145,13 +145,16 @@ func (s *Settings) resolve(root string) (string, error) {
 	switch len(names) {
 	case 0:
 		if s.Driver == driverDS18B20 {
-			return "", faultf("nothing is at %s: check the wires and the resistor of 4.7 kΩ; on a Raspberry Pi put dtoverlay=w1-gpio into /boot/firmware/config.txt and restart the board", s.Path)
+			return "", faultf("nothing is at %s: check the wires and the resistor of 4.7 kΩ; %s", s.Path, getWire)
 		}
 		return "", faultf("nothing is at %s; 'picloud hw scan' lists the files of sensors", s.Path)
 	case 1:
 		return names[0], nil
 	}
-	return "", faultf("%s fits %d files, such as %s and %s: name one", s.Path, len(names), strings.TrimPrefix(names[0], filepath.Clean(root)), strings.TrimPrefix(names[1], filepath.Clean(root)))
+	inside := func(name string) string {
+		return "/" + strings.TrimLeft(strings.TrimPrefix(name, filepath.Clean(root)), "/")
+	}
+	return "", faultf("%s fits %d files, such as %s and %s: name one", s.Path, len(names), inside(names[0]), inside(names[1]))
 }
 
 // explainFile words an error of a file for people.

@@ -17,8 +17,8 @@ import (
 // number of an error, and keeps addresses of its stack in integers while it calls
 // functions, in which the stack can move.
 type kernelBus struct {
-	f     *os.File
-	label string
+	f    *os.File
+	root string // of the kernel's files
 }
 
 // openBus returns what opens the buses of a machine.
@@ -28,8 +28,7 @@ func openBus(root string) func(number int) (transport, error) {
 		if err != nil {
 			return nil, err
 		}
-		label, _ := os.ReadFile(filepath.Join(root, fmt.Sprintf("sys/class/i2c-dev/i2c-%d/name", number))) // for people alone
-		return &kernelBus{f, strings.TrimSpace(string(label))}, nil
+		return &kernelBus{f, root}, nil
 	}
 }
 
@@ -79,7 +78,10 @@ type smbus struct {
 	data               *[34]byte
 }
 
-func (k *kernelBus) name() string { return k.label }
+func (k *kernelBus) name() string {
+	text, _ := os.ReadFile(filepath.Join(k.root, "sys/class/i2c-dev", filepath.Base(k.f.Name()), "name")) // for people alone
+	return strings.TrimSpace(string(text))
+}
 
 // claim implements transport. The address is that of the file, which transfers do not use.
 func (k *kernelBus) claim(address uint16) error { return k.number(i2cSlave, uintptr(address)) }

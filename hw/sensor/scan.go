@@ -16,10 +16,10 @@ import (
 	"github.com/picloud/picloud/board"
 )
 
-// Addresses that are searched: the others are reserved.
+// Addresses that a device can have: the others are reserved.
 const (
-	firstAddress = 0x08
-	lastAddress  = 0x77
+	FirstAddress = 0x08
+	LastAddress  = 0x77
 )
 
 // Limits of a search. A bus on which nothing moves takes a second for each address.
@@ -54,47 +54,76 @@ func (p *Poller) Scan(ctx context.Context) (board.Scan, error) {
 		}
 	}
 	if len(numbers) == 0 {
-		out.Hints = append(out.Hints, "there is no I²C bus: on a Raspberry Pi put dtparam=i2c_arm=on into /boot/firmware/config.txt and i2c-dev into /etc/modules, and restart the board")
+		out.Hints = append(out.Hints, "there is no I²C bus: "+getI2C)
 	}
 	out.Files = p.scanFiles()
 	if _, err := os.Stat(filepath.Join(p.cfg.Root, "sys/bus/w1/devices")); errors.Is(err, fs.ErrNotExist) {
-		out.Hints = append(out.Hints, "there is no 1-Wire bus: on a Raspberry Pi put dtoverlay=w1-gpio into /boot/firmware/config.txt, and restart the board")
+		out.Hints = append(out.Hints, "there is no 1-Wire bus: "+getWire)
 	}
 	return out, nil
 }
 
-// scanBus searches a bus until it has all addresses, or fails twice in a row for another
-// reason than that nothing answers.
+// scanSlice is how long a search has a bus to itself before sensors get their turn.
+const scanSlice = 500 * time.Millisecond
+
+// busScan is a search of a bus under way.
+type busScan struct {
+	out      board.ScannedBus
+	next     uint16 // address
+	failures int    // in a row, for another reason than that nothing answers
+}
+
+// scanBus searches a bus until it has all addresses, or fails twice in a row.
 func (p *Poller) scanBus(ctx context.Context, b *bus) board.ScannedBus {
-	out := board.ScannedBus{Number: b.number}
-	failures := 0
-	for address := uint16(firstAddress); address <= lastAddress && failures < 2; address++ {
-		if user := p.user(b.number, address); user != "" {
-			out.Devices = append(out.Devices, board.ScannedDevice{Address: address, User: user, Drivers: candidates(address)})
-			continue
-		}
+	s := busScan{out: board.ScannedBus{Number: b.number}, next: FirstAddress}
+	for s.next <= LastAddress && s.failures < 2 {
+		// What is abandoned goes on, and must not write into what is returned.
+		slice := s
+		slice.out.Devices = slices.Clone(s.out.Devices)
 		err := b.do(ctx, func(t transport) error {
-			out.Name = t.name()
-			return t.probe(address)
+			p.scanSlice(t, &slice)
+			return nil
 		})
+		if err != nil {
+			s.out.Fault = s.explain(err)
+			return s.out
+		}
+		s = slice
+	}
+	return s.out
+}
+
+// explain words why an address could not be asked.
+func (s *busScan) explain(err error) string {
+	of := Settings{Driver: "bme280", Bus: s.out.Number, Address: s.next}
+	return of.explain(err).Error()
+}
+
+// scanSlice probes addresses for a while.
+func (p *Poller) scanSlice(t transport, s *busScan) {
+	s.out.Name = t.name()
+	for began := time.Now(); s.next <= LastAddress && s.failures < 2 && time.Since(began) < scanSlice; s.next++ {
+		found := board.ScannedDevice{Address: s.next, User: p.user(s.out.Number, s.next), Drivers: candidates(s.next)}
+		var err error
+		if found.User == "" {
+			err = t.probe(s.next)
+		}
+		if errors.Is(err, unix.EBUSY) {
+			found.User, err = p.kernelDriver(s.out.Number, s.next), nil
+		}
 		switch {
 		case err == nil:
-			out.Devices = append(out.Devices, board.ScannedDevice{Address: address, Drivers: candidates(address)})
-			failures = 0
-		case errors.Is(err, unix.EBUSY):
-			out.Devices = append(out.Devices, board.ScannedDevice{Address: address, User: p.kernelDriver(b.number, address), Drivers: candidates(address)})
-			failures = 0
+			s.out.Devices = append(s.out.Devices, found)
+			s.failures = 0
 		case answered(err):
-			failures = 0
+			s.failures = 0
 		default:
-			s := Settings{Driver: "bme280", Bus: b.number, Address: address}
-			out.Fault = s.explain(err).Error()
-			if failures++; ctx.Err() != nil || errors.Is(err, fs.ErrPermission) || errors.Is(err, errNoTransfers) {
-				return out
+			s.out.Fault = s.explain(err)
+			if s.failures++; errors.Is(err, errNoTransfers) {
+				s.failures = 2
 			}
 		}
 	}
-	return out
 }
 
 // user returns which sensor of the configuration an address belongs to, or "".

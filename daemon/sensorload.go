@@ -1,0 +1,119 @@
+package daemon
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/VictoriaMetrics/metrics"
+
+	"github.com/picloud/picloud/board"
+	"github.com/picloud/picloud/check"
+	"github.com/picloud/picloud/hw/sensor"
+)
+
+// sensorKey takes a key such as hw.sensors.room.every apart.
+func sensorKey(key string) (name, field string, ok bool) {
+	rest, ok := strings.CutPrefix(key, sensorTable)
+	if !ok {
+		return "", "", false
+	}
+	return strings.Cut(rest, ".")
+}
+
+// setSensor says something of a sensor, which is made when it is named first.
+func (c *Config) setSensor(name, field, text string) error {
+	if check.AppName(name) != nil {
+		return fmt.Errorf("%q cannot be the name of a sensor: use lower-case letters, digits and -, beginning with a letter", name)
+	}
+	at := slices.IndexFunc(c.Sensors, func(s sensor.Settings) bool { return s.Name == name })
+	if at < 0 {
+		at = len(c.Sensors)
+		c.Sensors = append(slices.Clone(c.Sensors), sensor.Defaults(name))
+	}
+	if unit, ok := strings.CutPrefix(field, "min_change."); ok {
+		return minChange(&c.Sensors[at], unit, text)
+	}
+	i := slices.IndexFunc(SensorSettings, func(s SensorSetting) bool { return s.Key == field })
+	if i < 0 {
+		keys := make([]string, len(SensorSettings))
+		for i := range SensorSettings {
+			keys[i] = SensorSettings[i].Key
+		}
+		hint := ""
+		if best := check.Nearest(field, keys); best != "" {
+			hint = fmt.Sprintf("; did you mean %s?", best)
+		}
+		return fmt.Errorf("unknown setting of a sensor%s; there are %s", hint, strings.Join(keys, ", "))
+	}
+	return SensorSettings[i].set(&c.Sensors[at], text)
+}
+
+// checkSensors completes the sensors, and finds faults between their settings.
+func (c *Config) checkSensors() (faults []error) {
+	c.Sensors = slices.Clone(c.Sensors)
+	for i := range c.Sensors {
+		s := &c.Sensors[i]
+		add := func(key string, err error) {
+			faults = append(faults, c.faultAt(sensorTable+s.Name+"."+key, err))
+		}
+		for _, one := range SensorSettings {
+			if c.given(sensorTable+s.Name+"."+one.Key) && !sensor.Takes(s.Driver, one.Key) {
+				add(one.Key, fmt.Errorf("the driver %s has no use for it", s.Driver))
+			}
+		}
+		complete, wrong := s.Complete()
+		for _, key := range slices.Sorted(maps.Keys(wrong)) {
+			add(key, wrong[key])
+		}
+		*s = complete
+		for k := range c.Sensors[:i] {
+			q := &c.Sensors[k]
+			if len(wrong) == 0 && q.Conflict(s) != nil {
+				add("driver", fmt.Errorf("as %s%s: %w", sensorTable, q.Name, q.Conflict(s)))
+			}
+			if q.App == s.App && q.Topic == s.Topic {
+				add("topic", errors.New("it is also that of "+sensorTable+q.Name+"; sensors need topics of their own"))
+			}
+		}
+	}
+	return faults
+}
+
+// showSensors writes what is said of the sensors as the file would.
+func (c Config) showSensors(b *strings.Builder) {
+	sensors := slices.Clone(c.Sensors)
+	slices.SortFunc(sensors, func(s, q sensor.Settings) int { return cmp.Compare(s.Name, q.Name) })
+	for i := range sensors {
+		s := &sensors[i]
+		for _, one := range SensorSettings {
+			if sensor.Takes(s.Driver, one.Key) {
+				fmt.Fprintf(b, "%-34s %s\n", sensorTable+s.Name+"."+one.Key, one.get(s))
+			}
+		}
+	}
+}
+
+// writeSensors exports what the sensors have read last. Of one that cannot be read there
+// is no value.
+func writeSensors(w io.Writer, sensors []board.Sensor) {
+	for i := range sensors {
+		s := &sensors[i]
+		faulty := 0.0
+		if s.Fault != "" {
+			faulty = 1
+		}
+		simulated := strconv.FormatBool(s.Simulated)
+		metrics.WriteGaugeFloat64(w, fmt.Sprintf("picloud_sensor_faulty{sensor=%q,simulated=%q}", s.Name, simulated), faulty)
+		for _, unit := range slices.Sorted(maps.Keys(s.Values)) {
+			if faulty == 0 {
+				metrics.WriteGaugeFloat64(w, fmt.Sprintf("picloud_sensor_value{sensor=%q,unit=%q,simulated=%q}", s.Name, unit, simulated), s.Values[unit])
+			}
+		}
+	}
+}

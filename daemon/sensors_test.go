@@ -40,13 +40,18 @@ meter = { driver = "file", path = "/run/meter", outside_sys = true, pattern = 'n
 	if !reflect.DeepEqual(c.Sensors[0], room) {
 		t.Errorf("%+v\nwant %+v", c.Sensors[0], room)
 	}
-	if tank := c.Sensors[1]; tank.Address != 0x48 || tank.Channel != "0-1" || tank.MaxVolt != 2.048 || tank.Topic != "sensors/tank" || tank.Durability != picloud.DurabilityTelemetry || tank.MinChange[sensor.AnyUnit] != 0.01 {
-		t.Errorf("%+v", tank)
+	tank := sensor.Defaults("tank")
+	tank.Driver, tank.Address, tank.Channel, tank.MaxVolt, tank.MinChange = "ads1115", 0x48, "0-1", 2.048, sensor.Changes{sensor.AnyUnit: 0.01}
+	if !reflect.DeepEqual(c.Sensors[1], tank) || tank.Topic != "sensors/tank" || tank.Durability != picloud.DurabilityTelemetry {
+		t.Errorf("%+v\nwant %+v", c.Sensors[1], tank)
 	}
 	if meter := c.Sensors[2]; meter.Scale != 0.5 || meter.Offset != -10.5 || meter.Unit != "watt" {
 		t.Errorf("%+v", meter)
 	}
-	for _, line := range []string{"hw.sensors.room.address            0x77", "hw.sensors.room.min_change         celsius = 0.2, percent = 1", "hw.sensors.tank.min_change         0.01", "hw.sensors.room.every              1m0s"} {
+	for _, line := range []string{
+		"hw.sensors.room.address            0x77", "hw.sensors.room.min_change         celsius = 0.2, percent = 1",
+		"hw.sensors.tank.min_change         0.01", "hw.sensors.room.every              1m0s",
+	} {
 		if !strings.Contains(c.Show(), line+"\n") {
 			t.Errorf("%q is not shown:\n%s", line, c.Show())
 		}

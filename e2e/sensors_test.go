@@ -14,7 +14,17 @@ func TestSensorsPublish(t *testing.T) {
 	t.Parallel()
 	n := newNode(t, "PICLOUD_HW_DRIVER=sim")
 	file := filepath.Join(n.home, "picloud.toml")
-	if err := os.WriteFile(file, []byte("[hw.sensors.room]\ndriver = \"bme280\"\nevery = \"100ms\"\n[hw.sensors.attic]\ndriver = \"ds18b20\"\nevery = \"1s\"\napp = \"attic\"\ntopic = \"temperature\"\n"), 0o600); err != nil {
+	const sensors = `
+[hw.sensors.room]
+driver = "bme280"
+every = "100ms"
+[hw.sensors.attic]
+driver = "ds18b20"
+every = "1s"
+app = "attic"
+topic = "temperature"
+`
+	if err := os.WriteFile(file, []byte(sensors), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	n.args = append(n.args, "--config", file)

@@ -16,23 +16,25 @@ func TestSettingsThatCannotWork(t *testing.T) {
 		set      func(*sensor.Settings)
 		key, say string
 	}{
-		"no driver":            {"", func(*sensor.Settings) {}, "driver", "say which kind"},
-		"unknown driver":       {"bme28", func(*sensor.Settings) {}, "driver", "did you mean bme280?"},
-		"another address":      {"bme280", func(s *sensor.Settings) { s.Address = 0x40 }, "address", "0x40 is no address of this sensor, which can have 0x76, 0x77"},
-		"too often":            {"scd4x", func(s *sensor.Settings) { s.Every = time.Second }, "every", "too short"},
-		"at_least alone":       {"tmp102", func(s *sensor.Settings) { s.AtLeast = time.Minute }, "at_least", "beside min_change"},
-		"at_least below every": {"tmp102", func(s *sensor.Settings) { s.AtLeast, s.MinChange = time.Second, sensor.Changes{sensor.AnyUnit: 1} }, "at_least", "shorter than every"},
-		"another unit":         {"tmp102", func(s *sensor.Settings) { s.MinChange = sensor.Changes{"percent": 1} }, "min_change", "it has celsius"},
-		"topic of the system":  {"tmp102", func(s *sensor.Settings) { s.Topic = "$board/health" }, "topic", "$"},
-		"no such channel":      {"ads1115", func(s *sensor.Settings) { s.Channel = "4" }, "channel", "use one of 0, 0-1"},
-		"no path":              {"iio", func(*sensor.Settings) {}, "path", "say which file"},
-		"relative":             {"iio", func(s *sensor.Settings) { s.Path = "sys/x" }, "path", "from /"},
-		"outside":              {"file", func(s *sensor.Settings) { s.Path = "/etc/shadow" }, "path", "outside /sys"},
-		"outside by dots":      {"file", func(s *sensor.Settings) { s.Path = "/sys/../etc/shadow" }, "path", "outside /sys"},
-		"outside, of IIO":      {"iio", func(s *sensor.Settings) { s.Path, s.OutOfSys = "/etc/shadow", true }, "path", "outside /sys"},
-		"open pattern":         {"iio", func(s *sensor.Settings) { s.Path = "/sys/[" }, "path", "not closed"},
-		"no group":             {"file", func(s *sensor.Settings) { s.Path, s.Pattern = "/sys/x", "t=[0-9]+" }, "pattern", "one group"},
-		"no expression":        {"file", func(s *sensor.Settings) { s.Path, s.Pattern = "/sys/x", "(" }, "pattern", "one group"},
+		"no driver":       {"", func(*sensor.Settings) {}, "driver", "say which kind"},
+		"unknown driver":  {"bme28", func(*sensor.Settings) {}, "driver", "did you mean bme280?"},
+		"another address": {"bme280", func(s *sensor.Settings) { s.Address = 0x40 }, "address", "0x40 is no address of this sensor, which can have 0x76, 0x77"},
+		"too often":       {"scd4x", func(s *sensor.Settings) { s.Every = time.Second }, "every", "too short"},
+		"at_least alone":  {"tmp102", func(s *sensor.Settings) { s.AtLeast = time.Minute }, "at_least", "beside min_change"},
+		"at_least below every": {"tmp102", func(s *sensor.Settings) {
+			s.AtLeast, s.MinChange = time.Second, sensor.Changes{sensor.AnyUnit: 1}
+		}, "at_least", "shorter than every"},
+		"another unit":        {"tmp102", func(s *sensor.Settings) { s.MinChange = sensor.Changes{"percent": 1} }, "min_change", "it has celsius"},
+		"topic of the system": {"tmp102", func(s *sensor.Settings) { s.Topic = "$board/health" }, "topic", "$"},
+		"no such channel":     {"ads1115", func(s *sensor.Settings) { s.Channel = "4" }, "channel", "use one of 0, 0-1"},
+		"no path":             {"iio", func(*sensor.Settings) {}, "path", "say which file"},
+		"relative":            {"iio", func(s *sensor.Settings) { s.Path = "sys/x" }, "path", "from /"},
+		"outside":             {"file", func(s *sensor.Settings) { s.Path = "/etc/shadow" }, "path", "outside /sys"},
+		"outside by dots":     {"file", func(s *sensor.Settings) { s.Path = "/sys/../etc/shadow" }, "path", "outside /sys"},
+		"outside, of IIO":     {"iio", func(s *sensor.Settings) { s.Path, s.OutOfSys = "/etc/shadow", true }, "path", "outside /sys"},
+		"open pattern":        {"iio", func(s *sensor.Settings) { s.Path = "/sys/[" }, "path", "not closed"},
+		"no group":            {"file", func(s *sensor.Settings) { s.Path, s.Pattern = "/sys/x", "t=[0-9]+" }, "pattern", "one group"},
+		"no expression":       {"file", func(s *sensor.Settings) { s.Path, s.Pattern = "/sys/x", "(" }, "pattern", "one group"},
 	} {
 		s := sensor.Defaults("x")
 		s.Driver = c.driver

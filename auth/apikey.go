@@ -29,7 +29,7 @@ func IsAPIKey(bearer string) bool { return strings.HasPrefix(bearer, keyPrefix) 
 
 // Authenticate returns the principal of an API key. Every failure, a malformed
 // key and an unknown id included, is the same picloud.ErrUnauthenticated after
-// the same work.
+// the same work. A good key that expires is ErrClockUnknown while the time is unknown.
 func (a *Authority) Authenticate(bearer string) (picloud.Principal, error) {
 	id, secret, wellFormed := splitKey(bearer)
 	k, known := a.cfg.Keys.APIKey(id)
@@ -44,6 +44,8 @@ func (a *Authority) Authenticate(bearer string) (picloud.Principal, error) {
 		return picloud.Principal{}, refuse("api key: unknown or revoked", "")
 	case !same:
 		return picloud.Principal{}, refuse("api key: wrong secret", id)
+	case !k.ExpiresAt.IsZero() && !a.cfg.TimeKnown():
+		return picloud.Principal{}, ErrClockUnknown
 	case !k.ExpiresAt.IsZero() && !now.Before(k.ExpiresAt):
 		return picloud.Principal{}, refuse("api key: expired", id)
 	}
@@ -71,6 +73,9 @@ func splitKey(bearer string) (id, secret string, ok bool) {
 func (a *Authority) IssueKey(ctx context.Context, draft picloud.APIKey) (picloud.APIKey, string, error) {
 	if err := check.APIKey(draft); err != nil {
 		return picloud.APIKey{}, "", err
+	}
+	if !draft.ExpiresAt.IsZero() && !a.cfg.TimeKnown() {
+		return picloud.APIKey{}, "", ErrClockUnknown
 	}
 	if !draft.ExpiresAt.IsZero() && !draft.ExpiresAt.After(a.cfg.Now()) {
 		return picloud.APIKey{}, "", picloud.ErrKeyInvalid.Detailf("expires_at: give a time in the future, or leave it out for a key that does not expire")

@@ -10,6 +10,14 @@ import (
 	"github.com/picloud/picloud"
 )
 
+// ErrClockUnknown refuses what ends at a time while the time is unknown. What does not
+// end is judged all the same.
+var ErrClockUnknown = &picloud.Error{
+	Code: picloud.CodeUnavailable, Type: "clock-unknown", Title: "The node does not know the time",
+	Detail:     "Tokens, and keys that expire, cannot be judged yet. Let the board reach a time server, and repeat the request; where there is none set its clock, and 'clock = \"trusted\"' in its configuration.",
+	RetryAfter: 30 * time.Second,
+}
+
 // Keys is where keys are kept; *store.Store implements it.
 type Keys interface {
 	APIKey(id string) (picloud.APIKey, bool)
@@ -34,6 +42,7 @@ type Config struct {
 	TTLMax     time.Duration    // longest life of a subscriber token; 0: 24 h
 	TTLDefault time.Duration    // its life when none is asked for; 0: 1 h
 	Now        func() time.Time // nil: time.Now
+	TimeKnown  func() bool      // whether Now can be believed; nil: always
 
 	// Refresh brings the signing keys of other nodes up to date, and takes a
 	// second at most. It is called when a token names a key that is not known,
@@ -86,6 +95,9 @@ func New(cfg Config) *Authority {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.TimeKnown == nil {
+		cfg.TimeKnown = func() bool { return true }
 	}
 	return &Authority{
 		cfg: cfg,

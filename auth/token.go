@@ -45,6 +45,9 @@ func (a *Authority) Mint(ctx context.Context, by picloud.Principal, app string, 
 	if err := a.checkTopics(app, topics); err != nil {
 		return Token{}, err
 	}
+	if !a.cfg.TimeKnown() {
+		return Token{}, ErrClockUnknown // it would have ended once the time is known
+	}
 	key, err := a.cfg.Keys.EnsureSigningKey(ctx, app)
 	if err != nil {
 		return Token{}, err
@@ -123,8 +126,12 @@ const (
 
 // VerifyToken returns what token allows when it is a valid subscriber token of
 // app that names every one of topics. Every failure is the same
-// picloud.ErrUnauthenticated.
+// picloud.ErrUnauthenticated. While the time is unknown every token, a bad one included,
+// is ErrClockUnknown: that must not tell which are good.
 func (a *Authority) VerifyToken(app string, topics []string, token string) (TokenGrant, error) {
+	if token != "" && !a.cfg.TimeKnown() {
+		return TokenGrant{}, ErrClockUnknown
+	}
 	if !tokenShape(token) {
 		return TokenGrant{}, refuse("token: not a compact JWS of at most 4 KiB", "")
 	}

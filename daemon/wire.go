@@ -68,7 +68,7 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 		return nil, fmt.Errorf("open the data directory: %w", err)
 	}
 	m.store = st
-	authority := auth.New(auth.Config{Keys: st, Now: st.Now, Refresh: func() { m.central.refreshKeys() }, TTLMin: cfg.TokenTTLMin, TTLMax: cfg.TokenTTLMax, TTLDefault: cfg.TokenTTLDefault})
+	authority := auth.New(auth.Config{Keys: st, Now: st.Now, TimeKnown: st.TimeKnown, Refresh: func() { m.central.refreshKeys() }, TTLMin: cfg.TokenTTLMin, TTLMax: cfg.TokenTTLMax, TTLDefault: cfg.TokenTTLDefault})
 	publisher := publish.New(publish.Config{Committer: st, MaxData: cfg.PublishMaxBytes})
 	hub, err := realtime.New(realtime.Config{
 		History: st, Node: st.Node().ID, Capacity: cfg.Capacity, Heartbeat: cfg.Heartbeat, WriteTimeout: cfg.WriteTimeout,

@@ -160,6 +160,100 @@ func TestScheduleOfABoardThatStartsIn1970(t *testing.T) {
 	})
 }
 
+// HW-7: a board that learns the time runs nothing because of that: schedules of the calendar
+// wait for it and count from then, what comes every so often keeps its pace over the jump,
+// wherever the clock stood before: in 1970, where it was at the last stop, or ahead.
+func TestNothingBurstsWhenTheTimeBecomesKnown(t *testing.T) {
+	t.Parallel()
+	const daily = 5
+	for name, wrong := range map[string]func(truth time.Time) time.Time{
+		"1970":             func(time.Time) time.Time { return time.Unix(30, 0) },
+		"of the last stop": func(truth time.Time) time.Time { return truth.Add(-3*24*time.Hour - 30*time.Minute) },
+		"ahead":            func(truth time.Time) time.Time { return truth.Add(2*24*time.Hour + 30*time.Minute) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			synctest.Test(t, func(t *testing.T) {
+				var shift atomic.Int64
+				var sure atomic.Bool
+				time.Sleep(5 * 365 * 24 * time.Hour) // so that being behind is not before all clocks
+				began := time.Now()
+				shift.Store(int64(wrong(began).Sub(began)))
+				sc := store.Config{Dir: dir, Now: func() time.Time { return time.Now().Add(time.Duration(shift.Load())) }}
+				sc.Clock = func() store.Clock { return store.Clock{Synced: sure.Load(), Boot: "b", Uptime: time.Since(began)} }
+				o := openWith(t, sc, nil)
+				defer o.stop()
+				for i := range daily {
+					o.trigger(t, picloud.Trigger{Name: fmt.Sprint("daily-", i), Kind: picloud.TriggerCron, Schedule: "0 3 * * *"})
+				}
+				o.trigger(t, picloud.Trigger{Name: "often", Kind: picloud.TriggerCron, Schedule: "@every 1m"})
+				runs := func(what string, d time.Duration, perDaily, least, most int) {
+					t.Helper()
+					before := len(o.told("often"))
+					var dailies int
+					for i := range daily {
+						dailies -= len(o.told(fmt.Sprint("daily-", i)))
+					}
+					time.Sleep(d)
+					for i := range daily {
+						dailies += len(o.told(fmt.Sprint("daily-", i)))
+					}
+					if dailies != daily*perDaily {
+						t.Errorf("%s: %d runs of the calendar, want %d", what, dailies, daily*perDaily)
+					}
+					if n := len(o.told("often")) - before; n < least || n > most {
+						t.Errorf("%s: %d runs of every minute, want %d to %d", what, n, least, most)
+					}
+				}
+				runs("before", 2*time.Hour+30*time.Second, 0, 115, 121)
+				shift.Store(0)
+				sure.Store(true)
+				o.publish(t, "a", 1) // the store looks at the clock
+				runs("at the jump", 50*time.Second, 0, 0, 1)
+				runs("after it", 2*time.Hour, 1, 118, 121)
+				shift.Store(int64(-time.Hour)) // set back, by the operator
+				runs("after it was set back", time.Hour, 0, 58, 62)
+			})
+		})
+	}
+}
+
+// HW-7: what was due while the board was off is caught up once the time is known, by one
+// run.
+func TestMissedWhileOffIsCaughtUpOnceTheTimeIsKnown(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		var shift atomic.Int64
+		var sure atomic.Bool
+		sure.Store(true)
+		began := time.Now()
+		sc := store.Config{Dir: dir, Now: func() time.Time { return time.Now().Add(time.Duration(shift.Load())) }}
+		sc.Clock = func() store.Clock { return store.Clock{Synced: sure.Load(), Boot: "b", Uptime: time.Since(began)} }
+		o := openWith(t, sc, nil)
+		o.trigger(t, picloud.Trigger{Name: "daily", Kind: picloud.TriggerCron, Schedule: "0 8 * * *", CatchUp: picloud.CatchUpOne})
+		time.Sleep(9 * time.Hour)
+		o.stop()
+		time.Sleep(10 * 24 * time.Hour)
+		shift.Store(int64(-10 * 24 * time.Hour)) // it goes on where it was stopped
+		sure.Store(false)
+		o = openWith(t, sc, nil)
+		defer o.stop()
+		time.Sleep(2 * time.Hour)
+		if n := len(o.told("daily")); n != 0 {
+			t.Errorf("%d runs before the time was known", n)
+		}
+		shift.Store(0)
+		sure.Store(true)
+		o.publish(t, "a", 1)
+		time.Sleep(time.Minute)
+		if n := len(o.told("daily")); n != 1 {
+			t.Errorf("%d runs for ten days that were missed, want one", n)
+		}
+	})
+}
+
 // TR-7: daylight saving by brute force, against a calendar that is walked minute by
 // minute: a fixed time comes once on each day, also where the clock leaps over it
 // or shows it twice; what is every so often comes at every such moment.

@@ -120,3 +120,29 @@ func TestTimeThatNobodyWillEverKnow(t *testing.T) {
 		}
 	}
 }
+
+// HW-7: a board that has never known the time says so, until it does; from then on it has
+// a time, also after it was started in 1970 again.
+func TestTimeIsKnownOnceItWas(t *testing.T) {
+	t.Parallel()
+	r := &clockRig{t: t, b: newBoard()}
+	r.cfg = store.Config{Dir: t.TempDir(), Now: r.b.Now, Clock: r.b.Clock}
+	r.running = start(t, r.cfg)
+	publish(t, r.running, "default", "a", "1")
+	if r.TimeKnown() {
+		t.Error("the time of 1970 is taken for known")
+	}
+	r.cut(time.Minute, epochStart)
+	if r.TimeKnown() {
+		t.Error("the time of 1970 is taken for known after a restart")
+	}
+	r.b.sync()
+	publish(t, r.running, "default", "a", "2")
+	if !r.TimeKnown() {
+		t.Error("the time is not known though the kernel says so")
+	}
+	r.cut(time.Minute, epochStart)
+	if !r.TimeKnown() || r.Now().Year() != 2026 {
+		t.Errorf("after a power cut it is %v, known: %t", r.Now(), r.TimeKnown())
+	}
+}

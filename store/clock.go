@@ -269,6 +269,10 @@ func (s *Store) Now() time.Time {
 	return fromMicros(known).Add(max(0, s.cfg.Clock().Uptime-b.opened))
 }
 
+// TimeKnown reports whether Now goes by a time that was believed once. It is false on a board
+// that has never known the time.
+func (s *Store) TimeKnown() bool { return s.belief.sure.Load() || s.belief.known.Load() != 0 }
+
 // ClockSure reports whether the clock can be believed.
 func (s *Store) ClockSure() bool { return s.belief.sure.Load() }
 

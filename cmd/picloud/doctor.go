@@ -134,7 +134,7 @@ func clockFinding() finding {
 	case err != nil:
 		return finding{"clock", true, "unknown: " + err.Error(), ""}
 	case state == 5: // TIME_ERROR: not synchronised
-		return finding{"clock", false, "not synchronised: " + time.Now().Format(time.RFC3339), "Let the board reach a time server: 'timedatectl' says more."}
+		return finding{"clock", false, "not synchronised: " + time.Now().Format(time.RFC3339), "Let the board reach a time server ('timedatectl' says more): schedules of the calendar wait for it, and so do tokens where the time was never known. Where there is none: clock = \"trusted\"."}
 	}
 	return finding{"clock", true, "synchronised", ""}
 }

@@ -39,7 +39,7 @@ type Draft struct {
 	Topic string
 	Data  []byte // any JSON value
 
-	Edge *time.Time // when the edge was that the event tells of, to measure how long that takes; nil: of none. Not kept
+	Edge *time.Time // when the edge was that the event tells of, to measure how long telling takes; nil: of none. Not kept
 }
 
 // Publication asks for one or more events of one app to be published in one

@@ -14,6 +14,7 @@ type Pin struct {
 	On        *bool  `json:"on"`
 	ForMS     int64  `json:"for_ms,omitempty"` // milliseconds until a pulse ends
 	SetBy     string `json:"set_by,omitempty"` // source of the last change of an output; absent: it is as it started
+	Topic     string `json:"topic,omitempty"`  // to which an input publishes events
 	Simulated bool   `json:"simulated"`
 	Fault     string `json:"fault,omitempty"`
 

@@ -44,6 +44,7 @@ type Pin struct {
 	On        *bool  `json:"on"`               // nil: unknown, and Fault says why
 	ForMS     int64  `json:"for_ms,omitempty"` // milliseconds until a pulse ends; 0: no pulse
 	SetBy     string `json:"set_by,omitempty"` // source of the last change of an output; empty: it is as it started
+	Topic     string `json:"topic,omitempty"`  // of the app, to which an input publishes events
 	Simulated bool   `json:"simulated"`
 	Fault     string `json:"fault,omitempty"` // why it cannot be used; empty: it can
 

@@ -10,6 +10,9 @@ func (m *machine) counts() stats.Counts {
 		Running: runs.Running, Waiting: max(runs.Waiting, m.store.CountAllDeliveries()-runs.Running), Done: runs.Done, Failed: runs.Failed, GivenUp: runs.Buried,
 		JournalBytes: st.JournalBytes, WrittenBytes: st.Written, WrittenLastDay: st.WrittenDay,
 	}
+	if l := m.hub.EdgeLatency(); l.Edges > 0 {
+		c.Edges, c.EdgeFrameP50, c.EdgeFrameP99 = l.Edges, new(l.P50.Seconds()*1000), new(l.P99.Seconds()*1000)
+	}
 	if m.central != nil {
 		waiting := m.central.Status().Waiting
 		c.SyncWaiting = &waiting

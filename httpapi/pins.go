@@ -11,7 +11,7 @@ import (
 
 func pinBody(p *board.Pin) api.Pin {
 	b := api.Pin{
-		Name: p.Name, Line: p.Line, Output: p.Output, On: p.On, ForMS: p.ForMS, SetBy: p.SetBy, Simulated: p.Simulated, Fault: p.Fault,
+		Name: p.Name, Line: p.Line, Output: p.Output, On: p.On, ForMS: p.ForMS, SetBy: p.SetBy, Topic: p.Topic, Simulated: p.Simulated, Fault: p.Fault,
 	}
 	if f := p.Follow; f != nil {
 		b.Follow = &api.PinFollow{Topic: f.Topic, Path: f.Path, Event: f.Event, Fault: f.Fault}

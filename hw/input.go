@@ -235,8 +235,8 @@ func (in *input) try(ctx context.Context) error {
 		in.data = in.template.append(in.data, o, in.simulated)
 		d := picloud.Draft{Topic: in.pin.Topic, Data: in.data[from:len(in.data):len(in.data)]}
 		if in.pin.Kind != KindCounter && !o.initial {
-			at := o.at // the event outlives the batch
-			d.Edge = &at
+			known := o.known // the event outlives the batch
+			d.Edge = &known
 		}
 		in.drafts = append(in.drafts, d)
 	}

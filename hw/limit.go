@@ -5,6 +5,7 @@ import "time"
 // occurrence is what an event of an input tells.
 type occurrence struct {
 	at      time.Time // of the edge, or the end of a counter's interval
+	known   time.Time // when there was nothing more to wait for on purpose
 	on      bool
 	initial bool // the level as it was found, with no edge
 	count   int  // edges, gestures or pulses that it stands for
@@ -56,7 +57,7 @@ func (l *limiter) advance(now time.Time) (occurrence, bool) {
 	if due.IsZero() || now.Before(due) {
 		return occurrence{}, false
 	}
-	l.holding, l.passed = false, due
+	l.holding, l.passed, l.held.known = false, due, due
 	return l.held, true
 }
 

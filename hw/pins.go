@@ -154,8 +154,13 @@ const (
 	retryEvery = time.Second
 )
 
-// firstCheck is the first pause after an input that publishes events could not be used.
-const firstCheck = time.Second
+// inputEvery is how often Run checks pins when inputs publish events: before Linux 6.3 the
+// kernel wakes no reader of a chip that is pulled out. firstCheck is the first pause after
+// such an input could not be used.
+const (
+	inputEvery = 5 * time.Second
+	firstCheck = time.Second
+)
 
 // Run takes the pins into use, outputs as they are to be at the start, and keeps
 // them until ctx ends; then outputs are set as they are to be left behind. A pin
@@ -181,17 +186,22 @@ func (b *Board) Run(ctx context.Context) error {
 	defer timer.Stop()
 	for ctx.Err() == nil {
 		b.releaseDeleted()
-		next, deaf := checkEvery, false
+		var due, listens, deaf bool
 		for _, p := range b.pins {
-			if due := b.check(p, faulty); due {
-				next = retryEvery
-			}
+			due = b.check(p, faulty) || due
+			listens = listens || p.input != nil
 			deaf = deaf || p.input != nil && faulty[p]
 		}
-		if deaf {
-			next = min(next, again.Next())
-		} else {
+		next := checkEvery
+		switch {
+		case deaf:
+			next = again.Next()
+		case listens:
 			again.Reset()
+			next = inputEvery
+		}
+		if due {
+			next = min(next, retryEvery)
 		}
 		if timer.Stop(); len(b.pins) > 0 {
 			timer.Reset(next)
@@ -366,7 +376,7 @@ func (b *Board) describe(p *pin) (one board.Pin) {
 // snapshot reads a pin by its line, while the caller holds the pin's lock; nil: it has
 // none, and its level is unknown.
 func (b *Board) snapshot(p *pin, l line) (board.Pin, error) {
-	one := board.Pin{Follow: p.describeFollow(), App: p.App, Name: p.Name, Line: p.Line, Output: p.Output, Simulated: b.cfg.Driver == DriverSim}
+	one := board.Pin{Follow: p.describeFollow(), App: p.App, Name: p.Name, Line: p.Line, Output: p.Output, Topic: p.Topic, Simulated: b.cfg.Driver == DriverSim}
 	if l == nil {
 		return one, nil
 	}

@@ -130,6 +130,7 @@ func (s *signal) gesture(g gesture, known time.Time) {
 
 // offer lets an occurrence pass to the queue, now or later.
 func (s *signal) offer(o occurrence, now time.Time) {
+	o.known = now
 	o.missed += s.missed
 	s.missed = 0
 	if o, passes := s.limiter.offer(o, now); passes {

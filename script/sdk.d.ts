@@ -120,6 +120,8 @@ declare module "picloud" {
     for_ms?: number;
     /** Source of the last change of an output; undefined: it is as it started. */
     set_by?: string;
+    /** The topic to which an input publishes events. */
+    topic?: string;
     simulated: boolean;
     /** Why the pin cannot be used. */
     fault?: string;

@@ -24,6 +24,10 @@ type Counts struct {
 	Subscribers int    `json:"subscribers"`
 	Limit       int    `json:"subscriber_limit"`
 
+	Edges        uint64   `json:"edges_to_frames_total"` // edges of inputs of which subscribers were told
+	EdgeFrameP50 *float64 `json:"edge_to_frame_p50_ms"`  // how long that took, since the start; nil: there was none
+	EdgeFrameP99 *float64 `json:"edge_to_frame_p99_ms"`
+
 	Running int    `json:"runs_running"` // scripts that triggers run
 	Waiting int    `json:"runs_waiting"` // deliveries that are known to wait for a run
 	Done    uint64 `json:"runs_done_total"`

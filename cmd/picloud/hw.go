@@ -22,6 +22,7 @@ func (c *cli) hwCommand() *cobra.Command {
 		c.hwReadCommand(),
 		c.hwSetCommand(),
 		c.hwPulseCommand(),
+		c.hwWatchCommand(),
 		c.hwSimCommand(),
 		c.hwHealthCommand(),
 		c.hwHeaderCommand(),

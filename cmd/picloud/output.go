@@ -43,8 +43,11 @@ func (c *cli) print(v any) error {
 }
 
 // table prints rows under a heading.
-func (c *cli) table(heading string, rows [][]string) {
-	w := tabwriter.NewWriter(c.out, 0, 4, 2, ' ', 0)
+func (c *cli) table(heading string, rows [][]string) { tabulate(c.out, heading, rows) }
+
+// tabulate writes rows under a heading.
+func tabulate(to io.Writer, heading string, rows [][]string) {
+	w := tabwriter.NewWriter(to, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(w, strings.ReplaceAll(heading, " ", "\t"))
 	for _, r := range rows {
 		for i := range r {

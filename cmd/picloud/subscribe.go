@@ -59,6 +59,8 @@ type listener struct {
 	counted  bool
 	patient  time.Duration // silence after which a connection counts as dead
 	quiet    bool          // the node's absence has been told
+
+	take func(e api.Event) error // gets the events instead of the output; nil: they are shown
 }
 
 var errEnough = errors.New("enough events")
@@ -241,6 +243,9 @@ func (l *listener) show(id, data string) error {
 	}
 	if !slices.Contains(l.seen, e.Topic) {
 		l.seen = append(l.seen, e.Topic)
+	}
+	if l.take != nil {
+		return l.take(e)
 	}
 	if l.c.json {
 		l.c.printf("%s\n", data)

@@ -1,0 +1,243 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/api"
+	"github.com/picloud/picloud/board"
+	"github.com/picloud/picloud/stats"
+)
+
+// States of the board that are watched. A node that does not have one of them sends none.
+const (
+	statePins   = "$board/pins"
+	stateHealth = "$board/health"
+)
+
+func (c *cli) hwWatchCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "watch", Short: "Show pins, their events and the board's health live", Args: exactly(0),
+		Long: "Shows the pins of the app with their levels and newest events, the health of the board, and how long\n" +
+			"edges take to the subscribers, until interrupted. On a terminal the picture is drawn anew; otherwise, every change is\n" +
+			"a line. With --json the events and states come as lines of JSON.",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return unlessInterrupted(cmd.Context(), c.hwWatch(cmd.Context()))
+		},
+	}
+}
+
+// Times of watching.
+const (
+	watchPoll   = time.Second            // between two looks at the pins
+	watchSettle = 100 * time.Millisecond // for which changes are collected into one picture
+)
+
+// hwWatch follows a stream and asks for the pins beside it: not every pin has events.
+func (c *cli) hwWatch(ctx context.Context) error {
+	v := &hwView{c: c, app: c.appName(), newest: map[string]api.Event{}, screen: isTerminal(c.out.w)}
+	if err := v.poll(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	states := []string{picloud.TopicNodeStats, stateHealth, statePins}
+	l := &listener{c: c, cl: c.client(), topics: append(states, v.topics()...), latest: states}
+	events := make(chan api.Event)
+	if !c.json {
+		l.take = func(e api.Event) error {
+			select {
+			case events <- e:
+				return nil
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+	}
+	go func() { cancel(l.run(ctx)) }()
+	tick := time.NewTicker(watchPoll)
+	defer tick.Stop()
+	for {
+		if v.screen && !c.json {
+			c.printf("\x1b[H\x1b[J%s", v.picture())
+		}
+		select {
+		case e := <-events:
+			v.take(e)
+			v.settle(ctx, events)
+		case <-tick.C:
+			if err := v.poll(ctx); err != nil && !passing(err) {
+				return err
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// hwView is what watching has seen.
+type hwView struct {
+	c      *cli
+	app    string
+	screen bool
+	pins   []api.Pin
+	newest map[string]api.Event // by topic
+	health *board.Health        // nil: not told
+	stats  *stats.Stats         // nil: not told
+	stale  bool                 // a pin has changed since the last look
+}
+
+// poll asks for the pins. Without a screen it tells those that have changed.
+func (v *hwView) poll(ctx context.Context) error {
+	var list api.Pins
+	if err := v.c.call(ctx, http.MethodGet, v.c.appPath("pins"), nil, &list); err != nil {
+		return err
+	}
+	for i := range list.Pins {
+		p := &list.Pins[i]
+		k := slices.IndexFunc(v.pins, func(q api.Pin) bool { return q.Name == p.Name })
+		if !v.screen && !v.c.json && (k < 0 || !sameLevel(&v.pins[k], p)) {
+			v.c.printf("%s  pin %s is %s%s\n", time.Now().Format("15:04:05.000"), plain(p.Name), level(p), prefixed(": ", plain(p.Fault)))
+		}
+	}
+	v.pins, v.stale = list.Pins, false
+	return nil
+}
+
+func sameLevel(p, q *api.Pin) bool {
+	return p.Fault == q.Fault && (p.On == nil) == (q.On == nil) && (p.On == nil || *p.On == *q.On)
+}
+
+// topics returns those of the inputs, as many as a stream can carry.
+func (v *hwView) topics() (list []string) {
+	const room = 64 - 3
+	for i := range v.pins {
+		if t := v.pins[i].Topic; t != "" && !slices.Contains(list, t) && len(list) < room {
+			list = append(list, t)
+		}
+	}
+	return list
+}
+
+// take keeps what an event or a state tells.
+func (v *hwView) take(e api.Event) {
+	switch e.Topic {
+	case picloud.TopicNodeStats:
+		v.stats = decoded[stats.Stats](e.Data)
+	case stateHealth:
+		v.health = decoded[board.Health](e.Data)
+	case statePins:
+		v.stale = true
+	default:
+		v.newest[e.Topic] = e
+		v.stale = true
+		if !v.screen {
+			v.c.printf("%s  %s  %s\n", e.PublishedAt.Local().Format("15:04:05.000"), e.Topic, plain(string(e.Data)))
+		}
+	}
+}
+
+// decoded returns nil for what cannot be read.
+func decoded[T any](data []byte) *T {
+	v := new(T)
+	if json.Unmarshal(data, v) != nil {
+		return nil
+	}
+	return v
+}
+
+// settle takes what comes at once, and asks for the pins when one of them has changed.
+func (v *hwView) settle(ctx context.Context, events <-chan api.Event) {
+	timer := time.NewTimer(watchSettle)
+	defer timer.Stop()
+	for {
+		select {
+		case e := <-events:
+			v.take(e)
+			continue
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+		break
+	}
+	if v.stale {
+		_ = v.poll(ctx) // is asked again in a second
+	}
+}
+
+// picture draws all of it.
+func (v *hwView) picture() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "PiCloud, app %s, %s\n\n", plain(v.app), time.Now().Format(time.TimeOnly))
+	if len(v.pins) == 0 {
+		b.WriteString("The app has no pins: docs/board.md says how to give it some.\n")
+	}
+	rows := make([][]string, len(v.pins))
+	for i := range v.pins {
+		p := &v.pins[i]
+		event := ""
+		if e, has := v.newest[p.Topic]; has && p.Topic != "" {
+			event = e.PublishedAt.Local().Format(time.TimeOnly) + " " + string(e.Data)
+		}
+		rows[i] = []string{p.Name, direction(p), level(p), p.Line, p.Topic, p.Fault + event}
+	}
+	if len(rows) > 0 {
+		tabulate(&b, "PIN DIRECTION LEVEL LINE TOPIC NEWEST", rows)
+	}
+	b.WriteString("\n")
+	if h := v.health; h == nil {
+		b.WriteString("health   not told by the node yet\n")
+	} else {
+		fmt.Fprintf(&b, "health   %s, %s, %s, processor %s busy%s\n", orUnknown(h.Celsius, 1, "%.1f °C"),
+			condition(h.Undervoltage, "UNDERVOLTAGE", "power well"), condition(h.Throttled, "THROTTLED", "not throttled"), orUnknown(h.CPU, 100, "%.0f %%"), simulatedText(h.Simulated))
+	}
+	switch s := v.stats; {
+	case s == nil:
+		b.WriteString("events   not told by the node yet\n")
+	default:
+		fmt.Fprintf(&b, "events   %s a second, %d subscribers\n", orUnknown(s.EventsPerSec, 1, "%.1f"), s.Subscribers)
+		fmt.Fprintf(&b, "latency  edge to frame: half within %s, 99 of 100 within %s, %d edges since the start\n", orUnknown(s.EdgeFrameP50, 1, "%.2f ms"), orUnknown(s.EdgeFrameP99, 1, "%.2f ms"), s.Edges)
+	}
+	return b.String()
+}
+
+func orUnknown(v *float64, unit float64, format string) string {
+	if v == nil {
+		return "unknown"
+	}
+	return fmt.Sprintf(format, *v*unit)
+}
+
+func condition(v *bool, is, isNot string) string {
+	switch {
+	case v == nil:
+		return "unknown"
+	case *v:
+		return is
+	}
+	return isNot
+}
+
+func simulatedText(simulated bool) string {
+	if simulated {
+		return " (simulated)"
+	}
+	return ""
+}
+
+// isTerminal reports whether what is written is shown on a terminal.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd())) // #nosec G115 -- descriptors are small
+}

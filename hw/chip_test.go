@@ -14,13 +14,13 @@ import (
 // simulator is a chip of the kernel's module gpio-sim, made through configfs. It
 // has the lines of a Raspberry Pi 5.
 type simulator struct {
-	t   *testing.T
+	t   testing.TB
 	dir string // in configfs
 }
 
 const configfs = "/sys/kernel/config/gpio-sim"
 
-func newSimulator(t *testing.T) *simulator {
+func newSimulator(t testing.TB) *simulator {
 	t.Helper()
 	if _, err := os.Stat(configfs); err != nil {
 		t.Skip("needs a kernel with gpio-sim: make pins")
@@ -34,6 +34,7 @@ func newSimulator(t *testing.T) *simulator {
 		s.write(fmt.Sprintf("%s/bank0/line%d/name", s.dir, i), fmt.Sprintf("GPIO%d", i))
 	}
 	s.live("1")
+	t.Cleanup(func() { s.live("0") })
 	return s
 }
 
@@ -82,12 +83,13 @@ func (s *simulator) value(line int) string {
 // names and places, inverted and pulled; what is taken, missing or pulled out is told.
 func TestLinesOfTheKernel(t *testing.T) {
 	s := newSimulator(t)
+	chip := s.read(s.dir + "/bank0/chip_name")
 	b := New(Config{Pins: []PinConfig{
 		{App: "a", Name: "lamp", Line: "GPIO22", Output: true, Start: true},
 		{App: "a", Name: "relay", Line: "pinctrl-rp1:23", Output: true, Start: true, Invert: true},
 		{App: "a", Name: "button", Line: "GPIO4", Pull: "up", Invert: true},
-		{App: "a", Name: "spare", Line: "gpiochip0:53"},
-		{App: "a", Name: "beyond", Line: "gpiochip0:54"},
+		{App: "a", Name: "spare", Line: chip + ":53"},
+		{App: "a", Name: "beyond", Line: chip + ":54"},
 		{App: "a", Name: "none", Line: "GPIO99"},
 	}})
 	stop := running(t, b)
@@ -132,7 +134,7 @@ func TestLinesOfTheKernel(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	fails(b, "beyond", "/dev/gpiochip0 has 54 lines")
+	fails(b, "beyond", "/dev/"+chip+" has 54 lines")
 	fails(b, "none", `no GPIO chip has a line "GPIO99"`)
 	fails(New(Config{Pins: []PinConfig{{App: "a", Name: "lamp", Line: "GPIO22"}}}), "lamp", `in use by "picloud"`)
 

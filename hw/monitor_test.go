@@ -279,7 +279,7 @@ func TestBoardIsMeasuredWhileWatched(t *testing.T) {
 		count(picloud.TopicBoardHealth, 4)
 		count(picloud.TopicBoardPins, 1)
 		for i := range 31 { // in less than 100 ms
-			if err := m.cfg.Board.SetPin("a", "lamp", i%2 == 0); err != nil {
+			if _, err := m.cfg.Board.SetPin(board.PinChange{App: "a", Name: "lamp", On: i%2 == 0}); err != nil {
 				t.Error(err)
 			}
 			sleep(time.Millisecond)

@@ -54,10 +54,10 @@ func NewMonitor(cfg MonitorConfig) *Monitor {
 
 // Pins are compared once a second while they are watched, since the kernel reports neither
 // what others do with lines nor the levels of inputs without edges. Changes that the node
-// knows of are published within pinsSettle.
+// knows of are published at once, those within pinsApart as one value.
 const (
-	pinsEvery  = time.Second
-	pinsSettle = 100 * time.Millisecond
+	pinsEvery = time.Second
+	pinsApart = 100 * time.Millisecond
 )
 
 // Run watches until ctx ends.
@@ -67,7 +67,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 		Measure: func(bool) (any, error) { return m.Report(), nil },
 	}
 	pins := live.State{
-		Hub: m.cfg.Hub, Topic: picloud.TopicBoardPins, Every: pinsEvery, Changed: m.changed, Settle: pinsSettle, OnlyChanges: true,
+		Hub: m.cfg.Hub, Topic: picloud.TopicBoardPins, Every: pinsEvery, Changed: m.changed, Apart: pinsApart, OnlyChanges: true,
 		Measure: func(bool) (any, error) { return m.Header(), nil },
 	}
 	ctx, cancel := context.WithCancel(ctx)

@@ -30,10 +30,10 @@ type State struct {
 	// first is true when the topic had no stream before: what was measured then is old.
 	Measure func(first bool) (any, error)
 
-	// Changed asks for a measurement before its time; nil: nothing does. Requests within
-	// Settle become one measurement, so that there are never more than one in that time.
+	// Changed asks for a measurement before its time, which is made at once, and Apart after
+	// the value before at the earliest: changes in between are one value. nil: nothing asks.
 	Changed <-chan struct{}
-	Settle  time.Duration
+	Apart   time.Duration
 
 	// OnlyChanges leaves out a value that is equal to the one before it.
 	OnlyChanges bool
@@ -59,6 +59,7 @@ func (s State) publish(ctx context.Context) error {
 	tick := time.NewTicker(s.Every)
 	defer tick.Stop()
 	var last []byte
+	var sent time.Time
 	for first := true; ctx.Err() == nil && (first || s.watched()); first = false {
 		value, err := s.Measure(first)
 		if err != nil {
@@ -70,12 +71,12 @@ func (s State) publish(ctx context.Context) error {
 		}
 		if !s.OnlyChanges || !bytes.Equal(data, last) {
 			s.Hub.SetState(s.Topic, data)
-			last = data
+			last, sent = data, time.Now()
 		}
 		select {
 		case <-tick.C:
 		case <-s.Changed:
-			s.settle(ctx)
+			s.rest(ctx, s.Apart-time.Since(sent))
 		case <-ctx.Done():
 		}
 	}
@@ -93,9 +94,12 @@ func (s State) watched() bool {
 	}
 }
 
-// settle lets the changes come that follow a first one at once.
-func (s State) settle(ctx context.Context) {
-	timer := time.NewTimer(s.Settle)
+// rest lets the changes come that follow a first one at once.
+func (s State) rest(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:

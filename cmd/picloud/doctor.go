@@ -134,7 +134,7 @@ func clockFinding() finding {
 	case err != nil:
 		return finding{"clock", true, "unknown: " + err.Error(), ""}
 	case state == 5: // TIME_ERROR: not synchronised
-		return finding{"clock", false, "not synchronised: " + time.Now().Format(time.RFC3339), "Let the board reach a time server ('timedatectl' says more): schedules of the calendar wait for it, and so do tokens where the time was never known. Where there is none: clock = \"trusted\"."}
+		return finding{"clock", false, "not synchronised: " + time.Now().Format(time.RFC3339), "Let the board reach a time server ('timedatectl' says more). Without a battery for its clock it lets schedules of the calendar wait until then, unless the configuration says clock = \"trusted\"."}
 	}
 	return finding{"clock", true, "synchronised", ""}
 }
@@ -228,7 +228,7 @@ func boardFinding(r *board.Report) finding {
 		add("it was throttled since the board was started", board.Throttled)
 	}
 	if len(says) > 0 {
-		return finding{"board", false, modelText(r) + ", " + known(r.Celsius, "%.1f °C") + ": " + strings.Join(says, "; "), strings.Join(slices.Compact(fixes), " ")}
+		return finding{"board", false, strings.Join(says, "; ") + "; the temperature is " + known(r.Celsius, "%.1f °C"), strings.Join(slices.Compact(fixes), " ")}
 	}
 	return finding{"board", true, boardLine(r), ""}
 }

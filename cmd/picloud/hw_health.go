@@ -61,7 +61,11 @@ func healthLines(r *board.Report) (lines [][2]string) {
 
 // boardLine says in one line how the board is.
 func boardLine(r *board.Report) string {
-	parts := []string{modelText(r), "temperature " + known(r.Celsius, "%.1f °C")}
+	model := "model unknown"
+	if r.Model != nil {
+		model = *r.Model
+	}
+	parts := []string{model, "temperature " + known(r.Celsius, "%.1f °C")}
 	for _, l := range r.Conditions {
 		parts = append(parts, string(l.Condition)+" since "+l.Since.Local().Format(time.DateTime))
 	}

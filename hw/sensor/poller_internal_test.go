@@ -368,7 +368,7 @@ func TestUnpluggedAndBack(t *testing.T) {
 				set(gone)
 				time.Sleep(time.Minute)
 				set(nil)
-				time.Sleep(time.Minute)
+				time.Sleep(2 * retryMax)
 			})
 			got := events.all()
 			if len(got) < 4 || !strings.Contains(got[1], `{"error":"`) || !strings.Contains(got[2], `{"error":null,"lux":0}`) || !strings.Contains(got[3], `{"lux":0}`) {

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -72,6 +73,23 @@ func span(at func(*hw.PinConfig) *time.Duration, lo, hi time.Duration) func(*hw.
 
 func spanText(at func(*hw.PinConfig) *time.Duration) func(*hw.PinConfig) string {
 	return func(p *hw.PinConfig) string { return at(p).String() }
+}
+
+// CheckLines returns what is wrong with the lines of the pins on this machine, or
+// hw.ErrLinesUnknown.
+func (c Config) CheckLines() error {
+	if c.Driver != hw.DriverKernel || len(c.Pins) == 0 {
+		return nil
+	}
+	list, err := hw.CheckLines(c.Pins)
+	if err != nil {
+		return err
+	}
+	var faults []error
+	for _, f := range list {
+		faults = append(faults, c.faultAt(pinTable(&c.Pins[f.Pin]), f.Err))
+	}
+	return errors.Join(faults...)
 }
 
 // unset is a duration that the file does not give, where 0 means something.

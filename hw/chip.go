@@ -100,7 +100,7 @@ func (k kernel) find(name string) (chip *os.File, offset uint32, err error) {
 	for _, device := range devices {
 		f, err := os.OpenFile(device, os.O_RDWR, 0)
 		if errors.Is(err, fs.ErrPermission) {
-			return nil, 0, fmt.Errorf("%s is closed to this user: let it join the group of that device, as in 'usermod -aG gpio picloud', and restart the node", device)
+			return nil, 0, closedError(device)
 		}
 		if err != nil {
 			return nil, 0, err
@@ -133,6 +133,17 @@ func (k kernel) find(name string) (chip *os.File, offset uint32, err error) {
 	}
 	return nil, 0, fmt.Errorf("no GPIO chip has a line %q: 'gpioinfo' lists them; CHIP:OFFSET, such as gpiochip0:17, names one by its place", name)
 }
+
+// closedError is a device that this user may not open.
+type closedError string
+
+// Error says what to do.
+func (e closedError) Error() string {
+	return string(e) + " is closed to this user: let it join the group of that device, as in 'usermod -aG gpio picloud', and restart the node"
+}
+
+// Is reports whether target is fs.ErrPermission.
+func (closedError) Is(target error) bool { return target == fs.ErrPermission }
 
 // number is that of a device, so that gpiochip10 comes behind gpiochip2.
 func number(device string) int {

@@ -312,3 +312,26 @@ func TestLineThatAnotherProcessHas(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// HW-2: lines that the machine does not have, and two names of one line, are found without
+// taking them.
+func TestLinesAreChecked(t *testing.T) {
+	s := newSimulator(t)
+	chip := s.read(s.dir + "/bank0/chip_name")
+	var pins []PinConfig
+	for i, line := range []string{"GPIO4", chip + ":4", "pinctrl-rp1:5", "GPIO5", "GPIO99", chip + ":54", "GPIO6"} {
+		pins = append(pins, PinConfig{App: "a", Name: fmt.Sprint("p", i), Line: line})
+	}
+	defer running(t, New(Config{Pins: pins[:1]}))() // by the node that runs
+	faults, err := CheckLines(pins)
+	want := []string{1: "is the line GPIO4 of the pin p0", 3: "is the line pinctrl-rp1:5 of the pin p2", 4: `no GPIO chip has a line "GPIO99"`, 5: "has 54 lines", 6: ""}
+	for _, f := range faults {
+		if want[f.Pin] == "" || !strings.Contains(f.Err.Error(), want[f.Pin]) {
+			t.Errorf("pin %d: %v", f.Pin, f.Err)
+		}
+		want[f.Pin] = ""
+	}
+	if err != nil || strings.Join(want, "") != "" {
+		t.Errorf("%v; not found: %q", err, want)
+	}
+}

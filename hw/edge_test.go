@@ -129,3 +129,12 @@ func TestWallClockOfAnEdge(t *testing.T) {
 		t.Errorf("%v off", off)
 	}
 }
+
+// Without a chip that can be seen nothing is said of lines: the configuration may be that
+// of another machine.
+func TestLinesOfAnotherMachine(t *testing.T) {
+	t.Parallel()
+	if faults, err := (kernel{dev: t.TempDir()}).check([]PinConfig{{Line: "GPIO1"}}); !errors.Is(err, ErrLinesUnknown) || faults != nil {
+		t.Errorf("%v, %v", faults, err)
+	}
+}

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 
 	"github.com/spf13/cobra"
 
 	"github.com/picloud/picloud/daemon"
+	"github.com/picloud/picloud/hw"
 )
 
 func (c *cli) serveCommand() *cobra.Command {
@@ -54,10 +56,18 @@ func (c *cli) configCommand() *cobra.Command {
 		&cobra.Command{
 			Use: "check", Short: "Say whether the configuration is sound", Args: exactly(0),
 			RunE: func(cmd *cobra.Command, _ []string) error {
-				if _, err := daemon.Load(c.source(cmd)); err != nil {
+				cfg, err := daemon.Load(c.source(cmd))
+				if err != nil {
 					return err
 				}
-				c.printf("The configuration is sound.\n")
+				switch err := cfg.CheckLines(); {
+				case errors.Is(err, hw.ErrLinesUnknown):
+					c.printf("The configuration is sound, but whether the board has the lines of the pins was not checked: %v.\n", err)
+				case err != nil:
+					return err
+				default:
+					c.printf("The configuration is sound.\n")
+				}
 				return nil
 			},
 		},

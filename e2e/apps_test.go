@@ -32,20 +32,25 @@ func TestCircleIsStopped(t *testing.T) {
 // apps, and each does what it says (OP-2, TR-1, FI-1, SC-5).
 func TestExamples(t *testing.T) {
 	t.Parallel()
-	n := newNode(t)
+	n := newNode(t, "PICLOUD_HW_DRIVER=sim")
 	apps := filepath.Join(n.home, "apps")
 	if err := os.CopyFS(apps, os.DirFS("../examples")); err != nil {
 		t.Fatal(err)
 	}
+	config, err := os.ReadFile("../examples/board.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
 	board := filepath.Join(n.home, "picloud.toml")
-	if err := os.WriteFile(board, []byte("hw.driver = \"sim\"\n[hw.outputs.heater]\nline = \"GPIO22\"\napp = \"thermostat\"\n"), 0o600); err != nil {
+	config = append(config, "\n[hw.outputs.heater]\nline = \"GPIO5\"\napp = \"thermostat\"\n"...)
+	if err := os.WriteFile(board, config, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	n.args = append(n.args, "--config", board)
 	n.env = append(n.env, "PICLOUD_APPS_DIR="+apps)
 	n.start()
 	key := n.key("", "instance:admin")
-	all := []string{"doorbell", "mailbox", "orders", "readings", "summary", "thermostat"}
+	all := []string{"doorbell", "mailbox", "meter", "orders", "readings", "summary", "thermostat"}
 	until(t, "the apps are there", func() bool {
 		for _, app := range all {
 			if out, _, code := n.run("", "apply", "--dry-run", "../examples/"+app); code != 0 || !strings.Contains(out, "nothing to do") {
@@ -67,11 +72,22 @@ func TestExamples(t *testing.T) {
 		until(t, fmt.Sprintf("%s is %v", what, want), func() bool { return slices.Equal(got(), want) })
 	}
 
-	for range 3 { // it bounces
-		n.cli("publish", "--app", "doorbell", "button", `{"pressed":true}`)
-	}
+	n.cli("hw", "--app", "doorbell", "sim", "press", "bell", "--bounce", "10ms", "--times", "2")
+	n.cli("publish", "--app", "doorbell", "button", `{"pressed":true}`)
 	n.cli("publish", "--app", "doorbell", "button", `{"pressed":false}`)
 	is("the chime", []string{`{"visitors":1}`}, func() []string { return data("doorbell", "chime") })
+
+	n.cli("hw", "--app", "meter", "sim", "press", "s0", "--for", "20ms", "--bounce", "2ms", "--times", "12")
+	is("the energy", []string{"kwh 0.012"}, func() (list []string) {
+		for _, e := range data("meter", "energy") {
+			var d struct{ KWh, Watts float64 }
+			if err := json.Unmarshal([]byte(e), &d); err != nil || d.Watts <= 0 && len(list) == 0 {
+				t.Errorf("%s: %v", e, err)
+			}
+			list = []string{fmt.Sprintf("kwh %g", d.KWh)} // of the newest
+		}
+		return list
+	})
 
 	// As a sensor publishes, with a fault in the end; the relay is that of a simulated board.
 	for _, reading := range []string{`"celsius":20.5`, `"celsius":19.9`, `"celsius":20.9`, `"celsius":21`, `"celsius":20.1`, `"celsius":18`, `"error":"it is gone"`} {

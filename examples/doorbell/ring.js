@@ -1,4 +1,5 @@
-// A button bounces: within three seconds only the first press rings.
+// Impatient fingers: within three seconds only the first press rings. The events come
+// from a pin (../board.toml), or from whatever else publishes to the topic.
 import { kv, pubsub, PreconditionError } from "picloud";
 
 export default async function (event, ctx) {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/picloud/picloud/board"
 	"github.com/picloud/picloud/check"
+	"github.com/picloud/picloud/hw"
 	"github.com/picloud/picloud/hw/sensor"
 )
 
@@ -72,6 +73,9 @@ func (c *Config) checkSensors() (faults []error) {
 			add(key, wrong[key])
 		}
 		*s = complete
+		if slices.ContainsFunc(c.Pins, func(p hw.PinConfig) bool { return !p.Output && p.App == s.App && p.Name == s.Name }) {
+			add("driver", fmt.Errorf("the input hw.%s.%s of the same app has that name, so that events of both would be from device:%s", pinInputs, s.Name, s.Name))
+		}
 		for k := range c.Sensors[:i] {
 			q := &c.Sensors[k]
 			if len(wrong) == 0 && q.Conflict(s) != nil {

@@ -91,6 +91,7 @@ func TestSensorsThatDoNotFit(t *testing.T) {
 		"[hw.sensors.x]\ndriver = 'bme280'\ntopic = '$board/health'":                               ":3: hw.sensors.x.topic: ",
 		"[hw.sensors.x]\ndriver = 'bme280'\n[hw.sensors.y]\ndriver = 'bmp280'":                     ":4: hw.sensors.y.driver: as hw.sensors.x: both are the device at i2c-1 0x76",
 		"[hw.sensors.x]\ndriver = 'bme280'\n[hw.sensors.y]\ndriver = 'aht20'\ntopic = 'sensors/x'": ":5: hw.sensors.y.topic: it is also that of hw.sensors.x",
+		"[hw.inputs.x]\nline = 'GPIO4'\n[hw.sensors.x]\ndriver = 'bme280'":                         ":4: hw.sensors.x.driver: the input hw.inputs.x of the same app has that name",
 		"[hw.sensors.x]\ndriver = 'bme280'\ndurability = 'central'":                                ":3: hw.sensors.x.durability: \"central\": use telemetry or sync",
 		"[hw.sensors.x]\ndriver = 'file'\npath = '/sys/x'\nunit = 'error'":                         ":4: hw.sensors.x.unit: ",
 		"[hw.sensors.x]\ndriver = 'file'\npath = '/sys/x'\nscale = 'much'":                         ":4: hw.sensors.x.scale: \"much\": use a number",

@@ -23,6 +23,7 @@ type HeaderPin struct {
 
 	Output *bool  `json:"output"` // nil: unknown
 	High   *bool  `json:"high"`   // level of the line; nil: unknown
+	On     *bool  `json:"on"`     // of a pin of the configuration, as it is wired; nil: unknown
 	Fault  string `json:"fault,omitempty"`
 }
 

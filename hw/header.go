@@ -97,7 +97,7 @@ func (b *Board) headerPin(n int, c *contact, chip *chipLines) board.HeaderPin {
 		h.Fault = err.Error()
 		return h
 	}
-	h.High = new(on != p.Invert)
+	h.High, h.On = new(on != p.Invert), new(on)
 	return h
 }
 

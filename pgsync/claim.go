@@ -105,11 +105,14 @@ func (s *Sync) claimIn(ctx context.Context, tx pgx.Tx, known []string) (uint64, 
 	}
 	lsn := s.cfg.Local.SharedUpTo(r.epoch, r.lsn)
 	if lsn < r.lsn {
-		if err := s.cfg.Local.SetNote(ctx, partedNote, []byte("1")); err != nil {
-			return 0, fmt.Errorf("note that the copy has another history: %w", err)
+		how := partedByLoss
+		if s.cfg.Local.RestoredOnPurpose() {
+			how = partedOnPurpose
+		} else {
+			s.cfg.Local.TellLoss(fmt.Sprintf("Postgres has %d records of this node that are not in its present history: its journal, or its identity, was lost.", r.lsn-lsn))
 		}
-		if r.incarnation == node.Incarnation { // else it was restored from a backup, which is what is wanted
-			s.cfg.Local.TellLoss(fmt.Sprintf("%d records that Postgres has of this node are not in its journal any more. Replace the card.", r.lsn-lsn))
+		if err := s.cfg.Local.SetNote(ctx, partedNote, []byte(how)); err != nil {
+			return 0, fmt.Errorf("note that the copy has another history: %w", err)
 		}
 		s.log.Warn("the journal is not the one that was copied: going on where the two part", slog.Uint64("copied", r.lsn), slog.Uint64("from", lsn))
 	}
@@ -130,13 +133,19 @@ func (s *Sync) mayClaim(node *picloud.Node, r *row, known []string) error {
 			"this is an old card: node %s was restored elsewhere (incarnation %d, this one is %d)", node.ID, r.incarnation, node.Incarnation)
 	case r.incarnation < node.Incarnation, r.session == "", r.session == s.session:
 		return nil
-	case !slices.Contains(known, r.session):
+	case !slices.Contains(known, r.session) && !s.hasForgotten(r):
 		return errTaken
 	case r.open && r.place != s.cfg.Place && r.silent < s.cfg.Lease:
 		return advise(fmt.Sprintf("wait %v, if this board has just been started again; else another card is a copy of this one: stop one of the two, and run 'picloud node new-identity' on it", s.cfg.Lease),
 			"this node has been seen elsewhere %v ago", r.silent.Round(time.Second))
 	}
 	return nil
+}
+
+// hasForgotten reports whether the session that the database knows may be one that this
+// node has lost the note of: it was at this place, and the node has lost rows.
+func (s *Sync) hasForgotten(r *row) bool {
+	return r.place == s.cfg.Place && len(s.cfg.Local.MissingRows()) > 0
 }
 
 // proof is what the database keeps of a recovery key: enough to check one, not

@@ -54,6 +54,18 @@ func (s *Sync) Compare(ctx context.Context, wake func()) (Comparison, error) {
 	}
 }
 
+// errAway says that there is no connection.
+var errAway = errors.New("the copy in Postgres cannot be reached now")
+
+// refuse tells those who wait for a comparison that there is none.
+func (s *Sync) refuse() {
+	select {
+	case answer := <-s.asked:
+		answer <- compared{err: errAway}
+	default:
+	}
+}
+
 // answer compares for those who wait for it.
 func (s *Sync) answer(ctx context.Context) error {
 	select {
@@ -72,6 +84,9 @@ func (s *Sync) answer(ctx context.Context) error {
 }
 
 func (s *Sync) compareAndMend(ctx context.Context) (c Comparison, err error) {
+	if len(s.cfg.Local.MissingRows()) > 0 {
+		return c, errors.New("what was lost is being brought back from it; ask again later")
+	}
 	tx, err := s.snapshot(ctx)
 	if err != nil {
 		return c, err
@@ -92,6 +107,9 @@ func (s *Sync) compareAndMend(ctx context.Context) (c Comparison, err error) {
 	}
 	if err := s.copyMissing(ctx, d.missing); err != nil {
 		return c, err
+	}
+	for _, f := range s.cfg.Local.DamagedContents() { // there is nothing to copy
+		delete(d.missing, thing{picloud.ChangeFile, f.App, f.Path})
 	}
 	c.Things, c.Lost, c.Missing = d.things, texts(d.lost), texts(d.missing)
 	return c, nil
@@ -257,14 +275,18 @@ func (s *Sync) compare(ctx context.Context, tx pgx.Tx) (d difference, err error)
 	if len(d.lost)+len(d.missing) == 0 {
 		return d, nil
 	}
-	changed, err := s.cfg.Local.ChangedAfter(ctx, uint64(at)) // #nosec G115 -- counts records
-	if err != nil {
-		return d, err
-	}
+	return d, s.cfg.Local.ChangedAfter(ctx, uint64(at), d.forget) // #nosec G115 -- counts records
+}
+
+// forget drops a thing that is no difference but on its way: it has changed since, or its
+// app was deleted.
+func (d *difference) forget(kind picloud.ChangeKind, app, name string, deleted bool) {
 	for _, list := range []map[thing]uint64{d.lost, d.missing} {
-		maps.DeleteFunc(list, func(t thing, _ uint64) bool { return changed(t.kind, t.app, t.name) })
+		delete(list, thing{kind, app, name})
+		if kind == picloud.ChangeApp && deleted {
+			maps.DeleteFunc(list, func(t thing, _ uint64) bool { return t.app == app })
+		}
 	}
-	return d, nil
 }
 
 func union(a, b map[line]digest) map[line]digest {

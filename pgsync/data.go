@@ -2,6 +2,7 @@ package pgsync
 
 import (
 	"context"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 
@@ -11,20 +12,67 @@ import (
 // dataKinds are the kinds of definitions that apps keep as data.
 var dataKinds = []string{string(picloud.ChangeScript), string(picloud.ChangeSecret), string(picloud.ChangeDeadLetter)}
 
-// partedNote says that the journal is not the one that was copied, and the data of apps
-// were not copied anew yet.
-const partedNote = "pgsync parted"
+// partedNote says that the journal is not the one that was copied, why, and that the copy
+// was not brought in line yet.
+const (
+	partedNote      = "pgsync parted"
+	partedByLoss    = "loss"
+	partedOnPurpose = "restore"
+)
 
-// mendCopy copies the data of apps anew when the journal is not the one that was copied,
-// once what the copy alone has came back.
+// mendCopy brings the copy in line when the journal is not the one that was copied. After a
+// loss that is done once what the copy alone has came back: nothing is removed from it.
 func (s *Sync) mendCopy(ctx context.Context) error {
-	if len(s.cfg.Local.Note(partedNote)) == 0 || len(s.cfg.Local.MissingRows()) > 0 {
+	how := string(s.cfg.Local.Note(partedNote))
+	if how == "" || len(s.cfg.Local.MissingRows()) > 0 {
 		return nil
 	}
-	if err := s.copyData(ctx); err != nil {
+	if how == partedOnPurpose {
+		if err := s.copyData(ctx); err != nil {
+			return err
+		}
+	}
+	if err := s.align(ctx, how == partedOnPurpose); err != nil {
 		return err
 	}
 	return s.cfg.Local.SetNote(ctx, partedNote, nil)
+}
+
+// align copies what is missing in the copy. After a restore it also copies all that has no
+// version, and removes from the copy what the node has not.
+func (s *Sync) align(ctx context.Context, restored bool) error {
+	tx, err := s.snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	d, err := s.compare(ctx, tx)
+	if rerr := tx.Rollback(ctx); err == nil { // nothing was written
+		err = classify("compare the copy", rerr)
+	}
+	if err != nil {
+		return err
+	}
+	if !restored {
+		return s.copyMissing(ctx, d.missing)
+	}
+	err = s.cfg.Local.Things(func(kind picloud.ChangeKind, app, name string, version uint64) bool {
+		if version == 0 && !slices.Contains(dataKinds, string(kind)) {
+			d.missing[thing{kind, app, name}] = 0
+		}
+		return true
+	})
+	if err == nil {
+		err = s.copyMissing(ctx, d.missing)
+	}
+	if err != nil {
+		return err
+	}
+	return s.write(ctx, "remove what was restored to an earlier state", s.lsn, func(b *pgx.Batch) {
+		for t := range d.lost {
+			s.queueTaken(b, t)
+			s.queueDelete(b, s.cfg.Local.Node().ID, t)
+		}
+	})
 }
 
 // copyData brings the data of all apps to what they are now. The position stays:

@@ -22,15 +22,17 @@ type Mended interface {
 	VersionOf(kind picloud.ChangeKind, app, name string) (version uint64, there bool)
 	// Thing returns what puts a thing as it is now; nil: there is none.
 	Thing(kind picloud.ChangeKind, app, name string) (*picloud.Change, error)
-	// ChangedAfter returns what has changed after an LSN.
-	ChangedAfter(ctx context.Context, lsn uint64) (func(kind picloud.ChangeKind, app, name string) bool, error)
+	// ChangedAfter calls fn with each thing that has changed after an LSN.
+	ChangedAfter(ctx context.Context, lsn uint64, fn func(kind picloud.ChangeKind, app, name string, deleted bool)) error
 	// TellLoss tells people of a loss of records, of which the copy may have what follows from
 	// them.
 	TellLoss(text string)
 	// MissingRows lists the incidents for which RowsHealed was not called yet.
 	MissingRows() (incidents []string)
-	// Heal takes things back, unless their versions are others than these by now.
-	Heal(ctx context.Context, things []picloud.Change, versions []uint64) (healed int, refused, err error)
+	// Heal takes things back, unless their versions are others than these by now, or their
+	// apps were made after the record since.
+	Heal(ctx context.Context, since uint64, things []picloud.Change, versions []uint64) (healed int, refused, err error)
+	RestoredOnPurpose() bool
 	RowsHealed(ctx context.Context, what string, incidents []string) error
 	DamagedContents() []picloud.File
 	HealContent(ctx context.Context, f picloud.File, from io.Reader) (healed bool, err error)
@@ -42,17 +44,12 @@ const mendTimeout = 10 * time.Minute
 // healEvery is how long a node waits before it looks again for what it did not find.
 const healEvery = time.Minute
 
-// maxLag is how many records the copy may be behind when it is asked for what was lost.
-const maxLag = 50_000
-
 // heal brings back what the node has lost or found damaged and the copy has whole.
 func (s *Sync) heal(ctx context.Context) error {
 	incidents, damaged := s.cfg.Local.MissingRows(), s.cfg.Local.DamagedContents()
-	if len(incidents)+len(damaged) == 0 || time.Since(s.looked) < healEvery || s.cfg.Local.RecordsAfter(s.lsn) > maxLag {
+	if len(incidents)+len(damaged) == 0 || time.Since(s.looked) < healEvery {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, mendTimeout)
-	defer cancel()
 	s.looked = time.Now()
 	if len(incidents) > 0 {
 		if err := s.healRows(ctx, incidents); err != nil {
@@ -78,37 +75,28 @@ func (s *Sync) unlessOpen(what string, err error) error {
 	return nil
 }
 
+// healRows brings back all rows that the copy has and the node has lost, maxDifferent at a
+// time.
 func (s *Sync) healRows(ctx context.Context, incidents []string) error {
-	tx, err := s.snapshot(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tx.Rollback(ctx) }() // nothing was written
-	d, err := s.compare(ctx, tx)
-	if err != nil {
-		return err
-	}
-	b := bringBack{s: s, wanted: d.lost}
-	src := Source{ID: s.cfg.Local.Node().ID, tx: tx, sync: s, only: b.names()}
-	if len(d.lost) > 0 {
-		if err := src.things(ctx, func(c picloud.Change) error { return b.take(ctx, c) }); err != nil {
+	b := bringBack{s: s}
+	for more := true; more; {
+		healed := b.healed
+		var err error
+		if more, err = b.round(ctx); err != nil {
 			return err
 		}
+		s.log.Info("the copy was asked for what was lost", slog.Int("lost", b.lost), slog.Int("healed", b.healed), slog.Any("refused", b.refused))
+		more = more && b.healed > healed // those that are refused are found again
 	}
-	if err := b.flush(ctx); err != nil {
-		return err
-	}
-	s.log.Info("the copy was asked for what was lost", slog.Int("lost", len(d.lost)), slog.Int("healed", b.healed), slog.Any("refused", b.refused))
-	if d.more {
-		return nil // the next look finds the rest
-	}
-	return s.cfg.Local.RowsHealed(ctx, b.text(len(d.lost)), incidents)
+	return s.cfg.Local.RowsHealed(ctx, b.text(), incidents)
 }
 
 // bringBack hands things of the copy to the node, some at a time.
 type bringBack struct {
 	s       *Sync
+	since   uint64 // newest record before the comparison
 	wanted  map[thing]uint64
+	lost    int // things that were wanted, of all rounds
 	page    []picloud.Change
 	here    []uint64 // versions
 	size    int
@@ -122,6 +110,29 @@ const (
 	healAtOnce      = 100
 	healBytesAtOnce = 256 << 10
 )
+
+// round brings back what a comparison finds. It reports whether there is more.
+func (b *bringBack) round(ctx context.Context) (more bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, mendTimeout)
+	defer cancel()
+	tx, err := b.s.snapshot(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = tx.Rollback(ctx) }() // nothing was written
+	b.since = b.s.cfg.Local.LastLSN()
+	d, err := b.s.compare(ctx, tx)
+	if err != nil || len(d.lost) == 0 {
+		return false, err
+	}
+	b.wanted = d.lost
+	b.lost += len(d.lost)
+	src := Source{ID: b.s.cfg.Local.Node().ID, tx: tx, sync: b.s, only: b.names()}
+	if err := src.things(ctx, func(c picloud.Change) error { return b.take(ctx, c) }); err != nil {
+		return false, err
+	}
+	return d.more, b.flush(ctx)
+}
 
 // names are the names in the copy of what is wanted, each with its app.
 func (b *bringBack) names() *picked {
@@ -159,7 +170,7 @@ func (b *bringBack) flush(ctx context.Context) error {
 	if len(b.page) == 0 {
 		return nil
 	}
-	n, refused, err := b.s.cfg.Local.Heal(ctx, b.page, b.here)
+	n, refused, err := b.s.cfg.Local.Heal(ctx, b.since, b.page, b.here)
 	if err != nil {
 		return err
 	}
@@ -175,13 +186,13 @@ func (b *bringBack) flush(ctx context.Context) error {
 }
 
 // text tells people what came back.
-func (b *bringBack) text(lost int) string {
-	if lost == 0 {
+func (b *bringBack) text() string {
+	if b.lost == 0 {
 		return "The copy in Postgres has nothing that is not here."
 	}
-	text := fmt.Sprintf("Of %d things that the copy in Postgres had, %d came back from there, such as %s.", lost, b.healed, b.first)
+	text := fmt.Sprintf("Of %d things that the copy in Postgres had, %d came back from there, such as %s.", b.lost, b.healed, b.first)
 	if b.first == "" {
-		text = fmt.Sprintf("Of %d things that the copy in Postgres had, none came back from there.", lost)
+		text = fmt.Sprintf("Of %d things that the copy in Postgres had, none came back from there.", b.lost)
 	}
 	if b.refused != nil {
 		text += fmt.Sprintf(" Others were refused, such as %v.", firstLine(b.refused))

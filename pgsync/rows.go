@@ -69,6 +69,11 @@ func (c *collected) changes() []*picloud.Change {
 // all travel together.
 func (s *Sync) queueRows(b *pgx.Batch, c *collected) {
 	node := s.cfg.Local.Node().ID
+	for _, r := range c.purges {
+		if r.Change.Kind == picloud.ChangeApp {
+			s.queueForgetApp(b, node, r.Change.App)
+		}
+	}
 	for _, t := range c.order {
 		r := c.last[t]
 		s.queueTaken(b, t)
@@ -88,6 +93,19 @@ func (s *Sync) queueRows(b *pgx.Batch, c *collected) {
 		}
 		s.queuePurged(b, r.Change.App, topic)
 		b.Queue(s.q("INSERT INTO @purges (node_id, app, topic, lsn) VALUES ($1, $2, $3, $4)"), node, r.Change.App, topic, int64(r.LSN)) // #nosec G115 -- counts records
+	}
+}
+
+// queueForgetApp removes all that there is of an app that was deleted. The node tells of
+// each thing that it has; what its card has lost it cannot tell of, and that must not be
+// the next app's of the name.
+func (s *Sync) queueForgetApp(b *pgx.Batch, node, app string) {
+	b.Queue(s.q("DELETE FROM @file_parts p USING @files f WHERE f.node_id = $1 AND f.app = $2 AND (p.node_id, p.content) = (f.node_id, f.content)"), node, app)
+	for _, table := range []string{"topics", "api_keys", "app_secrets", "kv", "documents", "files", "definitions"} {
+		b.Queue(s.q("DELETE FROM @"+table+" WHERE node_id = $1 AND app = $2"), node, app)
+	}
+	if s.aside {
+		b.Queue(s.q("DELETE FROM @set_aside WHERE node_id = $1 AND app = $2"), node, app)
 	}
 }
 

@@ -257,6 +257,7 @@ func (s *Sync) End() {
 
 // drop closes the connection without waiting for a server that may be gone.
 func (s *Sync) drop() {
+	s.refuse()
 	if s.conn != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()

@@ -76,10 +76,12 @@ func TestCallersMayLeaveAtAnyMoment(t *testing.T) {
 		"DeleteTrigger":    func(ctx context.Context) []any { return results(s.DeleteTrigger(ctx, "default", "u")) },
 		"EnsureSigningKey": func(ctx context.Context) []any { return results(s.EnsureSigningKey(ctx, "default")) },
 		"GiveUp":           func(ctx context.Context) []any { return results(s.GiveUp(ctx, saved, []uint64{1 << 40})) },
-		"ChangedAfter":     func(ctx context.Context) []any { return results(s.ChangedAfter(ctx, 0)) },
+		"ChangedAfter": func(ctx context.Context) []any {
+			return results(s.ChangedAfter(ctx, 0, func(picloud.ChangeKind, string, string, bool) {}))
+		},
 		"Heal": func(ctx context.Context) []any {
 			e := picloud.Entry{App: "default", Key: fresh("h"), Value: []byte("1"), Version: 1}
-			return results(s.Heal(ctx, []picloud.Change{{Kind: picloud.ChangeKV, App: "default", Name: e.Key, Value: e}}, []uint64{0}))
+			return results(s.Heal(ctx, s.LastLSN(), []picloud.Change{{Kind: picloud.ChangeKV, App: "default", Name: e.Key, Value: e}}, []uint64{0}))
 		},
 		"HealContent": func(ctx context.Context) []any {
 			return results(s.HealContent(ctx, picloud.File{App: "default", Path: "f", Blob: "none"}, strings.NewReader("x")))

@@ -175,8 +175,20 @@ func (s *Store) checkRestored(about *summary) error {
 	if err := s.stageRestored(g, s.incidentsRestored(g)); err != nil {
 		return err
 	}
+	if err := s.stageRestored(g, putOf(tableNote, restoredNote, []byte(strconv.FormatUint(s.ident.Incarnation, 10)))); err != nil {
+		return err
+	}
 	g.hard, g.changed = true, true
 	return s.commitGroup(g)
+}
+
+// restoredNote has the incarnation that a backup was restored as.
+const restoredNote = "restored as"
+
+// RestoredOnPurpose reports whether the node is one that was restored from a backup: it
+// went back to an earlier state because somebody wanted that.
+func (s *Store) RestoredOnPurpose() bool {
+	return string(s.Note(restoredNote)) == strconv.FormatUint(s.ident.Incarnation, 10)
 }
 
 // incidentsRestored returns the rows of incidents for which a copy would be asked, as those

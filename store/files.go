@@ -66,6 +66,7 @@ func (s *Store) OpenFile(app, path string) (f picloud.File, c io.ReadSeekCloser,
 		case !errors.Is(err, fs.ErrNotExist):
 			return f, nil, err
 		case f.Blob == before:
+			s.contentDamaged(&f, "is gone")
 			return f, nil, picloud.ErrFileLost
 		}
 		before = f.Blob // it may have been replaced in between

@@ -26,6 +26,8 @@ import (
 type healing struct {
 	mu       sync.Mutex
 	contents map[string]damagedContent // by the names of blobs
+
+	apps map[string]uint64 // incarnations of apps that came back; of the committer
 }
 
 type damagedContent struct {
@@ -235,47 +237,19 @@ func keyOf(kind picloud.ChangeKind, app, name string) (tb table, key []byte, ok 
 	return 0, nil, false
 }
 
-// changedThings are things that the journal has changes of.
-type changedThings map[changedThing]struct{}
-
-type changedThing struct {
-	kind      picloud.ChangeKind
-	app, name string
-}
-
-// has reports whether a thing, or its whole app, has changed.
-func (c changedThings) has(kind picloud.ChangeKind, app, name string) bool {
-	_, thing := c[changedThing{kind, app, name}]
-	_, whole := c[changedThing{picloud.ChangeApp, app, app}]
-	return thing || whole
-}
-
-// maxChanged bounds the things of a changedThings.
-const maxChanged = 100_000
-
-// ErrFarBehind says that the journal has more changes since a position than can be held
-// against a copy, or does not have all of them any more.
-var ErrFarBehind = errors.New("the copy is too far behind to be compared")
-
-// ChangedAfter returns what tells whether a thing, or its whole app, has changed after an
-// LSN, or ErrFarBehind.
-func (s *Store) ChangedAfter(ctx context.Context, lsn uint64) (func(kind picloud.ChangeKind, app, name string) bool, error) {
-	changed, err := s.changedAfter(ctx, lsn)
-	return changed.has, err
-}
-
-func (s *Store) changedAfter(ctx context.Context, lsn uint64) (changedThings, error) {
+// ChangedAfter calls fn with each thing that has changed after an LSN, as far as the journal
+// can be read: what was dropped from its beginning has been copied before.
+func (s *Store) ChangedAfter(ctx context.Context, lsn uint64, fn func(kind picloud.ChangeKind, app, name string, deleted bool)) error {
 	end := s.journal.Written()
-	changed := changedThings{}
 	if journal.LSN(lsn) >= end {
-		return changed, nil
+		return nil
 	}
 	rd, err := s.journal.NewReader(journal.LSN(lsn) + 1)
 	if errors.Is(err, journal.ErrGone) {
-		return nil, ErrFarBehind
+		rd, err = s.readerOfAll(&Verification{})
 	}
-	if err != nil {
-		return nil, err
+	if err != nil || rd == nil {
+		return err
 	}
 	defer func() { _ = rd.Close() }() // only read
 	for last := lsn; ctx.Err() == nil; {
@@ -284,47 +258,52 @@ func (s *Store) changedAfter(ctx context.Context, lsn uint64) (changedThings, er
 		switch {
 		case errors.Is(err, io.EOF): // the rest is visible, and durable soon
 			if err := s.Wait(ctx, last); err != nil {
-				return nil, err
+				return err
 			}
 			continue
-		case errors.Is(err, journal.ErrGone), damaged:
-			return nil, ErrFarBehind
+		case damaged:
+			if _, err := rd.Resync(); err != nil {
+				return fmt.Errorf("read the journal: %w", err)
+			}
+			continue
 		case err != nil:
-			return nil, err
+			return fmt.Errorf("read the journal: %w", err)
 		}
 		if rec.Kind == kindChange {
-			if err := changed.add(rec.Body); err != nil {
-				return nil, err
+			if err := toldOf(rec.Body, fn); err != nil {
+				return err
 			}
 		}
 		_, to := rec.Range()
 		if last = uint64(to); to >= end {
-			return changed, nil
+			return nil
 		}
 	}
-	return nil, context.Cause(ctx)
+	return context.Cause(ctx)
 }
 
-func (c changedThings) add(body []byte) error {
+// toldOf calls fn with the thing that a record is a change of.
+func toldOf(body []byte, fn func(kind picloud.ChangeKind, app, name string, deleted bool)) error {
 	ch, err := parseChange(body)
 	if err != nil {
 		return err
 	}
+	deleted := ch.value == nil
 	ch.value = nil
-	if is, err := changeOf(ch); err != nil || is == nil {
-		return err
-	} else if c[changedThing{is.Kind, is.App, is.Name}] = struct{}{}; len(c) > maxChanged {
-		return ErrFarBehind
+	is, err := changeOf(ch)
+	if err == nil && is != nil {
+		fn(is.Kind, is.App, is.Name, deleted)
 	}
-	return nil
+	return err
 }
 
 // Heal takes things back that were lost, in one commit, after the checks that a request of
 // a client passes. Versions are those that were here before, 0 where there was none: a
-// thing of another version changed meanwhile, and stays as it is. It returns how many were
-// taken back; refused says why others were not.
-func (s *Store) Heal(ctx context.Context, things []picloud.Change, versions []uint64) (healed int, refused, err error) {
-	healed, err = s.heal(ctx, things, versions)
+// thing of another version changed meanwhile, and stays as it is. A thing of an app that
+// was made after the record since is one of the app's predecessor, and stays away. It returns
+// how many were taken back; refused says why others were not.
+func (s *Store) Heal(ctx context.Context, since uint64, things []picloud.Change, versions []uint64) (healed int, refused, err error) {
+	healed, err = s.heal(ctx, since, things, versions)
 	if err == nil || ctx.Err() != nil || isUnavailable(err) {
 		return healed, nil, err
 	}
@@ -333,7 +312,7 @@ func (s *Store) Heal(ctx context.Context, things []picloud.Change, versions []ui
 		return 0, fmt.Errorf("%s %q of app %q: %w", c.Kind, c.Name, c.App, err), nil
 	}
 	for i := range things { // to find those that are refused
-		n, no, err := s.Heal(ctx, things[i:i+1], versions[i:i+1])
+		n, no, err := s.Heal(ctx, since, things[i:i+1], versions[i:i+1])
 		if err != nil {
 			return healed, refused, err
 		}
@@ -348,10 +327,10 @@ func isUnavailable(err error) bool {
 	return slices.ContainsFunc([]error{picloud.ErrStopping, picloud.ErrReadOnly, picloud.ErrBusy, picloud.ErrNoSpace}, func(e error) bool { return errors.Is(err, e) })
 }
 
-func (s *Store) heal(ctx context.Context, things []picloud.Change, versions []uint64) (int, error) {
+func (s *Store) heal(ctx context.Context, since uint64, things []picloud.Change, versions []uint64) (int, error) {
 	n, err := ask(ctx, s, "", 0, func(tx *tx) (n int, err error) {
 		for i := range things {
-			done, err := tx.heal(&things[i], versions[i])
+			done, err := tx.heal(since, &things[i], versions[i])
 			if err != nil {
 				return 0, err
 			}
@@ -371,13 +350,16 @@ func (s *Store) heal(ctx context.Context, things []picloud.Change, versions []ui
 }
 
 // heal stages the rows of a thing, unless it has another version than it had.
-func (t *tx) heal(c *picloud.Change, version uint64) (bool, error) {
+func (t *tx) heal(since uint64, c *picloud.Change, version uint64) (bool, error) {
 	tb, key, ok := keyOf(c.Kind, c.App, c.Name)
 	if !ok {
 		return false, errors.New("this version does not know that kind; install a newer one")
 	}
 	now, there := versionIn(tb, key, t.get(tb, key))
 	if now != version || there && version == 0 {
+		return false, nil
+	}
+	if app, known := t.catalog.apps().Get(c.App); known && app.Incarnation > since && t.s.healing.apps[c.App] != app.Incarnation {
 		return false, nil
 	}
 	rows, err := tb.kind().copied.restore(&restorer{lsn: t.lsn()}, c.Value)
@@ -389,6 +371,12 @@ func (t *tx) heal(c *picloud.Change, version uint64) (bool, error) {
 	}
 	for _, row := range rows {
 		t.stage(row, nil)
+	}
+	if app, known := t.catalog.apps().Get(c.App); known && c.Kind == picloud.ChangeApp {
+		if t.s.healing.apps == nil {
+			t.s.healing.apps = map[string]uint64{}
+		}
+		t.s.healing.apps[c.App] = app.Incarnation
 	}
 	return true, nil
 }

@@ -198,6 +198,10 @@ func (s *Store) writeIncidents() error {
 	return s.commitGroup(g)
 }
 
+// eventText is what events tell, which who may read the app default reads: names of other
+// apps are only in the list of incidents.
+const eventText = "A loss or damage was found: 'picloud incidents list' says what and what to do."
+
 // stageIncidents stages incidents with their events.
 func (s *Store) stageIncidents(g *group, found []Incident) error {
 	var fresh []Incident
@@ -215,7 +219,7 @@ func (s *Store) stageIncidents(g *group, found []Incident) error {
 		return err
 	}
 	for _, in := range fresh {
-		data, err := json.Marshal(map[string]any{"id": in.ID, "at": in.At, "text": in.Text})
+		data, err := json.Marshal(map[string]any{"id": in.ID, "at": in.At, "text": eventText})
 		if err != nil {
 			return err
 		}

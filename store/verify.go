@@ -159,7 +159,6 @@ func (s *Store) verifyFile(ctx context.Context, v *Verification, f *picloud.File
 	v.Files++
 	if errors.Is(err, picloud.ErrFileLost) {
 		v.Damaged++
-		s.contentDamaged(f, "is gone")
 		return nil
 	}
 	if err != nil {

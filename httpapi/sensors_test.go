@@ -20,10 +20,14 @@ var measured = time.Date(2026, 11, 26, 8, 0, 0, 0, time.UTC)
 
 func (bench) Sensors() []board.Sensor {
 	return []board.Sensor{
-		{Name: "attic", App: "default", Topic: "sensors/attic", Driver: "ds18b20", Place: "/sys/x",
-			Fault: "nothing is at /sys/x", FaultSince: measured},
-		{Name: "room", App: "default", Topic: "sensors/room", Driver: "bme280", Place: "i2c-1 0x76", Simulated: true,
-			Values: map[string]float64{"celsius": 21.5}, ReadAt: measured},
+		{
+			Name: "attic", App: "default", Topic: "sensors/attic", Driver: "ds18b20", Place: "/sys/x",
+			Fault: "nothing is at /sys/x", FaultSince: measured,
+		},
+		{
+			Name: "room", App: "default", Topic: "sensors/room", Driver: "bme280", Place: "i2c-1 0x76", Simulated: true,
+			Values: map[string]float64{"celsius": 21.5}, ReadAt: measured,
+		},
 	}
 }
 

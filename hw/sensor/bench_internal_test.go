@@ -10,6 +10,7 @@ import (
 // sixteen is a board with sixteen sensors: four of each kind on buses that answer at once,
 // and in files.
 func sixteen(b *testing.B) (string, []Settings) {
+	b.Helper()
 	files := map[string]string{}
 	var all []Settings
 	for i := range 4 {

@@ -144,6 +144,16 @@ func (s *session) Tx(address uint16, w, r []byte) error {
 	return s.err
 }
 
+// settle waits while a device measures, or until the reading is over.
+func (s *session) settle(d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-s.ctx.Done():
+	}
+}
+
 // forgive forgets that a device has not acknowledged a transfer, which was no fault.
 func (s *session) forgive() {
 	if answered(s.err) {

@@ -16,7 +16,7 @@ import (
 )
 
 // bme280 returns a reading of a BME280 or a BMP280, which tell which they are.
-func bme280(b i2c.Bus, s *Settings) (name string, e physic.Env, err error) {
+func bme280(b *session, s *Settings) (name string, e physic.Env, err error) {
 	d, err := bmxx80.NewI2C(b, s.Address, &bmxx80.DefaultOpts)
 	if err == nil {
 		err = d.Sense(&e)
@@ -25,7 +25,7 @@ func bme280(b i2c.Bus, s *Settings) (name string, e physic.Env, err error) {
 	return name, e, err
 }
 
-func readBME280(b i2c.Bus, s *Settings) ([]Value, error) {
+func readBME280(b *session, s *Settings) ([]Value, error) {
 	name, e, err := bme280(b, s)
 	switch {
 	case err != nil:
@@ -36,12 +36,12 @@ func readBME280(b i2c.Bus, s *Settings) ([]Value, error) {
 	return []Value{temperature(e), humidity(e), pressure(e)}, nil
 }
 
-func readBMP280(b i2c.Bus, s *Settings) ([]Value, error) {
+func readBMP280(b *session, s *Settings) ([]Value, error) {
 	_, e, err := bme280(b, s)
 	return []Value{temperature(e), pressure(e)}, err
 }
 
-func readAHT20(b i2c.Bus, _ *Settings) ([]Value, error) {
+func readAHT20(b *session, _ *Settings) ([]Value, error) {
 	d, err := aht20.NewI2C(b, nil)
 	if err != nil {
 		return nil, err
@@ -66,29 +66,29 @@ const (
 	bh1750Conversion  = 180 * time.Millisecond
 )
 
-func readMCP9808(b i2c.Bus, s *Settings) ([]Value, error) {
+func readMCP9808(b *session, s *Settings) ([]Value, error) {
 	d, err := mcp9808.New(b, &mcp9808.Opts{Addr: int(s.Address), Res: mcp9808.Maximum})
 	if err != nil {
 		return nil, err
 	}
-	time.Sleep(mcp9808Conversion)
+	b.settle(mcp9808Conversion)
 	var e physic.Env
 	err = d.Sense(&e)
 	return []Value{temperature(e)}, err
 }
 
-func readTMP102(b i2c.Bus, s *Settings) ([]Value, error) {
+func readTMP102(b *session, s *Settings) ([]Value, error) {
 	d, err := tmp102.NewI2C(b, s.Address, nil)
 	if err != nil {
 		return nil, err
 	}
-	time.Sleep(tmp102Conversion)
+	b.settle(tmp102Conversion)
 	var e physic.Env
 	err = d.Sense(&e)
 	return []Value{temperature(e)}, err
 }
 
-func readINA219(b i2c.Bus, s *Settings) ([]Value, error) {
+func readINA219(b *session, s *Settings) ([]Value, error) {
 	d, err := ina219.New(b, &ina219.Opts{
 		Address:       int(s.Address),
 		SenseResistor: physic.ElectricResistance(s.Shunt * float64(physic.Ohm)),
@@ -97,7 +97,7 @@ func readINA219(b i2c.Bus, s *Settings) ([]Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	time.Sleep(ina219Conversion)
+	b.settle(ina219Conversion)
 	m, err := d.Sense()
 	return []Value{
 		{volt, float64(m.Voltage) / float64(physic.Volt)},
@@ -112,7 +112,7 @@ var channels = map[string]ads1x15.Channel{
 	"0-1": ads1x15.Channel0Minus1, "0-3": ads1x15.Channel0Minus3, "1-3": ads1x15.Channel1Minus3, "2-3": ads1x15.Channel2Minus3,
 }
 
-func readADS1115(b i2c.Bus, s *Settings) ([]Value, error) {
+func readADS1115(b *session, s *Settings) ([]Value, error) {
 	d, err := ads1x15.NewADS1115(b, &ads1x15.Opts{I2cAddress: s.Address})
 	if err != nil {
 		return nil, err
@@ -130,13 +130,13 @@ func readADS1115(b i2c.Bus, s *Settings) ([]Value, error) {
 
 // readBH1750 measures once, with 1 lx. periph's driver sends another command than the
 // one that turns the device on, starts each measurement twice, and drops fractions.
-func readBH1750(b i2c.Bus, s *Settings) ([]Value, error) {
+func readBH1750(b *session, s *Settings) ([]Value, error) {
 	const onceHigh = 0x20
 	d := i2c.Dev{Bus: b, Addr: s.Address}
 	if err := d.Tx([]byte{onceHigh}, nil); err != nil {
 		return nil, err
 	}
-	time.Sleep(bh1750Conversion)
+	b.settle(bh1750Conversion)
 	var raw [2]byte
 	err := d.Tx(nil, raw[:])
 	return []Value{{lux, float64(binary.BigEndian.Uint16(raw[:])) / 1.2}}, err

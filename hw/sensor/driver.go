@@ -3,8 +3,6 @@ package sensor
 import (
 	"slices"
 	"time"
-
-	"periph.io/x/conn/v3/i2c"
 )
 
 // Names of the drivers of files.
@@ -24,7 +22,7 @@ type driver struct {
 	// Of a device on an I²C bus.
 	addresses []uint16 // the first is the usual one
 	ranges    []span   // what the device can measure; anything else is a fault
-	bus       func(b i2c.Bus, s *Settings) ([]Value, error)
+	bus       func(b *session, s *Settings) ([]Value, error)
 
 	// Of a file.
 	path string // default

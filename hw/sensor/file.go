@@ -25,8 +25,15 @@ type kind struct {
 // (Documentation/hwmon/sysfs-interface.rst).
 var (
 	iioKinds = []kind{
-		{"in_temp", celsius, 1e-3}, {"in_humidityrelative", percent, 1e-3}, {"in_pressure", hectopascal, 10}, {"in_illuminance", lux, 1},
-		{"in_voltage", volt, 1e-3}, {"in_current", ampere, 1e-3}, {"in_power", watt, 1e-3}, {"in_resistance", ohm, 1}, {"in_concentration_co2", ppm, 1e4},
+		{"in_temp", celsius, 1e-3},
+		{"in_humidityrelative", percent, 1e-3},
+		{"in_pressure", hectopascal, 10},
+		{"in_illuminance", lux, 1},
+		{"in_voltage", volt, 1e-3},
+		{"in_current", ampere, 1e-3},
+		{"in_power", watt, 1e-3},
+		{"in_resistance", ohm, 1},
+		{"in_concentration_co2", ppm, 1e4},
 	}
 	hwmonKinds = []kind{
 		{"temp", celsius, 1e-3}, {"humidity", percent, 1e-3}, {"in", volt, 1e-3}, {"curr", ampere, 1e-3}, {"power", watt, 1e-6}, {"fan", rpm, 1},

@@ -73,9 +73,10 @@ type messages struct {
 }
 
 type smbus struct {
-	direction, command uint8
-	size               uint32
-	data               *[34]byte
+	direction uint8
+	_         uint8 // register
+	size      uint32
+	data      *[34]byte
 }
 
 func (k *kernelBus) name() string {

@@ -132,24 +132,24 @@ func (t *topics) CreateTopic(_ context.Context, one picloud.Topic) (picloud.Topi
 }
 
 // machine writes files of the kernel below a root.
-func machine(t testing.TB, files map[string]string) string {
-	t.Helper()
-	root := t.TempDir()
+func machine(tb testing.TB, files map[string]string) string {
+	tb.Helper()
+	root := tb.TempDir()
 	for name, text := range files {
 		path := filepath.Join(root, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
+			tb.Fatal(err)
 		}
 	}
 	return root
 }
 
 // complete returns the settings of a sensor, which must be without faults.
-func complete(t testing.TB, name, driver string, more func(*Settings)) Settings {
-	t.Helper()
+func complete(tb testing.TB, name, driver string, more func(*Settings)) Settings {
+	tb.Helper()
 	s := Defaults(name)
 	s.Driver = driver
 	if more != nil {
@@ -157,7 +157,7 @@ func complete(t testing.TB, name, driver string, more func(*Settings)) Settings 
 	}
 	s, faults := s.Complete()
 	if len(faults) > 0 {
-		t.Fatal(faults)
+		tb.Fatal(faults)
 	}
 	return s
 }

@@ -80,8 +80,9 @@ func (p *probe) run(ctx context.Context) {
 			p.tell(perr)
 		}
 		now := time.Now()
-		for due = due.Add(p.set.Every); due.Before(now); {
-			due = due.Add(p.set.Every * max(1, now.Sub(due)/p.set.Every))
+		due = due.Add(p.set.Every)
+		if late := now.Sub(due); late > 0 {
+			due = due.Add(late - late%p.set.Every + p.set.Every)
 		}
 		pause := due.Sub(now)
 		if err == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -63,9 +64,7 @@ func text(s board.Scan) string {
 func TestScan(t *testing.T) {
 	t.Parallel()
 	files := map[string]string{"dev/i2c-1": "", "dev/i2c-2": "", "dev/i2c-20": ""}
-	for name, content := range kernelFiles {
-		files[name] = content
-	}
+	maps.Copy(files, kernelFiles)
 	root := machine(t, files)
 	if err := os.MkdirAll(filepath.Join(root, "sys/bus/i2c/devices/1-0068"), 0o700); err != nil {
 		t.Fatal(err)
@@ -160,7 +159,7 @@ func TestOneScanAtATime(t *testing.T) {
 func TestDescriptorsAndPinsAreLeftAlone(t *testing.T) {
 	t.Parallel()
 	if os.Getenv("SENSOR_CHILD") == "" {
-		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestDescriptorsAndPinsAreLeftAlone$", "-test.v") //nolint:gosec // itself
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestDescriptorsAndPinsAreLeftAlone$", "-test.v")
 		cmd.Env = append(os.Environ(), "SENSOR_CHILD=1")
 		cmd.Stdin = strings.NewReader("still here")
 		out, err := cmd.CombinedOutput()

@@ -3,8 +3,6 @@ package sensor
 import (
 	"encoding/binary"
 	"time"
-
-	"periph.io/x/conn/v3/i2c"
 )
 
 // Commands of Sensirion's SCD40 and SCD41, by their data sheet.
@@ -21,10 +19,9 @@ const (
 // readSCD4x reads the newest measurement, for which it waits when the device has none.
 // periph's driver holds the bus meanwhile, and keeps in mind whether the device measures,
 // which is wrong once that has lost its power.
-func readSCD4x(b i2c.Bus, s *Settings) ([]Value, error) {
-	d := i2c.Dev{Bus: b, Addr: s.Address}
+func readSCD4x(b *session, s *Settings) ([]Value, error) {
 	for try := range scd4xTries {
-		ready, err := scd4xWords(&d, scd4xReady, 1)
+		ready, err := scd4xWords(b, s.Address, scd4xReady, 1)
 		if err != nil {
 			return nil, err
 		}
@@ -34,16 +31,14 @@ func readSCD4x(b i2c.Bus, s *Settings) ([]Value, error) {
 		switch try {
 		case 0:
 			// A device that measures already does not acknowledge it.
-			_ = d.Tx(binary.BigEndian.AppendUint16(nil, scd4xStart), nil)
-			if ss, ok := b.(*session); ok {
-				ss.forgive()
-			}
+			_ = b.Tx(s.Address, binary.BigEndian.AppendUint16(nil, scd4xStart), nil)
+			b.forgive()
 		case scd4xTries - 1:
 			return nil, faultf("it has measured nothing for %v: check its supply, which has to bear 205 mA", (scd4xTries-1)*scd4xPause)
 		}
-		time.Sleep(scd4xPause)
+		b.settle(scd4xPause)
 	}
-	w, err := scd4xWords(&d, scd4xRead, 3)
+	w, err := scd4xWords(b, s.Address, scd4xRead, 3)
 	if err != nil {
 		return nil, err
 	}
@@ -55,13 +50,13 @@ func readSCD4x(b i2c.Bus, s *Settings) ([]Value, error) {
 }
 
 // scd4xWords sends a command and reads n words, each of which has a checksum.
-func scd4xWords(d *i2c.Dev, command uint16, n int) ([]uint16, error) {
-	if err := d.Tx(binary.BigEndian.AppendUint16(nil, command), nil); err != nil {
+func scd4xWords(b *session, address, command uint16, n int) ([]uint16, error) {
+	if err := b.Tx(address, binary.BigEndian.AppendUint16(nil, command), nil); err != nil {
 		return nil, err
 	}
-	time.Sleep(scd4xDelay)
+	b.settle(scd4xDelay)
 	raw := make([]byte, 3*n)
-	if err := d.Tx(nil, raw); err != nil {
+	if err := b.Tx(address, nil, raw); err != nil {
 		return nil, err
 	}
 	words := make([]uint16, n)

@@ -48,7 +48,7 @@ func TestSettingsThatCannotWork(t *testing.T) {
 // Two sensors are not one device, but for different inputs of one converter.
 func TestSettingsThatConflict(t *testing.T) {
 	t.Parallel()
-	make := func(driver string, set func(*sensor.Settings)) sensor.Settings {
+	with := func(driver string, set func(*sensor.Settings)) sensor.Settings {
 		s := sensor.Defaults("x")
 		s.Driver = driver
 		if set != nil {
@@ -64,13 +64,13 @@ func TestSettingsThatConflict(t *testing.T) {
 		a, b sensor.Settings
 		want bool
 	}{
-		"the same device":  {make("bme280", nil), make("bmp280", nil), true},
-		"another address":  {make("bme280", nil), make("bme280", func(s *sensor.Settings) { s.Address = 0x77 }), false},
-		"another bus":      {make("bme280", nil), make("bme280", func(s *sensor.Settings) { s.Bus = 3 }), false},
-		"another input":    {make("ads1115", nil), make("ads1115", func(s *sensor.Settings) { s.Channel = "1" }), false},
-		"the same input":   {make("ads1115", nil), make("ads1115", nil), true},
-		"files":            {make("ds18b20", nil), make("ds18b20", nil), false},
-		"a converter, too": {make("ads1115", nil), make("tmp102", nil), true},
+		"the same device":  {with("bme280", nil), with("bmp280", nil), true},
+		"another address":  {with("bme280", nil), with("bme280", func(s *sensor.Settings) { s.Address = 0x77 }), false},
+		"another bus":      {with("bme280", nil), with("bme280", func(s *sensor.Settings) { s.Bus = 3 }), false},
+		"another input":    {with("ads1115", nil), with("ads1115", func(s *sensor.Settings) { s.Channel = "1" }), false},
+		"the same input":   {with("ads1115", nil), with("ads1115", nil), true},
+		"files":            {with("ds18b20", nil), with("ds18b20", nil), false},
+		"a converter, too": {with("ads1115", nil), with("tmp102", nil), true},
 	} {
 		if got := c.a.Conflict(&c.b); (got != nil) != c.want {
 			t.Errorf("%s: %v", name, got)

@@ -26,7 +26,9 @@ func (b *Board) Header() board.Header {
 		return h
 	}
 	var chip chipLines
-	if l, ok := b.chips.(lister); ok {
+	if h.Simulated {
+		chip = simChip()
+	} else if l, ok := b.chips.(lister); ok {
 		var err error
 		if chip, err = l.list(headerChips); err != nil {
 			h.Missing = append(h.Missing, board.Missing{What: "chip", Why: err.Error(), Fix: chipFix(err)})

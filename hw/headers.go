@@ -26,25 +26,44 @@ func supply(name string) contact { return contact{name: name, line: -1} }
 // https://www.raspberrypi.com/documentation/computers/raspberry-pi.html#gpio
 var header40 = []contact{
 	supply(supply3), supply(supply5),
-	{"GPIO2", 2, "I2C1 SDA", busI2C}, supply(supply5),
-	{"GPIO3", 3, "I2C1 SCL", busI2C}, supply(ground),
-	{"GPIO4", 4, "1-wire", ""}, {"GPIO14", 14, "UART TX", busUART},
-	supply(ground), {"GPIO15", 15, "UART RX", busUART},
-	{"GPIO17", 17, "SPI1 CE1", ""}, {"GPIO18", 18, "PCM CLK", ""},
-	{"GPIO27", 27, "", ""}, supply(ground),
-	{"GPIO22", 22, "", ""}, {"GPIO23", 23, "", ""},
-	supply(supply3), {"GPIO24", 24, "", ""},
-	{"GPIO10", 10, "SPI0 MOSI", busSPI}, supply(ground),
-	{"GPIO9", 9, "SPI0 MISO", busSPI}, {"GPIO25", 25, "", ""},
-	{"GPIO11", 11, "SPI0 SCLK", busSPI}, {"GPIO8", 8, "SPI0 CE0", ""},
-	supply(ground), {"GPIO7", 7, "SPI0 CE1", ""},
-	{"GPIO0", 0, "ID SDA", ""}, {"GPIO1", 1, "ID SCL", ""},
-	{"GPIO5", 5, "", ""}, supply(ground),
-	{"GPIO6", 6, "", ""}, {"GPIO12", 12, "PWM0", ""},
-	{"GPIO13", 13, "PWM1", ""}, supply(ground),
-	{"GPIO19", 19, "PCM FS", ""}, {"GPIO16", 16, "SPI1 CE2", ""},
-	{"GPIO26", 26, "", ""}, {"GPIO20", 20, "PCM DIN", ""},
-	supply(ground), {"GPIO21", 21, "PCM DOUT", ""},
+	{"GPIO2", 2, "I2C1 SDA", busI2C},
+	supply(supply5),
+	{"GPIO3", 3, "I2C1 SCL", busI2C},
+	supply(ground),
+	{"GPIO4", 4, "1-wire", ""},
+	{"GPIO14", 14, "UART TX", busUART},
+	supply(ground),
+	{"GPIO15", 15, "UART RX", busUART},
+	{"GPIO17", 17, "SPI1 CE1", ""},
+	{"GPIO18", 18, "PCM CLK", ""},
+	{"GPIO27", 27, "", ""},
+	supply(ground),
+	{"GPIO22", 22, "", ""},
+	{"GPIO23", 23, "", ""},
+	supply(supply3),
+	{"GPIO24", 24, "", ""},
+	{"GPIO10", 10, "SPI0 MOSI", busSPI},
+	supply(ground),
+	{"GPIO9", 9, "SPI0 MISO", busSPI},
+	{"GPIO25", 25, "", ""},
+	{"GPIO11", 11, "SPI0 SCLK", busSPI},
+	{"GPIO8", 8, "SPI0 CE0", ""},
+	supply(ground),
+	{"GPIO7", 7, "SPI0 CE1", ""},
+	{"GPIO0", 0, "ID SDA", ""},
+	{"GPIO1", 1, "ID SCL", ""},
+	{"GPIO5", 5, "", ""},
+	supply(ground),
+	{"GPIO6", 6, "", ""},
+	{"GPIO12", 12, "PWM0", ""},
+	{"GPIO13", 13, "PWM1", ""},
+	supply(ground),
+	{"GPIO19", 19, "PCM FS", ""},
+	{"GPIO16", 16, "SPI1 CE2", ""},
+	{"GPIO26", 26, "", ""},
+	{"GPIO20", 20, "PCM DIN", ""},
+	supply(ground),
+	{"GPIO21", 21, "PCM DOUT", ""},
 }
 
 // header26 is the header of the first boards, from their second revision.
@@ -60,7 +79,7 @@ var header26First = func() []contact {
 }()
 
 // Chips that headers are wired to, by their labels.
-var headerChips = []string{"pinctrl-rp1", "pinctrl-bcm2711", "pinctrl-bcm2835", simLabel}
+var headerChips = []string{"pinctrl-rp1", "pinctrl-bcm2711", "pinctrl-bcm2835"}
 
 // firstBoards are the models with 26 pins: Raspberry Pi Model A, Model B, Model B Rev 2.
 var firstBoards = regexp.MustCompile(`^Raspberry Pi Model ([AB])( [Rr]ev ?([0-9.]+))?$`)

@@ -156,7 +156,7 @@ func TestConditionsBeginAndEnd(t *testing.T) {
 		m, stop := s.start(Config{})
 		defer stop()
 		sleep := func(d time.Duration) {
-			time.Sleep(d) //nolint:forbidigo // the clock of the bubble
+			time.Sleep(d)
 			synctest.Wait()
 		}
 		sleep(time.Hour)
@@ -210,14 +210,14 @@ func TestConditionsOverRestarts(t *testing.T) {
 		s.write(map[string]string{temperature: "80000", voltage: "1"})
 		s.full = true
 		_, stop := s.start(Config{})
-		time.Sleep(10 * time.Minute) //nolint:forbidigo // the clock of the bubble
+		time.Sleep(10 * time.Minute)
 		if s.want("a full disk"); strings.Count(s.log.String(), "was not published") != 1 {
 			t.Errorf("the log:\n%s", s.log.String())
 		}
 		s.mu.Lock()
 		s.full = false
 		s.mu.Unlock()
-		time.Sleep(powerRetry) //nolint:forbidigo // the clock of the bubble
+		time.Sleep(powerRetry)
 		synctest.Wait()
 		kept := append([]picloud.Event{}, s.events...)
 		s.want("with space again", "undervoltage begins [undervoltage]", "heat begins [undervoltage heat]")
@@ -225,7 +225,7 @@ func TestConditionsOverRestarts(t *testing.T) {
 
 		s.events = append(s.events, kept...)
 		_, stop = s.start(Config{})
-		time.Sleep(10 * time.Minute) //nolint:forbidigo // the clock of the bubble
+		time.Sleep(10 * time.Minute)
 		s.want("after a restart", "undervoltage begins [undervoltage]", "heat begins [undervoltage heat]")
 		stop()
 
@@ -268,7 +268,7 @@ func TestBoardIsMeasuredWhileWatched(t *testing.T) {
 			}
 			delete(s.values, topic)
 		}
-		sleep := func(d time.Duration) { time.Sleep(d) } //nolint:forbidigo // the clock of the bubble
+		sleep := func(d time.Duration) { time.Sleep(d) }
 		sleep(time.Hour)
 		count(picloud.TopicBoardHealth, 0)
 		count(picloud.TopicBoardPins, 0)

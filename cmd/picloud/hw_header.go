@@ -104,6 +104,7 @@ func useText(p *board.HeaderPin) string {
 			return "used by the kernel"
 		}
 		return "used by " + plain(p.By)
+	case board.UseFree, board.UseUnknown:
 	}
 	return string(p.Use)
 }

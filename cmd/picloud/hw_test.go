@@ -74,8 +74,10 @@ func TestHeaderIsDrawn(t *testing.T) {
 func TestUnknownIsSaid(t *testing.T) {
 	t.Parallel()
 	h := drawHeader(&board.Header{Model: new("Raspberry Pi 5"), Chip: "\x1b[2J", Pins: []board.HeaderPin{
-		{Number: 1, Name: "3V3", Use: board.UsePower}, {Number: 2, Name: "GPIO2", Line: "SDA1", Use: board.UseOther, By: "i2c-1"},
-		{Number: 3, Name: "GPIO3", Use: board.UseUnknown}, {Number: 4, Name: "GPIO4", Use: board.UseInput, App: "a", Pin: "door", Fault: "in use"},
+		{Number: 1, Name: "3V3", Use: board.UsePower},
+		{Number: 2, Name: "GPIO2", Line: "SDA1", Use: board.UseOther, By: "i2c-1"},
+		{Number: 3, Name: "GPIO3", Use: board.UseUnknown},
+		{Number: 4, Name: "GPIO4", Use: board.UseInput, App: "a", Pin: "door", Fault: "in use"},
 	}, Missing: []board.Missing{{What: "chip", Why: "/dev/gpiochip0 is closed to this user", Fix: "Join it."}}})
 	want := "Raspberry Pi 5, chip  [2J\n\n" +
 		"                3V3  ( 1) ( 2)  GPIO2 SDA1    used by i2c-1  -\n" +

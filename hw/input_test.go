@@ -197,6 +197,24 @@ func TestPublishingThatFails(t *testing.T) {
 	})
 }
 
+// HW-2: what could not be published is tried once more when the node stops.
+func TestLastTryAtTheStop(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d := newDesk()
+		d.fault = picloud.ErrBusy
+		b := inputs(d, nil, PinConfig{Kind: KindEdges, Edges: EdgesBoth})
+		stop := running(t, b)
+		time.Sleep(time.Hour)
+		finger(t, b, board.Press{For: time.Millisecond, Times: 1})
+		d.failWith(nil)
+		stop()
+		if list := d.take(); len(list) != 3 || !strings.Contains(list[2], `{"on":false,`) {
+			t.Errorf("published: %v", list)
+		}
+	})
+}
+
 // HW-2: the rate limit never loses the last state, not when the node stops either.
 func TestLastStateIsPublishedAtTheStop(t *testing.T) {
 	t.Parallel()
@@ -293,6 +311,7 @@ type wreck struct {
 type wreckLine struct {
 	*simInput
 	gone chan struct{}
+	deaf chan struct{} // edges cannot be read, the level can
 }
 
 var errNoDevice = &os.PathError{Op: "read", Path: "gpio-line", Err: unix.ENODEV}
@@ -304,7 +323,7 @@ func (w *wreck) open(p *PinConfig) (line, error) {
 		return nil, errors.New("no chip")
 	}
 	l, err := w.sim.open(p)
-	wl := &wreckLine{l.(*simInput), make(chan struct{})}
+	wl := &wreckLine{l.(*simInput), make(chan struct{}), make(chan struct{})}
 	w.lines = append(w.lines, wl)
 	return wl, err
 }
@@ -319,6 +338,14 @@ func (w *wreck) pull(out bool) {
 	w.lines = nil
 }
 
+func (w *wreck) deafen() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, l := range w.lines {
+		close(l.deaf)
+	}
+}
+
 func (l *wreckLine) get() (bool, error) {
 	select {
 	case <-l.gone:
@@ -331,6 +358,8 @@ func (l *wreckLine) get() (bool, error) {
 func (l *wreckLine) edges(list []edge) ([]edge, error) {
 	select {
 	case <-l.gone:
+		return list, errNoDevice
+	case <-l.deaf:
 		return list, errNoDevice
 	case e := <-l.queue:
 		return append(list, e), nil
@@ -370,6 +399,11 @@ func TestChipThatComesBack(t *testing.T) {
 		time.Sleep(2 * firstCheck)
 		if list := d.take(); len(list) != 1 || !strings.Contains(list[0], `"initial":true`) {
 			t.Errorf("with a chip that was away for a moment: %v", list)
+		}
+		w.deafen()
+		time.Sleep(2 * firstCheck)
+		if list := d.take(); len(list) != 1 || !strings.Contains(list[0], `"initial":true`) {
+			t.Errorf("with a line that told no edges any more: %v", list)
 		}
 	})
 }

@@ -21,20 +21,34 @@ var InputSettings = []PinSetting{
 		}
 		return check.TopicName(v)
 	}, func(p *hw.PinConfig) string { return p.Topic }},
-	{"kind", "What an event tells: edges, each change of the level; button, that it was pressed, held or pressed twice; counter, how many pulses there were. Default: edges.", true, false,
-		choice(func(p *hw.PinConfig) *string { return &p.Kind }, hw.KindEdges, hw.KindButton, hw.KindCounter), func(p *hw.PinConfig) string { return p.Kind }},
-	{"edges", "Which changes have an event or are counted: rising, the pin goes on; falling; both. Default: both, for a counter rising.", true, false,
-		choice(func(p *hw.PinConfig) *string { return &p.Edges }, hw.EdgesRising, hw.EdgesFalling, hw.EdgesBoth), func(p *hw.PinConfig) string { return p.Edges }},
-	{"debounce", "For how long the level has to be still before it has changed, such as 20ms, up to 10s; the event has the time of the first edge. Default: 0s, for a button 20ms.", true, false,
-		span(func(p *hw.PinConfig) *time.Duration { return &p.Debounce }, 0, 10*time.Second), spanText(func(p *hw.PinConfig) *time.Duration { return &p.Debounce })},
-	{"min_interval", "Shortest time between two events, such as 1s, up to 24h. Of events that come sooner the newest is published when it is over, with their number as count. Default: 0s.", true, false,
-		span(func(p *hw.PinConfig) *time.Duration { return &p.MinInterval }, 0, 24*time.Hour), spanText(func(p *hw.PinConfig) *time.Duration { return &p.MinInterval })},
-	{"hold", "Of a button: how long it is down to be held, up to 1m; 0s: that is not told, and a press at once. Default: 1s.", true, false,
-		span(func(p *hw.PinConfig) *time.Duration { return &p.Hold }, 0, time.Minute), spanText(func(p *hw.PinConfig) *time.Duration { return &p.Hold })},
-	{"double", "Of a button: within which time it is pressed twice, up to 5s; every press is told so much later. Default: 0s, that is not told.", true, false,
-		span(func(p *hw.PinConfig) *time.Duration { return &p.Double }, 0, 5*time.Second), spanText(func(p *hw.PinConfig) *time.Duration { return &p.Double })},
-	{"every", "Of a counter: time between two events, from 1s to 24h. Default: 1m.", true, false,
-		span(func(p *hw.PinConfig) *time.Duration { return &p.Every }, time.Second, 24*time.Hour), spanText(func(p *hw.PinConfig) *time.Duration { return &p.Every })},
+	{
+		"kind", "What an event tells: edges, each change of the level; button, that it was pressed, held or pressed twice; counter, how many pulses there were. Default: edges.", true, false,
+		choice(func(p *hw.PinConfig) *string { return &p.Kind }, hw.KindEdges, hw.KindButton, hw.KindCounter), func(p *hw.PinConfig) string { return p.Kind },
+	},
+	{
+		"edges", "Which changes have an event or are counted: rising, the pin goes on; falling; both. Default: both, for a counter rising.", true, false,
+		choice(func(p *hw.PinConfig) *string { return &p.Edges }, hw.EdgesRising, hw.EdgesFalling, hw.EdgesBoth), func(p *hw.PinConfig) string { return p.Edges },
+	},
+	{
+		"debounce", "For how long the level has to be still before it has changed, such as 20ms, up to 10s; the event has the time of the first edge. Default: 0s, for a button 20ms.", true, false,
+		span(func(p *hw.PinConfig) *time.Duration { return &p.Debounce }, 0, 10*time.Second), spanText(func(p *hw.PinConfig) *time.Duration { return &p.Debounce }),
+	},
+	{
+		"min_interval", "Shortest time between two events, such as 1s, up to 24h. Of events that come sooner the newest is published when it is over, with their number as count. Default: 0s.", true, false,
+		span(func(p *hw.PinConfig) *time.Duration { return &p.MinInterval }, 0, 24*time.Hour), spanText(func(p *hw.PinConfig) *time.Duration { return &p.MinInterval }),
+	},
+	{
+		"hold", "Of a button: how long it is down to be held, up to 1m; 0s: that is not told, and a press at once. Default: 1s.", true, false,
+		span(func(p *hw.PinConfig) *time.Duration { return &p.Hold }, 0, time.Minute), spanText(func(p *hw.PinConfig) *time.Duration { return &p.Hold }),
+	},
+	{
+		"double", "Of a button: within which time it is pressed twice, up to 5s; every press is told so much later. Default: 0s, that is not told.", true, false,
+		span(func(p *hw.PinConfig) *time.Duration { return &p.Double }, 0, 5*time.Second), spanText(func(p *hw.PinConfig) *time.Duration { return &p.Double }),
+	},
+	{
+		"every", "Of a counter: time between two events, from 1s to 24h. Default: 1m.", true, false,
+		span(func(p *hw.PinConfig) *time.Duration { return &p.Every }, time.Second, 24*time.Hour), spanText(func(p *hw.PinConfig) *time.Duration { return &p.Every }),
+	},
 	{"data", "Template of the events: a JSON object in which the strings $on, $edge, $at, $count, for a button $gesture, for a counter $total and $rate, stand for values. Default: {\"on\": \"$on\"}.", true, false, func(p *hw.PinConfig, v string) error {
 		p.Data = v
 		return nil

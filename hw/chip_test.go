@@ -20,12 +20,12 @@ type simulator struct {
 
 const configfs = "/sys/kernel/config/gpio-sim"
 
-func newSimulator(t testing.TB) *simulator {
-	t.Helper()
+func newSimulator(tb testing.TB) *simulator {
+	tb.Helper()
 	if _, err := os.Stat(configfs); err != nil {
-		t.Skip("needs a kernel with gpio-sim: make pins")
+		tb.Skip("needs a kernel with gpio-sim: make pins")
 	}
-	s := &simulator{t, configfs + "/pi"}
+	s := &simulator{tb, configfs + "/pi"}
 	s.mkdir("bank0")
 	s.write(s.dir+"/bank0/num_lines", "54")
 	s.write(s.dir+"/bank0/label", "pinctrl-rp1")
@@ -34,7 +34,7 @@ func newSimulator(t testing.TB) *simulator {
 		s.write(fmt.Sprintf("%s/bank0/line%d/name", s.dir, i), fmt.Sprintf("GPIO%d", i))
 	}
 	s.live("1")
-	t.Cleanup(func() { s.live("0") })
+	tb.Cleanup(func() { s.live("0") })
 	return s
 }
 

@@ -26,7 +26,7 @@ type reading struct {
 // pulses counts n pulses at a time.
 func (c *counter) pulses(at time.Time, n, missed int) {
 	if c.next().IsZero() { // intervals passed of which there is nothing to tell
-		c.began = c.began.Add(at.Sub(c.began) / c.every * c.every)
+		c.began = at.Add(-(at.Sub(c.began) % c.every))
 	}
 	c.total += uint64(max(0, n)) // #nosec G115 -- not negative
 	c.count += n

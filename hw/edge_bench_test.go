@@ -183,6 +183,7 @@ func socketPair(b *testing.B) (server, client net.Conn) {
 
 // frames returns a function that waits for the next frame.
 func frames(b *testing.B, c net.Conn) func() {
+	b.Helper()
 	r := bufio.NewReader(c)
 	return func() {
 		for {

@@ -72,14 +72,22 @@ func TestSignals(t *testing.T) {
 		want  []happened
 	}{
 		"both edges": {edges, true, presses(5, 6, 7)[1:], 9, []happened{{On: true, Initial: true}, {At: 6, Count: 1}, {At: 7, On: true, Count: 1}}},
-		"rising": {with(edges, func(p *PinConfig) { p.Edges = EdgesRising }), false, presses(5, 6, 7), 9,
-			[]happened{{Initial: true}, {At: 5, On: true, Count: 1}, {At: 7, On: true, Count: 1}}},
+		"rising": {
+			with(edges, func(p *PinConfig) { p.Edges = EdgesRising }), false, presses(5, 6, 7), 9,
+			[]happened{{Initial: true}, {At: 5, On: true, Count: 1}, {At: 7, On: true, Count: 1}},
+		},
 		"falling":    {with(edges, func(p *PinConfig) { p.Edges = EdgesFalling }), false, presses(5, 6, 7), 9, []happened{{Initial: true}, {At: 6, Count: 1}}},
 		"lost edges": {edges, false, []at{{5, true, 0}, {6, true, 7}}, 9, []happened{{Initial: true}, {At: 5, On: true, Count: 1}, {At: 6, On: true, Count: 1, Missed: 7}}},
-		"lost edges before one that is not told": {with(edges, func(p *PinConfig) { p.Edges = EdgesRising }), false, []at{{5, false, 3}, {6, true, 1}}, 9,
-			[]happened{{Initial: true}, {At: 6, On: true, Count: 1, Missed: 4}}},
-		"rate limit": {with(edges, func(p *PinConfig) { p.MinInterval = 100 * msec }), false, presses(150, 160, 170, 180, 190, 400), 600,
-			[]happened{{Initial: true}, {At: 150, On: true, Count: 1}, {At: 190, On: true, Count: 4}, {At: 400, Count: 1}}},
+		"lost edges before one that is not told": {
+			with(edges, func(p *PinConfig) { p.Edges = EdgesRising }), false,
+			[]at{{5, false, 3}, {6, true, 1}},
+			9,
+			[]happened{{Initial: true}, {At: 6, On: true, Count: 1, Missed: 4}},
+		},
+		"rate limit": {
+			with(edges, func(p *PinConfig) { p.MinInterval = 100 * msec }), false, presses(150, 160, 170, 180, 190, 400), 600,
+			[]happened{{Initial: true}, {At: 150, On: true, Count: 1}, {At: 190, On: true, Count: 4}, {At: 400, Count: 1}},
+		},
 		"rate limit over the initial level": {with(edges, func(p *PinConfig) { p.MinInterval = 100 * msec }), false, presses(50), 600, []happened{{Initial: true}, {At: 50, On: true, Count: 1}}},
 		"rate limit, not over":              {with(edges, func(p *PinConfig) { p.MinInterval = 100 * msec }), false, presses(150, 160), 249, []happened{{Initial: true}, {At: 150, On: true, Count: 1}}},
 		"older than decided":                {with(edges, func(p *PinConfig) { p.Debounce = 20 * msec }), false, []at{{5, true, 0}, {30, false, 0}, {29, true, 0}}, 99, []happened{{Initial: true}, {At: 5, On: true, Count: 1}}},
@@ -96,14 +104,20 @@ func TestSignals(t *testing.T) {
 		"press, where it can double": {with(button, func(p *PinConfig) { p.Double = 400 * msec }), false, presses(100, 160), 500, []happened{gesture(100, "press")}},
 		"too slow for double":        {with(button, func(p *PinConfig) { p.Double = 400 * msec }), false, presses(100, 160, 500, 560), 9999, []happened{gesture(100, "press"), gesture(500, "press")}},
 		"three presses":              {with(button, func(p *PinConfig) { p.Double = 400 * msec }), false, presses(100, 140, 180, 220, 260, 300), 9999, []happened{gesture(180, "double"), gesture(260, "press")}},
-		"all gestures": {with(button, func(p *PinConfig) { p.Hold, p.Double = time.Second, 400*msec }), false, presses(100, 200, 1000, 1100, 1200, 1300, 3000, 5000, 6000, 6450), 9999,
-			[]happened{gesture(100, "press"), gesture(1200, "double"), gesture(3000, "hold"), gesture(6000, "press")}},
+		"all gestures": {
+			with(button, func(p *PinConfig) { p.Hold, p.Double = time.Second, 400*msec }), false, presses(100, 200, 1000, 1100, 1200, 1300, 3000, 5000, 6000, 6450), 9999,
+			[]happened{gesture(100, "press"), gesture(1200, "double"), gesture(3000, "hold"), gesture(6000, "press")},
+		},
 
-		"counter": {counter, false, presses(100, 150, 200, 250, 2500, 2600), 9999,
-			[]happened{{At: 1000, Total: 2, Count: 2, Over: 1000}, {At: 2000, Total: 2, Over: 1000}, {At: 3000, Total: 3, Count: 1, Over: 1000}, {At: 4000, Total: 3, Over: 1000}}},
+		"counter": {
+			counter, false, presses(100, 150, 200, 250, 2500, 2600), 9999,
+			[]happened{{At: 1000, Total: 2, Count: 2, Over: 1000}, {At: 2000, Total: 2, Over: 1000}, {At: 3000, Total: 3, Count: 1, Over: 1000}, {At: 4000, Total: 3, Over: 1000}},
+		},
 		"counter of lost pulses": {counter, false, []at{{100, true, 0}, {200, true, 8}}, 1000, []happened{{At: 1000, Total: 10, Count: 10, Over: 1000}}},
-		"counter that bounces": {with(counter, func(p *PinConfig) { p.Debounce = 5 * msec }), false, append(presses(100, 101, 102, 150, 151, 152), at{990, true, 3}), 2000,
-			[]happened{{At: 1000, Total: 2, Count: 2, Missed: 3, Over: 1000}, {At: 2000, Total: 2, Over: 1000}}},
+		"counter that bounces": {
+			with(counter, func(p *PinConfig) { p.Debounce = 5 * msec }), false, append(presses(100, 101, 102, 150, 151, 152), at{990, true, 3}), 2000,
+			[]happened{{At: 1000, Total: 2, Count: 2, Missed: 3, Over: 1000}, {At: 2000, Total: 2, Over: 1000}},
+		},
 		"counter at rest": {counter, false, nil, 99999, nil},
 	} {
 		if name == "counter" { // without debouncing a line tells the counted edges alone

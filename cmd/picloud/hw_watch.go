@@ -202,10 +202,9 @@ func (v *hwView) picture() string {
 		fmt.Fprintf(&b, "health   %s, %s, %s, processor %s busy%s\n", orUnknown(h.Celsius, 1, "%.1f °C"),
 			condition(h.Undervoltage, "UNDERVOLTAGE", "power well"), condition(h.Throttled, "THROTTLED", "not throttled"), orUnknown(h.CPU, 100, "%.0f %%"), simulatedText(h.Simulated))
 	}
-	switch s := v.stats; {
-	case s == nil:
+	if s := v.stats; s == nil {
 		b.WriteString("events   not told by the node yet\n")
-	default:
+	} else {
 		fmt.Fprintf(&b, "events   %s a second, %d subscribers\n", orUnknown(s.EventsPerSec, 1, "%.1f"), s.Subscribers)
 		fmt.Fprintf(&b, "latency  edge to frame: half within %s, 99 of 100 within %s, %d edges since the start\n", orUnknown(s.EdgeFrameP50, 1, "%.2f ms"), orUnknown(s.EdgeFrameP99, 1, "%.2f ms"), s.Edges)
 	}

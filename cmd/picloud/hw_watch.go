@@ -20,12 +20,6 @@ import (
 	"github.com/picloud/picloud/stats"
 )
 
-// States of the board that are watched. A node that does not have one of them sends none.
-const (
-	statePins   = "$board/pins"
-	stateHealth = "$board/health"
-)
-
 func (c *cli) hwWatchCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "watch", Short: "Show pins, their events and the board's health live", Args: exactly(0),
@@ -52,7 +46,7 @@ func (c *cli) hwWatch(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	states := []string{picloud.TopicNodeStats, stateHealth, statePins}
+	states := []string{picloud.TopicNodeStats, picloud.TopicBoardHealth, picloud.TopicBoardPins}
 	l := &listener{c: c, cl: c.client(), topics: append(states, v.topics()...), latest: states}
 	events := make(chan api.Event)
 	if !c.json {
@@ -93,7 +87,7 @@ type hwView struct {
 	screen bool
 	pins   []api.Pin
 	newest map[string]api.Event // by topic
-	health *board.Health        // nil: not told
+	health *board.Report        // nil: not told
 	stats  *stats.Stats         // nil: not told
 	stale  bool                 // a pin has changed since the last look
 }
@@ -135,9 +129,9 @@ func (v *hwView) take(e api.Event) {
 	switch e.Topic {
 	case picloud.TopicNodeStats:
 		v.stats = decoded[stats.Stats](e.Data)
-	case stateHealth:
-		v.health = decoded[board.Health](e.Data)
-	case statePins:
+	case picloud.TopicBoardHealth:
+		v.health = decoded[board.Report](e.Data)
+	case picloud.TopicBoardPins:
 		v.stale = true
 	default:
 		v.newest[e.Topic] = e

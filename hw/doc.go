@@ -8,6 +8,10 @@
 // An output is set by requests (outputs.go), which may be pulses, or follows the events
 // of a topic (follow.go).
 //
-// It publishes nothing and knows nothing of who may do what: a pin belongs to an
-// app, and whoever asks says in whose name.
+// The edges of an input (edge.go) go through a state machine of times and levels
+// (signal.go), which debounces, recognises gestures and counts, and waits for nothing; what
+// it tells becomes events of the input's app, as the device (input.go).
+//
+// The package knows nothing of who may do what: a pin belongs to an app, and callers say
+// in whose name they ask.
 package hw

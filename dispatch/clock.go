@@ -78,11 +78,14 @@ func (c *clock) lookAt(ctx context.Context, s *schedule, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("read the last time: %w", err)
 	}
-	last, changed := c.guess.truth(tick, now), c.guess.truth(s.trigger.UpdatedAt, now)
-	anew := last.Sub(now) > putBack || last.Equal(now) && !last.Equal(tick) // it counts from now
-	if last.IsZero() || changed.After(last) && !changed.After(now) {
-		last = changed // what would have been before does not matter
-		anew = !changed.Before(now)
+	last, known := c.guess.truth(tick, now)
+	anew := !known || last.Sub(now) > putBack // it counts from now
+	changed, known := c.guess.truth(s.trigger.UpdatedAt, now)
+	switch {
+	case last.IsZero() && !known:
+		anew = true
+	case last.IsZero() || known && changed.After(last) && !changed.After(now):
+		last, anew = changed, changed.After(now) // what would have been before does not matter
 	}
 	if anew {
 		return c.cfg.Outbox.Tick(ctx, s.trigger, now, false) //nolint:wrapcheck // logged by the caller
@@ -153,6 +156,7 @@ const (
 // look takes note of what the clock shows. It reports when it cannot be believed, once, and
 // by how much it was off when it can.
 func (g *guess) look(now time.Time, sure bool) (began bool, off time.Duration) {
+	now = now.Round(0) // what the clock shows: times that carry more differ by what has passed
 	n := len(g.stretches)
 	switch {
 	case g.past:
@@ -182,19 +186,16 @@ func (s *stretch) behind(now time.Time) time.Duration { return now.Sub(s.last.Ad
 var noTime = time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // truth returns when something was that was stamped at a time. Of a clock that was ahead
-// nothing is put right: it showed times that came again. What an earlier start of the board
-// stamped in 1970 has no time that is known, and counts as of now.
-func (g *guess) truth(at, now time.Time) time.Time {
+// nothing is put right: it showed times that came again. When that was which an earlier start
+// of the board stamped in 1970 is not known.
+func (g *guess) truth(at, now time.Time) (_ time.Time, known bool) {
 	if at.IsZero() {
-		return at
+		return at, true
 	}
 	for _, s := range g.stretches {
 		if s.off > jump && !at.Before(s.first) && !at.After(s.last.Add(jump)) {
-			return at.Add(s.off)
+			return at.Add(s.off), true
 		}
 	}
-	if at.Before(noTime) && now.After(noTime) {
-		return now
-	}
-	return at
+	return at, !at.Before(noTime) || now.Before(noTime)
 }

@@ -219,6 +219,41 @@ func TestNothingBurstsWhenTheTimeBecomesKnown(t *testing.T) {
 	}
 }
 
+// HW-7: triggers made in 1970 run at their times, and not before, on a node that was started
+// again since.
+func TestTriggersOf1970AfterARestart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		var sure atomic.Bool
+		began := time.Now()
+		sc := store.Config{Dir: dir, Now: func() time.Time {
+			if sure.Load() {
+				return time.Now()
+			}
+			return time.Unix(30, 0).Add(time.Since(began))
+		}}
+		sc.Clock = func() store.Clock { return store.Clock{Synced: sure.Load(), Boot: "b", Uptime: time.Since(began)} }
+		o := openWith(t, sc, nil)
+		o.trigger(t, picloud.Trigger{Name: "daily", Kind: picloud.TriggerCron, Schedule: "0 3 * * *"})
+		o.trigger(t, picloud.Trigger{Name: "minute", Kind: picloud.TriggerCron, Schedule: "* * * * *"})
+		o.trigger(t, picloud.Trigger{Name: "often", Kind: picloud.TriggerCron, Schedule: "@every 1m"})
+		time.Sleep(10 * time.Minute)
+		o.stop()
+		sure.Store(true)
+		o = openWith(t, sc, nil)
+		defer o.stop()
+		time.Sleep(30 * time.Second)
+		if d, m := len(o.told("daily")), len(o.told("minute")); d != 0 || m > 1 {
+			t.Errorf("%d and %d runs because the time is known", d, m)
+		}
+		time.Sleep(3 * time.Hour)
+		if d, m, e := len(o.told("daily")), len(o.told("minute")), len(o.told("often")); d != 1 || m < 175 || m > 182 || e < 175 || e > 182 {
+			t.Errorf("%d, %d and %d runs in three hours", d, m, e)
+		}
+	})
+}
+
 // HW-7: what was due while the board was off is caught up once the time is known, by one
 // run.
 func TestMissedWhileOffIsCaughtUpOnceTheTimeIsKnown(t *testing.T) {

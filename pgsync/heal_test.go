@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/picloud/picloud"
+	"github.com/picloud/picloud/dispatch"
+	"github.com/picloud/picloud/pgsync"
 	"github.com/picloud/picloud/pgsync/pgtest"
 	"github.com/picloud/picloud/store"
 )
@@ -86,6 +88,23 @@ func must[T any](v T, err error) func(t *testing.T) T {
 	}
 }
 
+// loseRows damages the rows that have these texts, and drops what they could be made of.
+func loseRows(t *testing.T, dir string, texts ...string) {
+	t.Helper()
+	for _, text := range texts {
+		if spoil(t, filepath.Join(dir, "state.db"), text) == 0 {
+			t.Fatalf("state.db does not have %s", text)
+		}
+	}
+	segments := must(filepath.Glob(filepath.Join(dir, "journal", "*.log")))(t)
+	slices.Sort(segments)
+	for _, name := range segments[:len(segments)-1] {
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // DM-9: rows that the card has lost come back from the copy, as they were; what was deleted
 // or changed since stays so.
 func TestLostRowsComeBack(t *testing.T) {
@@ -104,19 +123,7 @@ func TestLostRowsComeBack(t *testing.T) {
 	n.checkpointed(t, dir, "needle-file.txt")
 	n.drained(t)
 	n.stop()
-	state := filepath.Join(dir, "state.db")
-	for _, text := range []string{"needle-kv", "needle-raw", "needle-document", "needle-file", "needle-deleted"} {
-		if spoil(t, state, text) == 0 {
-			t.Fatalf("state.db does not have %s", text)
-		}
-	}
-	segments := must(filepath.Glob(filepath.Join(dir, "journal", "*.log")))(t)
-	slices.Sort(segments)
-	for _, name := range segments[:len(segments)-1] { // from which the rows could be made
-		if err := os.Remove(name); err != nil {
-			t.Fatal(err)
-		}
-	}
+	loseRows(t, dir, "needle-kv", "needle-raw", "needle-document", "needle-file", "needle-deleted")
 	n = start(t, dir, "") // which finds out, and is not connected
 	if _, err := n.Entry("default", "lamp"); !errors.Is(err, picloud.ErrKVNotFound) {
 		t.Fatalf("a damaged row is there: %v", err)
@@ -328,4 +335,96 @@ func TestCopyIsCompared(t *testing.T) {
 	compare(`kv "k ü 4" of app "default", script "other" of app "default"`, "") // it was copied anew
 	same(t, pgtest.Query(t, url, "SELECT convert_from(bytes, 'UTF8') FROM picloud.file_parts"), []string{"x"})
 	same(t, pgtest.Query(t, url, "SELECT key FROM picloud.kv WHERE key IN ('k ü 3', 'k ü 5') ORDER BY key"), []string{"k ü 3", "k ü 5"})
+}
+
+// PG-3, DM-9: a killed node that has lost its journal, and with it the note of its session,
+// goes on at its place, and what the copy has comes back.
+func TestLostJournalComesBack(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	here := func(pc *pgsync.Config, _ *dispatch.Config) { pc.Place = "here" }
+	dir := t.TempDir()
+	n := start(t, dir, url, here)
+	must(n.CreateApp(t.Context(), picloud.App{Name: "shop"}))(t)
+	for i := range 50 {
+		must(n.SetEntry(t.Context(), picloud.EntryChange{App: "shop", Key: fmt.Sprint("k", i), Value: fmt.Append(nil, i)}))(t)
+	}
+	n.drained(t)
+	killed := clone(t, dir)
+	n.stop()
+	if err := os.RemoveAll(filepath.Join(killed, "journal")); err != nil {
+		t.Fatal(err)
+	}
+	n = start(t, killed, url, here)
+	n.drained(t)
+	for i := range 50 {
+		if got := must(n.Entry("shop", fmt.Sprint("k", i)))(t); string(got.Value) != fmt.Sprint(i) {
+			t.Errorf("k%d is %s", i, got.Value)
+		}
+	}
+	same(t, pgtest.Query(t, url, "SELECT app, count(*) FROM picloud.kv GROUP BY 1"), []string{"shop 50"})
+}
+
+// SR-5, DM-9: nothing of a deleted app comes back into the next one of its name, out of the
+// copy or by a restore from it.
+func TestNothingOfADeletedAppComesBack(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	dir := t.TempDir()
+	n := start(t, dir, url)
+	must(n.CreateApp(t.Context(), picloud.App{Name: "shop"}))(t)
+	must(n.SetEntry(t.Context(), picloud.EntryChange{App: "shop", Key: "k", Value: []byte(`"needle-of-before"`)}))(t)
+	must(n.PutDocument(t.Context(), picloud.DocumentChange{App: "shop", Collection: "c", ID: "d", Body: []byte(`{"is":"needle-document"}`)}))(t)
+	must(n.PutFile(t.Context(), picloud.FileChange{App: "shop", Path: "needle-file.txt", Size: -1}, strings.NewReader("x")))(t)
+	n.checkpointed(t, dir, "needle-file.txt")
+	n.drained(t)
+	n.stop()
+	loseRows(t, dir, "needle-of-before", "needle-document", "needle-file.txt")
+	n = start(t, dir, "")
+	if err := n.DeleteApp(t.Context(), "shop"); err != nil {
+		t.Fatal(err)
+	}
+	must(n.CreateApp(t.Context(), picloud.App{Name: "shop"}))(t)
+	must(n.SetEntry(t.Context(), picloud.EntryChange{App: "shop", Key: "own", Value: []byte("1")}))(t)
+	n.stop()
+	n = start(t, dir, url)
+	n.drained(t)
+	if page := must(n.Entries(picloud.EntryList{App: "shop"}))(t); len(page.Entries) != 1 || page.Entries[0].Key != "own" {
+		t.Errorf("the next app has %+v", page.Entries)
+	}
+	if _, err := n.Document("shop", "c", "d"); err == nil {
+		t.Error("a document is back")
+	}
+	same(t, pgtest.Query(t, url, "SELECT key FROM picloud.kv UNION ALL SELECT id FROM picloud.documents UNION ALL SELECT path FROM picloud.files UNION ALL SELECT content FROM picloud.file_parts"), []string{"own"})
+}
+
+// DM-7, DM-9: a node that was restored from a backup stays what it was then: the copy follows
+// it, and nothing newer comes back from there.
+func TestRestoredBackupIsNotHealed(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Database(t)
+	n := start(t, t.TempDir(), url)
+	n.set(t, "changed", `"old"`, false)
+	must(n.CreateTopic(t.Context(), picloud.Topic{App: "default", Name: "t", Description: "old"}))(t)
+	n.drained(t)
+	var archive bytes.Buffer
+	if err := n.Backup(t.Context(), &archive); err != nil {
+		t.Fatal(err)
+	}
+	text := "new"
+	must(n.UpdateTopic(t.Context(), "default", "t", picloud.TopicPatch{Description: &text}))(t)
+	n.set(t, "changed", `"new"`, false)
+	must(n.CreateApp(t.Context(), picloud.App{Name: "newer"}))(t)
+	must(n.SetEntry(t.Context(), picloud.EntryChange{App: "newer", Key: "k", Value: []byte("1")}))(t)
+	must(n.CreateTopic(t.Context(), picloud.Topic{App: "newer", Name: "newer"}))(t)
+	n.drained(t)
+	n.stop()
+	dir := filepath.Join(t.TempDir(), "restored")
+	must(store.Restore(store.Config{Dir: dir, ReserveBytes: -1, SegmentSize: 512 << 10, Readers: []string{picloud.Central}}, store.Archived{From: &archive}))(t)
+	n = start(t, dir, url)
+	n.drained(t)
+	if got := must(n.Entry("default", "changed"))(t); string(got.Value) != `"old"` || len(n.Apps()) != 1 || len(n.Incidents()) > 0 {
+		t.Errorf("%s, %v, %+v", got.Value, n.Apps(), n.Incidents())
+	}
+	same(t, pgtest.Query(t, url, "SELECT name FROM picloud.apps UNION ALL SELECT value::text FROM picloud.kv UNION ALL SELECT description FROM picloud.topics"), []string{"default", `"old"`, "old"})
 }

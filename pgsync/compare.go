@@ -75,7 +75,7 @@ func (s *Sync) answer(ctx context.Context) error {
 		c, err := s.compareAndMend(ctx)
 		answer <- compared{c, err}
 		if err != nil {
-			return s.unlessOpen("the copy was not compared", err)
+			return s.unlessOpen(err)
 		}
 		return nil
 	default:
@@ -223,17 +223,17 @@ func (d *digest) add(name string, version uint64) {
 // thingsSQL is every thing of a node in the copy, with its version, as nameOf calls it. Of
 // a thing that was set aside the version is -1: it is not known.
 var thingsSQL = func() string {
-	of := func(kind, table, app, name, version, rest string) string {
-		return "SELECT " + kind + " AS kind, " + app + " AS app, " + name + " AS name, " + version + " AS version FROM @" + table + " t WHERE t.node_id = $1" + rest + unlessAside(kind, app, name)
+	of := func(kind, table, app, name, version string) string {
+		return "SELECT " + kind + " AS kind, " + app + " AS app, " + name + " AS name, " + version + " AS version FROM @" + table + " t WHERE t.node_id = $1" + unlessAside(kind, app, name)
 	}
-	return of("'app'", "apps", "t.name", "t.name", "0::bigint", "") +
-		" UNION ALL " + of("'topic'", "topics", "t.app", "t.name", "0", "") +
-		" UNION ALL " + of("'api-key'", "api_keys", "''", "t.id", "0", "") +
-		" UNION ALL " + of("'signing-key'", "app_secrets", "t.app", "t.key_id", "0", "") +
-		" UNION ALL " + of("'kv'", "kv", "t.app", "t.key", "t.version", "") +
-		" UNION ALL " + of("'document'", "documents", "t.app", "t.collection || '/' || t.id", "t.version", "") +
-		" UNION ALL " + of("'file'", "files", "t.app", "t.path", "t.version", "") +
-		" UNION ALL " + of("t.kind", "definitions", "t.app", "t.name", "0", "") +
+	return of("'app'", "apps", "t.name", "t.name", "0::bigint") +
+		" UNION ALL " + of("'topic'", "topics", "t.app", "t.name", "0") +
+		" UNION ALL " + of("'api-key'", "api_keys", "''", "t.id", "0") +
+		" UNION ALL " + of("'signing-key'", "app_secrets", "t.app", "t.key_id", "0") +
+		" UNION ALL " + of("'kv'", "kv", "t.app", "t.key", "t.version") +
+		" UNION ALL " + of("'document'", "documents", "t.app", "t.collection || '/' || t.id", "t.version") +
+		" UNION ALL " + of("'file'", "files", "t.app", "t.path", "t.version") +
+		" UNION ALL " + of("t.kind", "definitions", "t.app", "t.name", "0") +
 		" UNION ALL SELECT s.kind, s.app, s.name, -1 FROM @set_aside s WHERE " + holds + " AND s.kind <> 'event' AND s.body <> 'null'"
 }()
 

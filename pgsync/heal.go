@@ -53,13 +53,13 @@ func (s *Sync) heal(ctx context.Context) error {
 	s.looked = time.Now()
 	if len(incidents) > 0 {
 		if err := s.healRows(ctx, incidents); err != nil {
-			return s.unlessOpen("rows did not come back from the copy", err)
+			return s.unlessOpen(fmt.Errorf("bring rows back from the copy: %w", err))
 		}
 		damaged = s.cfg.Local.DamagedContents() // those of files that came back are among them
 	}
 	for i := range damaged {
 		if err := s.healContent(ctx, &damaged[i]); err != nil {
-			return s.unlessOpen("a content did not come back from the copy", err)
+			return s.unlessOpen(fmt.Errorf("bring a content back from the copy: %w", err))
 		}
 	}
 	return nil
@@ -67,11 +67,11 @@ func (s *Sync) heal(ctx context.Context) error {
 
 // unlessOpen returns an error that has ended the connection. Others are told, and hold up
 // no copying.
-func (s *Sync) unlessOpen(what string, err error) error {
+func (s *Sync) unlessOpen(err error) error {
 	if s.conn.IsClosed() {
 		return err
 	}
-	s.log.Warn(what, slog.Any("err", err))
+	s.log.Warn("the copy mends nothing now", slog.Any("err", err))
 	return nil
 }
 

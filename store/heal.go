@@ -228,13 +228,14 @@ func versionIn(tb table, key, row []byte) (version uint64, there bool) {
 
 // keyOf returns where the row of a thing is; ok is false for a kind that has none.
 func keyOf(kind picloud.ChangeKind, app, name string) (tb table, key []byte, ok bool) {
-	for _, tb := range tablesWhere(func(k *rowKind) bool { return k.copied != nil && k.copied.kind() == kind }) {
-		if tb.kind().node || kind == picloud.ChangeApp {
-			return tb, []byte(name), true
-		}
-		return tb, []byte(pair(app, name)), true
+	tables := tablesWhere(func(k *rowKind) bool { return k.copied != nil && k.copied.kind() == kind })
+	switch {
+	case len(tables) == 0:
+		return 0, nil, false
+	case tables[0].kind().node || kind == picloud.ChangeApp:
+		return tables[0], []byte(name), true
 	}
-	return 0, nil, false
+	return tables[0], []byte(pair(app, name)), true
 }
 
 // ChangedAfter calls fn with each thing that has changed after an LSN, as far as the journal

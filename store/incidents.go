@@ -66,11 +66,11 @@ type incidents struct {
 
 // incident keeps a loss or damage, which the text tells people with what to do, until an
 // operator acknowledges it. The same text again is the same incident. It is durable soon
-// after; on a disk that cannot be written it is kept until the node ends. It reports
-// whether it was not known.
-func (s *Store) incident(text string) (fresh bool) { return s.keepIncident(Incident{Text: text}) }
+// after; on a disk that cannot be written it is kept until the node ends.
+func (s *Store) incident(text string) { s.keepIncident(Incident{Text: text}) }
 
-// lostRows is incident for a loss of rows, or of records that may have been rows.
+// lostRows is incident for a loss of rows, or of records that may have been rows. It
+// reports whether it was not known.
 func (s *Store) lostRows(text string) (fresh bool) {
 	return s.keepIncident(Incident{Text: text, Rows: true})
 }

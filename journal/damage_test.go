@@ -385,3 +385,29 @@ func TestStrayFileCostsNoRecords(t *testing.T) {
 		})
 	}
 }
+
+// DM-2: a file whose footer is good and which no other follows any more is read like any
+// other, as far as its records are of interest: damage in it is found by Open, and not by
+// what reads the records then.
+func TestDamageInTheLastFileThereIs(t *testing.T) {
+	t.Parallel()
+	fs, segs := several(t)
+	newest := segs[len(segs)-1].Base
+	if err := fs.Remove(path(newest)); err != nil {
+		t.Fatal(err)
+	}
+	before := segs[len(segs)-2].Base
+	fs.Flip(path(before), dataStart+3000, 3)
+	trusting := fs.Clone()
+	j, rec := open(t, fs)
+	if len(rec.Damage) != 2 || rec.Damage[0].First < before || rec.Damage[0].Last >= newest || rec.Damage[1].First != newest {
+		t.Errorf("recovery %+v", rec)
+	}
+	if lost := whole(t, j, j.Written()); lost != 1+uint64(j.Written()+1-newest) {
+		t.Errorf("%d records are lost", lost)
+	}
+	_, rec, err := journal.Open(journal.Config{Dir: dir, FS: trusting, SegmentSize: segmentBytes, ScanFrom: newest})
+	if err != nil || len(rec.Damage) != 1 {
+		t.Errorf("a file that is of no interest was read: %+v, %v", rec, err)
+	}
+}

@@ -304,9 +304,12 @@ func (j *Journal) take(c *candidate, want, nextBase LSN, rec *Recovery) (LSN, er
 	if c.valid && nextBase != 0 && nextBase <= j.cfg.ScanFrom && s.readFooter() == nil && s.last == nextBase-1 {
 		return nextBase, nil
 	}
-	if c.valid && nextBase == 0 && s.readFooter() == nil { // it was complete: another has followed it
-		j.complete = true
-		return s.last + 1, nil
+	if footer := *s; c.valid && nextBase == 0 && footer.readFooter() == nil { // it was complete: another has followed it
+		j.complete, nextBase = true, footer.last+1
+		if nextBase <= j.cfg.ScanFrom {
+			*s = footer
+			return nextBase, nil
+		}
 	}
 	b := readAll(s.file, s.size)
 	runs := scan(j.id, b, s.base)

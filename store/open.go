@@ -277,6 +277,12 @@ func (s *Store) match(r *recovery) error {
 			return err
 		}
 		s.tables, r.state = s.newTables(st), meta
+		if err := s.journal.Close(); err != nil { // it has not read all that will be replayed
+			return err
+		}
+		if err := s.openJournal(r); err != nil {
+			return err
+		}
 		return s.match(r)
 	case j.Last < st.LSN:
 		r.Lost = append(r.Lost, fmt.Sprintf("The journal ends at record %d, before the checkpoint at %d: what was between is lost from the history.", j.Last, st.LSN))
@@ -344,16 +350,33 @@ func (s *Store) replay(r *recovery) error {
 		if errors.Is(err, io.EOF) {
 			break
 		}
-		if err == nil {
-			err = s.replayRecord(r, c, &rec)
-		}
 		if err != nil {
+			if err := s.replayBehind(r, rd, rec.LSN, err); err != nil {
+				return fmt.Errorf("replay journal: %w", err)
+			}
+			continue
+		}
+		if err := s.replayRecord(r, c, &rec); err != nil {
 			return fmt.Errorf("replay journal: record %d: %w", rec.LSN, err)
 		}
 		r.records++
 		s.relieve(r, &rec)
 	}
 	s.catalog.Store(c)
+	return nil
+}
+
+// replayBehind goes on behind a record that cannot be read, and notes what is lost. Opening
+// the journal has read what is replayed: what it could not is in records of KindLost. So
+// the disk has forgotten this one since.
+func (s *Store) replayBehind(r *recovery, rd *journal.Reader, at journal.LSN, cause error) error {
+	lost, err := rd.Resync()
+	if err != nil {
+		return errors.Join(cause, err)
+	}
+	last := at + max(journal.LSN(lost), 1) - 1
+	r.Lost = append(r.Lost, fmt.Sprintf("Records %d to %d of the journal could not be read (%v) and are lost, as far as there were such.", at, last, cause))
+	r.LostLSN, r.clean = max(r.LostLSN, last), false
 	return nil
 }
 

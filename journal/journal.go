@@ -61,14 +61,20 @@ func (e *DamageError) Error() string {
 
 // Config configures a Journal. Zero values mean the defaults.
 type Config struct {
-	Dir         string           // made when missing
-	FS          FS               // nil: the operating system's
-	SegmentSize int64            // default 8 MiB, at least 64 KiB; MaxGroup is then at most a quarter of it
-	ScanFrom    LSN              // sealed segments that end below it are trusted to their footer
-	Copy        bool             // the files are a Snapshot's copy: the newest is cut off behind its records, and there is no file end
-	Peeked      bool             // Peek has just read the files: the kernel need not read them from the disk again
-	Now         func() time.Time // for names and headers
-	Logger      *slog.Logger     // nil: discard
+	Dir         string // made when missing
+	FS          FS     // nil: the operating system's
+	SegmentSize int64  // default 8 MiB, at least 64 KiB; MaxGroup is then at most a quarter of it
+	ScanFrom    LSN    // sealed segments that end below it are trusted to their footer
+	Copy        bool   // the files are a Snapshot's copy: the newest is cut off behind its records, and there is no file end
+	Peeked      bool   // Peek has just read the files: the kernel need not read them from the disk again
+
+	// Found is called by Open with what it has found damaged, before it changes the files
+	// for that: an Open that is cut off then finds the damage no more. An error ends it.
+	// nil: not.
+	Found func(damage ...Damage) error
+
+	Now    func() time.Time // for names and headers
+	Logger *slog.Logger     // nil: discard
 }
 
 // Recovery is what Open found.

@@ -45,13 +45,17 @@ func (j *Journal) moveAside(name, reason string, rec *Recovery) error {
 	if err != nil {
 		return err
 	}
+	d := Damage{File: name, SetAside: to, Reason: reason}
+	if err := j.announce(d); err != nil {
+		return err
+	}
 	if err := j.fs.Rename(j.path(name), to); err != nil {
 		return err
 	}
 	if err := errors.Join(j.fs.SyncDir(filepath.Dir(to)), j.fs.SyncDir(j.cfg.Dir)); err != nil {
 		return err
 	}
-	j.damage(Damage{File: name, SetAside: to, Reason: reason}, rec)
+	j.damage(d, rec)
 	return nil
 }
 

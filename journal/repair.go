@@ -39,6 +39,10 @@ func (j *Journal) setAside(c *candidate, reason string, d Damage, rec *Recovery)
 	if err != nil {
 		return err
 	}
+	d.File, d.SetAside, d.Reason = s.name, to, reason
+	if err := j.announce(d); err != nil {
+		return err
+	}
 	if err := j.fs.Remove(j.path(s.name)); err != nil {
 		return err
 	}
@@ -47,9 +51,16 @@ func (j *Journal) setAside(c *candidate, reason string, d Damage, rec *Recovery)
 	}
 	j.segments = slices.DeleteFunc(j.segments, func(o *segment) bool { return o == s })
 	c.segment = nil
-	d.File, d.SetAside, d.Reason = s.name, to, reason
 	j.damage(d, rec)
 	return s.file.Close()
+}
+
+// announce tells the caller of Open of damage.
+func (j *Journal) announce(d ...Damage) error {
+	if j.cfg.Found == nil || len(d) == 0 {
+		return nil
+	}
+	return j.cfg.Found(d...)
 }
 
 func (j *Journal) damage(d Damage, rec *Recovery) {
@@ -102,6 +113,12 @@ func (j *Journal) replace(c *candidate, b []byte, runs []run, next LSN, newest b
 	if err != nil {
 		return err
 	}
+	for i := range lost {
+		lost[i].File, lost[i].SetAside, lost[i].Reason = old.name, to, reason
+	}
+	if err := j.announce(lost...); err != nil {
+		return err
+	}
 	s, err := j.writeSegment(old.base, body, old.size, newest)
 	if err != nil {
 		return err
@@ -115,7 +132,6 @@ func (j *Journal) replace(c *candidate, b []byte, runs []run, next LSN, newest b
 		j.unsealed = append(j.unsealed, s)
 	}
 	for _, d := range lost {
-		d.File, d.SetAside, d.Reason = old.name, to, reason
 		j.damage(d, rec)
 	}
 	if len(lost) == 0 { // only the header was damaged
@@ -146,6 +162,10 @@ func (j *Journal) beginAgain(c *candidate) error {
 // is appended to afterwards.
 func (j *Journal) fillGap(first, last LSN, newest bool, reason string, rec *Recovery) error {
 	body := appendRecord(nil, j.id, &Record{LSN: first, Kind: KindLost, At: j.cfg.Now().UnixMicro(), Body: lostRange(first, last)}, false, 0)
+	d := Damage{File: segmentName(first), First: first, Last: last, Reason: reason}
+	if err := j.announce(d); err != nil {
+		return err
+	}
 	s, err := j.writeSegment(first, body, dataStart, newest)
 	if err != nil {
 		return err
@@ -154,7 +174,7 @@ func (j *Journal) fillGap(first, last LSN, newest bool, reason string, rec *Reco
 	if newest {
 		j.active = s
 	}
-	j.damage(Damage{File: s.name, First: first, Last: last, Reason: reason}, rec)
+	j.damage(d, rec)
 	return nil
 }
 

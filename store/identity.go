@@ -36,6 +36,12 @@ type identity struct {
 	// from Postgres may do so.
 	RecoveryKey []byte `json:"recovery_key"`
 
+	// New is true for an identity that was made for a node which had lost its own, until
+	// that is an incident.
+	New bool `json:"new,omitempty"`
+	// Untold is what a start has found and mended, until it is incidents; nil: nothing.
+	Untold *untold `json:"untold,omitempty"`
+
 	// Forks tells where the epochs before this one ended, oldest first.
 	Forks []fork `json:"forks,omitempty"`
 

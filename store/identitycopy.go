@@ -219,36 +219,37 @@ func replace(path string, b []byte) error {
 }
 
 // openIdentity reads who this node is, or makes a new identity when neither file is
-// good. known is false for a new one. What is damaged is set aside and written again.
-func (s *Store) openIdentity() (known bool, err error) {
+// good: the node is not known then, nor is one whose new identity was not told. What is
+// damaged is set aside and written again.
+func (s *Store) openIdentity(r *recovery) error {
 	id, faults, err := readIdentities(s.cfg.Dir)
 	missing := errors.Is(faults.file, fs.ErrNotExist) && errors.Is(faults.spare, fs.ErrNotExist)
 	if _, ok := errors.AsType[*unreadError](err); isNewer(err) || ok {
-		return false, err
+		return err
 	}
-	known = err == nil
-	if s.ident = id; !known {
+	if s.ident = id; err != nil {
 		s.ident = newIdentity(s.cfg.Now())
 	}
-	s.identMissing = missing
-	if known && faults.file == nil && faults.spare == nil {
-		return true, nil
+	s.takeUntold(r)
+	s.identMissing, r.known = missing || id.New && !s.found(identityFile), err == nil && !id.New
+	if err == nil && faults.file == nil && faults.spare == nil {
+		return nil
 	}
 	for name, fault := range map[string]error{identityFile: faults.file, identityCopy: faults.spare} {
 		if fault == nil || errors.Is(fault, fs.ErrNotExist) {
 			continue
 		}
-		if err := s.identityAside(name, fault, known); err != nil {
-			return false, err
+		if err := s.identityAside(name, fault, err == nil); err != nil {
+			return err
 		}
 	}
-	if !known || s.readOnly {
-		return known, nil
+	if !r.known || s.readOnly {
+		return nil
 	}
 	if errors.Is(faults.file, fs.ErrNotExist) {
 		s.incident("node.json was missing and was written again from node.json.copy.")
 	}
-	return true, s.ident.write(s.cfg.Dir)
+	return s.keepFound(r)
 }
 
 // identityAside sets one of the files aside. On a full disk it stays, to be overwritten.
@@ -278,8 +279,12 @@ func (s *Store) identityAside(name string, fault error, known bool) error {
 // tellNewIdentity notes, once it is known what else there is, that this node has lost who
 // it was.
 func (s *Store) tellNewIdentity(r *recovery) {
-	if r.journal.Last == 0 && r.state.Node == "" {
+	if r.journal.Last == 0 && r.state.Node == "" && !s.ident.New {
 		return // the first start
+	}
+	s.ident.New = true
+	if s.found(newKeyText) { // by a start that was cut off
+		return
 	}
 	who := "The node goes on as " + s.ident.ID + ", as its state or journal says."
 	if !s.identKept {
@@ -289,5 +294,8 @@ func (s *Store) tellNewIdentity(r *recovery) {
 	if s.identMissing {
 		missing = "node.json and node.json.copy were missing. "
 	}
-	s.incident(missing + who + " Readers get one reset. The recovery key is a new one: write it down ('picloud recovery-key').")
+	s.incident(missing + who + newKeyText)
 }
+
+// newKeyText ends the incident of a new identity.
+const newKeyText = " Readers get one reset. The recovery key is a new one: write it down ('picloud recovery-key')."

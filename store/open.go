@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	bolterrors "go.etcd.io/bbolt/errors"
@@ -98,8 +98,7 @@ func (s *Store) open() error {
 	if err := s.clearDamaged(); err != nil {
 		return err
 	}
-	var err error
-	if r.known, err = s.openIdentity(); err != nil {
+	if err := s.openIdentity(&r); err != nil {
 		return err
 	}
 	if err := s.openState(&r); err != nil {
@@ -232,13 +231,19 @@ func (s *Store) openJournal(r *recovery) error {
 	}
 	jc := s.cfg.journal(r.state.LSN + 1)
 	jc.Copy = s.ident.forking()
+	jc.Found = func(damage ...journal.Damage) error {
+		for i := range damage {
+			r.lose(damageText(&damage[i]))
+		}
+		return s.keepFound(r)
+	}
 	j, rec, err := journal.Open(jc)
 	if err != nil {
 		return fmt.Errorf("open journal: %w", err)
 	}
 	s.journal, s.journalID, r.journal = j, rec.ID, rec
 	for _, d := range rec.Damage {
-		r.Lost = append(r.Lost, damageText(&d))
+		r.lose(damageText(&d))
 		r.LostLSN = max(r.LostLSN, d.Last)
 	}
 	return nil
@@ -250,15 +255,19 @@ func (s *Store) match(r *recovery) error {
 	if st.Found != nil && (st.Journal == j.ID || st.Journal == 0) {
 		r.add(st.Found)
 	}
-	if st.Journal == j.ID || j.Fresh {
+	anew := j.Fresh || st.Journal != j.ID && (j.Last == 0 || slices.Contains(r.Lost, lostJournal)) // by a start that was cut off
+	if st.Journal == j.ID || anew {
 		r.reach = st.LSN
 	}
 	switch {
-	case j.Fresh && (st.Journal != 0 || r.known && !s.cfg.making):
-		r.Lost = append(r.Lost, lostJournal)
+	case anew && st.Journal != 0, j.Fresh && r.known && !s.cfg.making:
+		r.lose(lostJournal)
 		st.LSN, r.unrepeated = 0, st.Journal != 0
 	case st.Journal == 0: // no checkpoint yet, or it was lost: the journal has to have everything
 		r.Unbased = j.First > 1
+		if len(r.Lost) > 0 {
+			r.lose("There was no checkpoint in state.db: what only the lost records had of apps and their data is lost, too.")
+		}
 		if r.before.Journal == j.ID && r.before.LSN > j.Last {
 			r.Lost = append(r.Lost, fmt.Sprintf("state.db was damaged, and the journal ends at record %d, before the checkpoint at %d: what was between is lost.", j.Last, r.before.LSN))
 		}
@@ -269,7 +278,7 @@ func (s *Store) match(r *recovery) error {
 		if err := s.tables.close(); err != nil {
 			return err
 		}
-		if err := s.aside(stateFile, errors.New("it belongs to another journal")); err != nil {
+		if err := s.aside(r, stateFile, errors.New("it belongs to another journal")); err != nil {
 			return err
 		}
 		st, meta, err := openState(s.path(stateFile), false)
@@ -333,165 +342,6 @@ func (s *Store) load(r *recovery) error {
 	return nil
 }
 
-// replay applies what the journal has beyond the checkpoint.
-func (s *Store) replay(r *recovery) error {
-	from := max(r.state.LSN+1, r.journal.First)
-	if r.journal.Last < from {
-		return s.readTail(r)
-	}
-	rd, err := s.journal.NewReader(from)
-	if err != nil {
-		return fmt.Errorf("replay journal: %w", err)
-	}
-	defer func() { _ = rd.Close() }() // only read
-	c := s.catalog.Load().copy()
-	for {
-		rec, err := rd.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			if err := s.replayBehind(r, rd, rec.LSN, err); err != nil {
-				return fmt.Errorf("replay journal: %w", err)
-			}
-			continue
-		}
-		if err := s.replayRecord(r, c, &rec); err != nil {
-			return fmt.Errorf("replay journal: record %d: %w", rec.LSN, err)
-		}
-		r.records++
-		s.relieve(r, &rec)
-	}
-	s.catalog.Store(c)
-	return nil
-}
-
-// replayBehind goes on behind a record that cannot be read, and notes what is lost. Opening
-// the journal has read what is replayed: what it could not is in records of KindLost. So
-// the disk has forgotten this one since.
-func (s *Store) replayBehind(r *recovery, rd *journal.Reader, at journal.LSN, cause error) error {
-	lost, err := rd.Resync()
-	if err != nil {
-		return errors.Join(cause, err)
-	}
-	last := at + max(journal.LSN(lost), 1) - 1
-	r.Lost = append(r.Lost, fmt.Sprintf("Records %d to %d of the journal could not be read (%v) and are lost, as far as there were such.", at, last, cause))
-	r.LostLSN, r.clean = max(r.LostLSN, last), false
-	return nil
-}
-
-// readTail finds out whether the newest record, which the checkpoint covers,
-// says that the node stopped in good order.
-func (s *Store) readTail(r *recovery) error {
-	if r.journal.Last == 0 {
-		r.clean = true // nothing has ever happened
-		return nil
-	}
-	rec, err := s.newest(r.journal.Last)
-	if damage, ok := errors.AsType[*journal.DamageError](err); ok { // in a file that its footer vouches for: whoever reads the history meets it
-		s.log.Error("journal is damaged", slog.Any("err", err))
-		s.journalDamaged(damage)
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("read journal: %w", err)
-	}
-	r.clean = rec.Kind == kindStop
-	return nil
-}
-
-// newest reads the record that is the journal's last.
-func (s *Store) newest(last journal.LSN) (journal.Record, error) {
-	rd, err := s.journal.NewReader(last)
-	if err != nil {
-		return journal.Record{}, err
-	}
-	defer func() { _ = rd.Close() }() // only read
-	return rd.Next()
-}
-
-func (s *Store) replayRecord(r *recovery, c *catalog, rec *journal.Record) error {
-	r.clean = false
-	switch rec.Kind {
-	case kindEvent:
-		app, _, err := splitEventKey(rec.Key)
-		if err != nil {
-			return err
-		}
-		s.sequenceOf(app).raise(rec.Seq)
-		body, err := parseEventBody(rec.Body)
-		if err != nil {
-			return err
-		}
-		if body.stamp == nil {
-			s.belief.known.Store(rec.At)
-		}
-		if body.idem != "" {
-			s.commit.idem = s.commit.idem.at(rec.At, body.stamp)
-			key := idemChange(s.commit.idem, app, rec.Seq, rec.At, &body)
-			s.recount(key, s.tables.get(key.table, key.key))
-			s.tables.put([]change{key})
-		}
-		if c.triggers().Len() > 0 {
-			ev, err := parseEvent(s.ident.epoch, rec)
-			if err != nil {
-				return err
-			}
-			s.tables.put(enqueue(c, eventHappened(&ev, uint64(rec.LSN), body.hops)))
-		}
-	case kindChange:
-		ch, err := parseChange(rec.Body)
-		if err != nil {
-			return err
-		}
-		if !ch.table.known() {
-			return fmt.Errorf("table %d is not known: a newer picloud wrote this journal; install that version", ch.table)
-		}
-		return s.replayChange(r, c, rec, ch)
-	case kindStop:
-		r.clean = true
-	case journal.KindThinned: // on purpose, and told then
-	case journal.KindSkipped:
-		first, last := rec.Range()
-		s.skipSequences(uint64(last - first + 1))
-	case journal.KindLost:
-		r.LostLSN = max(r.LostLSN, rec.LSN)
-	default:
-		return fmt.Errorf("kind %d is not known: a newer picloud wrote this journal; install that version", rec.Kind)
-	}
-	return nil
-}
-
-func (s *Store) replayChange(r *recovery, c *catalog, rec *journal.Record, ch change) error {
-	k := ch.table.kind()
-	if k.recovered != nil {
-		if err := k.recovered(s, r, ch); err != nil {
-			return err
-		}
-	}
-	if k.journalOnly {
-		return nil
-	}
-	ch = cloneChange(ch)
-	get := s.tables.get
-	if k.holds != nil || k.expires != nil { // both look at the row that is replaced
-		before := get(ch.table, ch.key)
-		s.recount(ch, before)
-		get = func(tb table, key []byte) []byte {
-			if tb == ch.table && bytes.Equal(key, ch.key) {
-				return before
-			}
-			return s.tables.get(tb, key)
-		}
-	}
-	derived, err := c.apply(ch, stateBefore{catalog: c, get: get, tables: s.tables}, &cause{lsn: uint64(rec.LSN), at: rec.At, hops: hopsOf(rec)})
-	if err != nil {
-		return err
-	}
-	s.tables.put(append(derived, ch))
-	return nil
-}
-
 // conclude draws the conclusions and makes them durable before anything is
 // served.
 func (s *Store) conclude(r *recovery) error {
@@ -529,7 +379,7 @@ func (s *Store) conclude(r *recovery) error {
 		forked = true
 	}
 	if forked || !r.known || s.ident.Format < formatVersion {
-		if err := s.ident.write(s.cfg.Dir); err != nil {
+		if err := s.keepFound(r); err != nil {
 			return err
 		}
 	}
@@ -541,7 +391,8 @@ func (s *Store) conclude(r *recovery) error {
 	}
 	s.commit.reached = r.state.LSN
 	s.commit.building, s.commit.stepping = true, true // maybe
-	if err := s.openCommit(); err != nil {
+	told, err := s.openCommit()
+	if err != nil {
 		return err
 	}
 	if r.unrepeated { // else a lost state.db would take the catalog with it
@@ -550,21 +401,23 @@ func (s *Store) conclude(r *recovery) error {
 		}
 	}
 	if len(r.Lost) > 0 {
-		s.ident.LostLSN = max(s.ident.LostLSN, uint64(r.LostLSN))       // now that the incidents are durable
-		return errors.Join(s.checkpointNow(), s.ident.write(s.cfg.Dir)) // a checkpoint that does not fit the journal must not be met again
-	}
-	if r.records > 0 {
+		err = s.checkpointNow() // one that does not fit the journal must not be met again
+	} else if r.records > 0 {
 		s.commit.dirtySince = time.Now()
 	}
-	return nil
+	if told {
+		err = errors.Join(err, s.forgetFound(r))
+	}
+	return err
 }
 
-// openCommit writes what has to be there before the node serves: the default app.
-func (s *Store) openCommit() error {
+// openCommit writes what has to be there before the node serves: the default app, and
+// incidents. told reports whether these are durable: there may be no space.
+func (s *Store) openCommit() (told bool, err error) {
 	g := s.commit.group
 	g.begin(s.catalog.Load(), micros(s.cfg.Now()))
 	g.hard = true
-	err := s.stageChanges(g, func(tx *tx) error {
+	err = s.stageChanges(g, func(tx *tx) error {
 		if _, err := tx.catalog.app(picloud.DefaultApp); err != nil {
 			if _, err := tx.createApp(picloud.App{Name: picloud.DefaultApp, Description: "The app that is there from the start."}); err != nil {
 				return err
@@ -574,29 +427,36 @@ func (s *Store) openCommit() error {
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("prepare to serve: %w", err)
+		return false, fmt.Errorf("prepare to serve: %w", err)
 	}
 	if err := s.stageIncidents(g, s.incidents.waiting()); err != nil {
-		return fmt.Errorf("prepare to serve: %w", err)
+		return false, fmt.Errorf("prepare to serve: %w", err)
 	}
 	if len(g.records) == 0 {
-		return nil
+		return true, nil
 	}
+	before := s.journal.Written()
 	if err := s.commitGroup(g); err != nil {
-		return fmt.Errorf("prepare to serve: %w", err)
+		return false, fmt.Errorf("prepare to serve: %w", err)
 	}
-	return nil
+	return s.journal.Written() > before, nil
 }
 
 // aside sets a file aside because of cause.
-func (s *Store) aside(name string, cause error) error {
-	to, err := setAside(s.cfg.Dir, name, s.cfg.Now())
+func (s *Store) aside(r *recovery, name string, cause error) error {
+	to, err := keepAside(s.cfg.Dir, name, s.cfg.Now())
 	if err != nil {
 		return fmt.Errorf("set %s aside: %w", name, err)
 	}
 	s.log.Error("file set aside", slog.String("file", name), slog.String("to", to), slog.Any("err", cause))
 	s.incident(fmt.Sprintf("%s could not be used (%v) and was set aside as %s; it was rebuilt from the journal.", name, cause, to))
-	return nil
+	if err := s.keepFound(r); err != nil {
+		return err
+	}
+	if err := os.Remove(s.path(name)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("set %s aside: %w", name, err)
+	}
+	return syncDir(s.cfg.Dir)
 }
 
 func cloneChange(c change) change {

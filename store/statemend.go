@@ -220,18 +220,12 @@ func (s *Store) replaceState(r *recovery, cause error, mend bool) (*stateDB, che
 	}
 	r.before = l.meta
 	if !l.exact && (whole || l.missing == "") {
-		if err := s.aside(stateFile, cause); err != nil {
+		if err := s.aside(r, stateFile, cause); err != nil {
 			return nil, meta, err
 		}
 		return openState(path, false)
 	}
 	to, err := keepAside(s.cfg.Dir, stateFile, s.cfg.Now())
-	if err == nil {
-		err = os.Rename(s.path(stateTemp), path)
-	}
-	if err == nil {
-		err = syncDir(s.cfg.Dir)
-	}
 	if err != nil {
 		return nil, meta, fmt.Errorf("put a new state.db in place: %w", err)
 	}
@@ -240,6 +234,16 @@ func (s *Store) replaceState(r *recovery, cause error, mend bool) (*stateDB, che
 		s.incident(fmt.Sprintf("%s was damaged (%v) and was set aside as %s; all of its rows could be read, and nothing is lost.", stateFile, cause, to))
 	} else {
 		s.incident(fmt.Sprintf("%s was damaged (%v) and was set aside as %s; it was rebuilt from the rows that could be read and the journal.", stateFile, cause, to))
+	}
+	err = s.keepFound(r)
+	if err == nil {
+		err = os.Rename(s.path(stateTemp), path)
+	}
+	if err == nil {
+		err = syncDir(s.cfg.Dir)
+	}
+	if err != nil {
+		return nil, meta, fmt.Errorf("put a new state.db in place: %w", err)
 	}
 	return openState(path, false)
 }

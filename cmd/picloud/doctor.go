@@ -79,7 +79,7 @@ func (c *cli) examine(cmd *cobra.Command) []finding {
 	node := c.nodeFindings(cmd)
 	findings = append(findings, dataFinding(cfg.Data), spaceFinding(cfg.Data, cfg.ReserveBytes), clockFinding(), filesFinding())
 	findings = append(findings, node...)
-	if !node[0].OK {
+	if len(node) == 1 { // it does not answer
 		findings = append(findings, portFinding(cfg.Listen))
 	}
 	return findings
@@ -188,7 +188,7 @@ func nodeFinding(n *api.Node) finding {
 	case n.Version != version:
 		return finding{"node", false, fmt.Sprintf("runs version %s, this is %s", n.Version, version), "Restart the node."}
 	case n.Status != "ok":
-		return finding{"node", false, strings.Join(n.Notes, " "), "After mending it, acknowledge incidents ('picloud incidents list') or restart the node."}
+		return finding{"node", false, strings.Join(n.Notes, " "), "'picloud incidents list' says when each was found. Acknowledge those that are dealt with: 'picloud incidents ack'."}
 	case n.Storage.WrittenDay > n.Storage.WearBudget:
 		return finding{"node", false, fmt.Sprintf("%s were written to the card in the last day, the budget is %s", mib(n.Storage.WrittenDay), mib(n.Storage.WearBudget)), "Let chatty topics have durability telemetry, or publish in batches; for a card that bears more raise storage.wear_budget_bytes."}
 	}

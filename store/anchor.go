@@ -89,6 +89,15 @@ func (s *Store) writeRows(changes []change, fresh bool) error {
 	return nil
 }
 
+// anchorEnd returns where the anchor began that ends with a change; 0: none does.
+func anchorEnd(body []byte) (began journal.LSN, err error) {
+	ch, err := parseChange(body)
+	if err != nil || ch.table != tableAnchor || len(ch.key) > 0 {
+		return 0, err
+	}
+	return decodeAs[journal.LSN](ch.value)
+}
+
 // recoverAnchor notes that the journal repeats the whole catalog.
 func (s *Store) recoverAnchor(r *recovery, ch change) error {
 	if bytes.Equal(ch.key, anchorNode) {

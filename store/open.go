@@ -75,6 +75,7 @@ type recovery struct {
 	before     checkpointMeta // of a state.db that was damaged, if it could be read
 	unrepeated bool           // the journal is new and has nothing of the checkpoint's catalog
 	unwritable bool           // state.db takes no checkpoint
+	readAll    bool           // the journal may be damaged: all of it is to be read
 
 	known bool        // node.json, or its copy, is good
 	reach journal.LSN // LSNs up to this one were given, as the checkpoint says
@@ -192,8 +193,14 @@ func (s *Store) openState(r *recovery) error {
 	case damaged:
 	case meta.Node != "" && r.known && meta.Node != s.ident.ID:
 		err = fmt.Errorf("it belongs to node %s", meta.Node)
-	case len(st.bad) > 0 && !s.readOnly && s.journalIsWhole():
-		err = fmt.Errorf("%d of its rows are damaged", len(st.bad))
+	case len(st.bad) > 0 && !s.readOnly:
+		j, uerr := s.surveyJournal(meta)
+		if uerr != nil {
+			return errors.Join(uerr, st.Close())
+		}
+		if r.readAll = true; j.whole {
+			err = fmt.Errorf("%d of its rows are damaged", len(st.bad))
+		}
 	}
 	if err != nil {
 		if st != nil {
@@ -230,6 +237,9 @@ func (s *Store) openJournal(r *recovery) error {
 		return err
 	}
 	jc := s.cfg.journal(r.state.LSN + 1)
+	if r.readAll {
+		jc.ScanFrom = 1
+	}
 	jc.Copy = s.ident.forking()
 	jc.Found = func(damage ...journal.Damage) error {
 		for i := range damage {

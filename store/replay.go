@@ -173,6 +173,9 @@ func (s *Store) replayRecord(r *recovery, c *catalog, rec *journal.Record) error
 	case journal.KindThinned: // on purpose, and told then
 	case journal.KindSkipped:
 		first, last := rec.Range()
+		if first == 1 && r.state.Journal == 0 { // begun in the place of one that was lost: of what apps keep it has what is newer
+			r.Unbased, r.Based = true, true
+		}
 		s.skipSequences(uint64(last - first + 1))
 	case journal.KindLost:
 		r.LostLSN = max(r.LostLSN, rec.LSN)

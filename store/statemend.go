@@ -3,13 +3,15 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"maps"
 	"os"
-	"path/filepath"
 
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+
+	"github.com/picloud/picloud/journal"
 )
 
 // A state.db whose rows are to be kept in another way is written anew beside the old one
@@ -140,15 +142,16 @@ func (s *Store) upgradeState(st *stateDB, meta checkpointMeta) (*stateDB, checkp
 type legible struct {
 	exact   bool   // all that the checkpoint had
 	missing string // what is not, or may be older
+	journal surveyed
 	meta    checkpointMeta
 }
 
 // mendState makes of the rows that can be read of a damaged state.db a new one beside it.
 // When they are all the rows of the checkpoint it takes the place of that. When they are
-// not, and partly is set, it holds what the journal does not repeat, for the journal to
-// be replayed over it: a page may hold rows as they were once, and of the catalog none may
-// come back that was deleted.
-func mendState(path, temp string, partly bool) (l legible, err error) {
+// not, and the journal is not whole, it holds what that does not repeat, for the journal to
+// be replayed over it: a page may hold rows as they were once, and of a catalog that the
+// journal has none may come back that was deleted.
+func mendState(path, temp string, survey func(meta checkpointMeta) (surveyed, error)) (l legible, err error) {
 	f, err := openQuiet(path, os.O_RDONLY, 0)
 	if err != nil {
 		return l, err
@@ -171,17 +174,20 @@ func mendState(path, temp string, partly bool) (l legible, err error) {
 		meta := r.meta
 		if !l.exact {
 			l.missing = r.missing()
+			if l.journal, err = survey(r.meta); err != nil {
+				return err
+			}
 			meta = checkpointMeta{Version: stateVersion, Node: r.meta.Node, Salt: r.meta.Salt, Found: &found{
-				Rescued: true,
-				Lost:    []string{fmt.Sprintf("state.db was damaged, and not all of it could be read: %s. What the journal has of that is there again; the rest is lost or as it was before.", l.missing)},
+				Rescued: true, Based: !l.journal.catalog,
+				Lost: []string{fmt.Sprintf("state.db was damaged, and not all of it could be read: %s. What the journal has of that is there again; the rest is lost or as it was before.", l.missing)},
 			}}
 		}
-		if !l.exact && !partly {
+		if l.journal.whole {
 			return nil
 		}
 		return buildState(temp, meta, func(put func(key, value []byte) error) error {
 			again := &stateReading{row: func(key, value []byte) error {
-				if !l.exact && table(key[0]).inCatalog() {
+				if l.journal.catalog && table(key[0]).inCatalog() {
 					return nil
 				}
 				return put(key, value)
@@ -205,11 +211,11 @@ func (s *Store) replaceState(r *recovery, cause error, mend bool) (*stateDB, che
 	if err := checkJournal(&s.cfg, checkpointMeta{}); err != nil { // all of it will be replayed
 		return nil, meta, err
 	}
-	path, whole := s.path(stateFile), s.journalIsWhole()
+	path := s.path(stateFile)
 	var l legible
 	if mend {
 		var err error
-		l, err = mendState(path, s.path(stateTemp), !whole)
+		l, err = mendState(path, s.path(stateTemp), s.surveyJournal)
 		if isUnread(err) {
 			return nil, meta, unread(stateFile, err)
 		}
@@ -219,7 +225,7 @@ func (s *Store) replaceState(r *recovery, cause error, mend bool) (*stateDB, che
 		}
 	}
 	r.before = l.meta
-	if !l.exact && (whole || l.missing == "") {
+	if !l.exact && (l.journal.whole || l.missing == "") {
 		if err := s.aside(r, stateFile, cause); err != nil {
 			return nil, meta, err
 		}
@@ -248,11 +254,45 @@ func (s *Store) replaceState(r *recovery, cause error, mend bool) (*stateDB, che
 	return openState(path, false)
 }
 
-// journalIsWhole reports whether the journal has its first file still, so that state.db
-// can be made of it alone.
-func (s *Store) journalIsWhole() bool {
-	there, err := exists(filepath.Join(s.cfg.Dir, "journal", fmt.Sprintf("%020d.log", 1)))
-	return there && err == nil
+// surveyed is what the journal has of a checkpoint.
+type surveyed struct {
+	whole   bool // every record of it: all can be made of the journal alone
+	catalog bool // all of its catalog
+}
+
+// surveyJournal reads the journal as far as a checkpoint reaches: a file that is there may
+// have damaged records, and is worth nothing then. The error is one of isUnread.
+func (s *Store) surveyJournal(meta checkpointMeta) (surveyed, error) {
+	if meta.Found != nil && meta.Found.Rescued {
+		return surveyed{}, nil // the rows are there because the journal has them not
+	}
+	want, from := journal.LSN(1), journal.LSN(1) // from: all since is there
+	based, strange := false, false               // the catalog was repeated since
+	jc := s.cfg.journal(1)
+	jc.Peeked = false
+	err := journal.Survey(jc, meta.Journal, func(rec *journal.Record) error {
+		first, last := rec.Range()
+		switch {
+		case want > meta.LSN || strange:
+			return io.EOF
+		case rec.Kind == journal.KindLost, rec.Kind == journal.KindSkipped && first == 1: // begun in the place of one that was lost
+			from, based = last+1, false
+		case first != want:
+			from, based = first, false
+		}
+		if want = last + 1; rec.Kind == kindChange {
+			began, err := anchorEnd(rec.Body)
+			based, strange = based || began >= from, err != nil
+		}
+		return nil
+	})
+	if isUnread(err) {
+		return surveyed{}, unread(journalDir, err)
+	}
+	if strange || want <= meta.LSN || err != nil && !errors.Is(err, io.EOF) {
+		return surveyed{}, nil
+	}
+	return surveyed{whole: from == 1, catalog: from == 1 || based}, nil
 }
 
 // illegible is what reading a row meets that bbolt cannot bring: a page that the disk does

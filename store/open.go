@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	bolterrors "go.etcd.io/bbolt/errors"
@@ -45,6 +46,9 @@ func Open(cfg Config) (*Store, error) {
 	}
 	s.register(cfg.Metrics)
 	if err := s.open(); err != nil {
+		if isFull(err) && !strings.Contains(err.Error(), freeSpace) {
+			err = fmt.Errorf("%w: the disk is full; %s", err, freeSpace)
+		}
 		if s.tables != nil {
 			_ = s.tables.close() // the first error is the one to tell
 		}
@@ -150,6 +154,9 @@ func isUnread(err error) bool {
 	return false
 }
 
+// freeSpace is what to do when the disk is full.
+const freeSpace = "free space on it, and start again"
+
 // unread is the error that a file was not read, and what to do.
 func unread(file string, cause error) error {
 	hint := "start again when that has passed"
@@ -159,7 +166,7 @@ func unread(file string, cause error) error {
 	case errors.Is(cause, fs.ErrPermission):
 		hint = "give it to the user that runs picloud"
 	case isFull(cause):
-		return fmt.Errorf("%s cannot be made (%w): the disk is full; nothing was changed; free space on it, and start again", file, cause)
+		return fmt.Errorf("%s cannot be made (%w): the disk is full; nothing was changed; %s", file, cause, freeSpace)
 	case errors.Is(cause, unix.EMFILE):
 		hint = "allow more open files: 'ulimit -n', or LimitNOFILE= in the unit"
 	case errors.Is(cause, fs.ErrNotExist):
@@ -176,7 +183,11 @@ func (s *Store) openState(r *recovery) error {
 	if !s.readOnly {
 		_ = os.Remove(s.path(stateTemp)) // of a start that was cut off
 	}
+	there, terr := exists(s.path(stateFile))
 	st, meta, err := openState(s.path(stateFile), s.readOnly)
+	if isFull(err) && terr == nil && !there {
+		_ = os.Remove(s.path(stateFile)) // half of an empty one
+	}
 	if s.readOnly && err != nil {
 		s.health.note(fmt.Sprintf("state.db could not be read (%v).", err))
 		s.tables = s.newTables(nil)
@@ -412,6 +423,10 @@ func (s *Store) conclude(r *recovery) error {
 	}
 	if len(r.Lost) > 0 {
 		err = s.checkpointNow() // one that does not fit the journal must not be met again
+		if isFull(err) {        // the next start tells again
+			s.log.Warn("checkpoint failed, trying again later", slog.Any("err", err))
+			s.commit.dirtySince, told, err = time.Now(), false, nil
+		}
 	} else if r.records > 0 {
 		s.commit.dirtySince = time.Now()
 	}

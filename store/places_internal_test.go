@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/picloud/picloud"
 )
 
 // DM-6: whatever is in the place of a file or a folder, a start ends: it serves and tells,
@@ -167,6 +169,45 @@ func TestFullDisk(t *testing.T) {
 			t.Errorf("health %+v", h)
 		}
 	})
+	for name, damage := range map[string]func(t *testing.T, path string){
+		"state.db damaged": func(t *testing.T, path string) {
+			t.Helper()
+			for page := range int64(2) {
+				flip(t, path, page*4096+20)
+			}
+		},
+		"state.db missing": func(t *testing.T, path string) {
+			t.Helper()
+			if err := os.Remove(path); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			disk, fill := mounted(t)
+			cfg := Config{Dir: filepath.Join(disk, "data"), ReserveBytes: -1, SegmentSize: 512 << 10}
+			s, stop := openAs(t, cfg)
+			if _, err := s.SetEntry(t.Context(), picloud.EntryChange{App: picloud.DefaultApp, Key: "k", Value: []byte("1")}); err != nil {
+				t.Fatal(err)
+			}
+			stop()
+			damage(t, filepath.Join(cfg.Dir, stateFile))
+			before := namesIn(t, cfg.Dir)
+			free := fill()
+			if _, err := Open(cfg); err == nil || strings.Count(err.Error(), freeSpace) != 1 || !strings.Contains(err.Error(), "nothing was changed") {
+				t.Errorf("the start: %v", err)
+			}
+			if names := namesIn(t, cfg.Dir); !slices.Equal(names, before) {
+				t.Errorf("there is %q, before there was %q", names, before)
+			}
+			free()
+			s, _ = openAs(t, cfg)
+			if e, err := s.Entry(picloud.DefaultApp, "k"); err != nil || string(e.Value) != "1" {
+				t.Errorf("%+v, %v", e, err)
+			}
+		})
+	}
 	t.Run("damaged", func(t *testing.T) {
 		t.Parallel()
 		disk, fill := mounted(t)

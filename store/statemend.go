@@ -226,7 +226,18 @@ func (s *Store) replaceState(r *recovery, cause error, mend bool) (*stateDB, che
 	}
 	r.before = l.meta
 	if !l.exact && (l.journal.whole || l.missing == "") {
-		if err := s.aside(r, stateFile, cause); err != nil {
+		nothing := func(func(key, value []byte) error) error { return nil }
+		err := buildState(s.path(stateTemp), checkpointMeta{Version: stateVersion, Salt: newSeal().salt}, nothing)
+		if isUnread(err) {
+			return nil, meta, unread(stateFile, err)
+		}
+		if err == nil {
+			err = s.aside(r, stateFile, cause)
+		}
+		if err == nil {
+			err = errors.Join(os.Rename(s.path(stateTemp), path), syncDir(s.cfg.Dir))
+		}
+		if err != nil {
 			return nil, meta, err
 		}
 		return openState(path, false)

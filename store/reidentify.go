@@ -24,7 +24,7 @@ func NewIdentity(dir string) (picloud.Node, error) {
 		if cerr := db.Close(); err == nil {
 			err = cerr
 		}
-		fresh.LostLSN, fresh.KeepFiles = id.LostLSN, id.KeepFiles
+		fresh.LostLSN, fresh.KeepFiles, fresh.Untold = id.LostLSN, id.KeepFiles, id.Untold
 		*id = fresh
 		return err
 	})

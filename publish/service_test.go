@@ -144,7 +144,7 @@ func TestPublishRefuses(t *testing.T) {
 		"topic with a star":         {one("a/*", "1"), picloud.ErrTopicNameInvalid, "'*' is reserved"},
 		"topic with a space":        {one("a b", "1"), picloud.ErrTopicNameInvalid, "byte 2"},
 		"topic of 129 bytes":        {one(strings.Repeat("x", 129), "1"), picloud.ErrTopicNameInvalid, "129 bytes"},
-		"system topic":              {one("$board/health", "1"), picloud.ErrTopicReserved, "'$'"},
+		"system topic":              {one("$board/power", "1"), picloud.ErrTopicReserved, "'$'"},
 		"empty body":                {one("ok", ""), picloud.ErrDataInvalid, "no data"},
 		"blank body":                {one("ok", " \n"), picloud.ErrDataInvalid, "no data"},
 		"bare word":                 {one("ok", "hello"), picloud.ErrDataInvalid, "byte 1"},

@@ -134,6 +134,7 @@ func TestNamesAreStable(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = `{"uptime_sec":0,"events_total":0,"commits_total":0,"deliveries_total":0,"missed_total":0,"subscribers":0,"subscriber_limit":0,` +
+		`"edges_to_frames_total":0,"edge_to_frame_p50_ms":null,"edge_to_frame_p99_ms":null,` +
 		`"runs_running":0,"runs_waiting":0,"runs_done_total":0,"runs_failed_total":0,"runs_given_up_total":0,"sync_waiting_records":null,` +
 		`"journal_bytes":0,"written_bytes_total":0,"written_bytes_last_day":0,` +
 		`"events_per_sec":null,"commits_per_sec":null,"deliveries_per_sec":null,"heap_bytes":null,"rss_bytes":null}`

@@ -382,6 +382,7 @@ func TestCatchingUpSparesTheBoard(t *testing.T) {
 	run(t, j, c, dispatch.Config{MaxRecords: 10, Busy: busy.Load}, func(*dispatch.Lane) {
 		caughtUp := func() time.Duration {
 			began := time.Now()
+			synctest.Wait()
 			for c.done < j.LastLSN() {
 				time.Sleep(10 * time.Millisecond)
 				synctest.Wait()

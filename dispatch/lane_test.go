@@ -375,15 +375,16 @@ func TestCatchingUpSparesTheBoard(t *testing.T) {
 	for range 100 {
 		j.add(1)
 	}
-	c := &consumer{take: func([]picloud.Record) error {
+	var done atomic.Uint64
+	c := &consumer{take: func(batch []picloud.Record) error {
 		time.Sleep(100 * time.Millisecond)
+		done.Store(batch[len(batch)-1].LSN)
 		return nil
 	}}
 	run(t, j, c, dispatch.Config{MaxRecords: 10, Busy: busy.Load}, func(*dispatch.Lane) {
 		caughtUp := func() time.Duration {
 			began := time.Now()
-			synctest.Wait()
-			for c.done < j.LastLSN() {
+			for done.Load() < j.LastLSN() {
 				time.Sleep(10 * time.Millisecond)
 				synctest.Wait()
 			}

@@ -71,11 +71,9 @@ func (c *central) comparer() func(ctx context.Context) (scrub.Comparison, error)
 	return c.compare
 }
 
-var errAway = errors.New("the copy in Postgres cannot be reached now")
-
 func (c *central) compare(ctx context.Context) (scrub.Comparison, error) {
 	if !c.Status().Connected() {
-		return scrub.Comparison{}, errAway
+		return scrub.Comparison{}, pgsync.ErrAway
 	}
 	found, err := c.sync.Compare(ctx, c.Poke)
 	return scrub.Comparison(found), err

@@ -106,7 +106,7 @@ func (s *Sync) claimIn(ctx context.Context, tx pgx.Tx, known []string) (uint64, 
 	lsn := s.cfg.Local.SharedUpTo(r.epoch, r.lsn)
 	if lsn < r.lsn {
 		how := partedByLoss
-		if s.cfg.Local.RestoredOnPurpose() {
+		if r.incarnation < node.Incarnation && s.cfg.Local.RestoredOnPurpose() { // what is lost later is lost
 			how = partedOnPurpose
 		} else {
 			s.cfg.Local.TellLoss(fmt.Sprintf("Postgres has %d records of this node that are not in its present history: its journal, or its identity, was lost.", r.lsn-lsn))

@@ -54,14 +54,14 @@ func (s *Sync) Compare(ctx context.Context, wake func()) (Comparison, error) {
 	}
 }
 
-// errAway says that there is no connection.
-var errAway = errors.New("the copy in Postgres cannot be reached now")
+// ErrAway says that there is no connection.
+var ErrAway = errors.New("the copy in Postgres cannot be reached now")
 
 // refuse tells those who wait for a comparison that there is none.
 func (s *Sync) refuse() {
 	select {
 	case answer := <-s.asked:
-		answer <- compared{err: errAway}
+		answer <- compared{err: ErrAway}
 	default:
 	}
 }
@@ -87,14 +87,7 @@ func (s *Sync) compareAndMend(ctx context.Context) (c Comparison, err error) {
 	if len(s.cfg.Local.MissingRows()) > 0 {
 		return c, errors.New("what was lost is being brought back from it; ask again later")
 	}
-	tx, err := s.snapshot(ctx)
-	if err != nil {
-		return c, err
-	}
-	d, err := s.compare(ctx, tx)
-	if rerr := tx.Rollback(ctx); err == nil { // nothing was written
-		err = classify("compare the copy", rerr)
-	}
+	d, err := s.compareNow(ctx)
 	if err != nil {
 		return c, err
 	}
@@ -113,6 +106,19 @@ func (s *Sync) compareAndMend(ctx context.Context) (c Comparison, err error) {
 	}
 	c.Things, c.Lost, c.Missing = d.things, texts(d.lost), texts(d.missing)
 	return c, nil
+}
+
+// compareNow compares in a transaction of its own.
+func (s *Sync) compareNow(ctx context.Context) (difference, error) {
+	tx, err := s.snapshot(ctx)
+	if err != nil {
+		return difference{}, err
+	}
+	d, err := s.compare(ctx, tx)
+	if rerr := tx.Rollback(ctx); err == nil { // nothing was written
+		err = classify("compare the copy", rerr)
+	}
+	return d, err
 }
 
 func texts(things map[thing]uint64) (list []string) {

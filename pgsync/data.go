@@ -41,14 +41,7 @@ func (s *Sync) mendCopy(ctx context.Context) error {
 // align copies what is missing in the copy. After a restore it also copies all that has no
 // version, and removes from the copy what the node has not.
 func (s *Sync) align(ctx context.Context, restored bool) error {
-	tx, err := s.snapshot(ctx)
-	if err != nil {
-		return err
-	}
-	d, err := s.compare(ctx, tx)
-	if rerr := tx.Rollback(ctx); err == nil { // nothing was written
-		err = classify("compare the copy", rerr)
-	}
+	d, err := s.compareNow(ctx)
 	if err != nil {
 		return err
 	}

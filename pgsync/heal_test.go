@@ -421,10 +421,27 @@ func TestRestoredBackupIsNotHealed(t *testing.T) {
 	n.stop()
 	dir := filepath.Join(t.TempDir(), "restored")
 	must(store.Restore(store.Config{Dir: dir, ReserveBytes: -1, SegmentSize: 512 << 10, Readers: []string{picloud.Central}}, store.Archived{From: &archive}))(t)
-	n = start(t, dir, url)
+	here := func(pc *pgsync.Config, _ *dispatch.Config) { pc.Place = "here" }
+	n = start(t, dir, url, here)
 	n.drained(t)
 	if got := must(n.Entry("default", "changed"))(t); string(got.Value) != `"old"` || len(n.Apps()) != 1 || len(n.Incidents()) > 0 {
 		t.Errorf("%s, %v, %+v", got.Value, n.Apps(), n.Incidents())
 	}
 	same(t, pgtest.Query(t, url, "SELECT name FROM picloud.apps UNION ALL SELECT value::text FROM picloud.kv UNION ALL SELECT description FROM picloud.topics"), []string{"default", `"old"`, "old"})
+	later := `"lost later ` + strings.Repeat("x", 5000) + `"` // what the card loses later comes back all the same
+	n.set(t, "later", later, false)
+	n.drained(t)
+	killed := clone(t, dir)
+	n.stop()
+	newest := slices.Max(must(filepath.Glob(filepath.Join(killed, "journal", "*.log")))(t))
+	b := must(os.ReadFile(newest))(t)
+	clear(b[bytes.Index(b, []byte(`"lost later`)):])
+	if err := os.WriteFile(newest, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n = start(t, killed, url, here)
+	n.drained(t)
+	if got := must(n.Entry("default", "later"))(t); string(got.Value) != later {
+		t.Errorf("later is %.20s", got.Value)
+	}
 }

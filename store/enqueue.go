@@ -139,7 +139,7 @@ func (s *Store) recordHappened(rec *journal.Record) (m matched, ok bool, err err
 		if err != nil {
 			return m, false, err
 		}
-		if k := ch.table.kind(); k != nil && k.happened != nil {
+		if k := ch.table.kind(); k != nil && k.happened != nil && hopsOf(rec) != cameBack {
 			return k.happened(ch, cause{lsn: uint64(rec.LSN), at: rec.At, hops: hopsOf(rec)})
 		}
 	}

@@ -370,6 +370,7 @@ func (t *tx) heal(since uint64, c *picloud.Change, version uint64) (bool, error)
 	if err != nil {
 		return false, err
 	}
+	t.hops = cameBack
 	for _, row := range rows {
 		t.stage(row, nil)
 	}

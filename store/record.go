@@ -179,6 +179,10 @@ func parseChange(b []byte) (change, error) {
 	return c, nil
 }
 
+// cameBack are the hops of a change that came back from a copy: triggers are not told of it,
+// when it is committed, replayed or read again.
+const cameBack = math.MaxUint8
+
 // hopsOf returns how many deliveries led to what a record holds, see picloud.MaxHops.
 func hopsOf(r *journal.Record) int {
 	switch r.Kind {

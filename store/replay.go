@@ -207,7 +207,11 @@ func (s *Store) replayChange(r *recovery, c *catalog, rec *journal.Record, ch ch
 			return s.tables.get(tb, key)
 		}
 	}
-	derived, err := c.apply(ch, stateBefore{catalog: c, get: get, tables: s.tables}, &cause{lsn: uint64(rec.LSN), at: rec.At, hops: hopsOf(rec)})
+	by := &cause{lsn: uint64(rec.LSN), at: rec.At, hops: hopsOf(rec)}
+	if by.hops == cameBack {
+		by = nil
+	}
+	derived, err := c.apply(ch, stateBefore{catalog: c, get: get, tables: s.tables}, by)
 	if err != nil {
 		return err
 	}

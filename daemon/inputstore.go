@@ -10,10 +10,11 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/hw"
+	"github.com/picloud/picloud/hw/sensor"
 	"github.com/picloud/picloud/store"
 )
 
-// boardStore is the store as inputs of the board use it.
+// boardStore is the store as inputs and sensors of the board use it.
 type boardStore struct{ *store.Store }
 
 // Newest implements hw.Store.
@@ -25,16 +26,16 @@ func (s boardStore) Newest(ctx context.Context, app, topic string) ([]byte, erro
 	return events[0].Data, nil
 }
 
-// EnsureTopic implements hw.Store.
-func (s boardStore) EnsureTopic(ctx context.Context, app, topic string, d picloud.Durability) (picloud.Durability, error) {
-	t, err := s.Topic(app, topic)
+// EnsureTopic implements hw.Store and sensor.Topics.
+func (s boardStore) EnsureTopic(ctx context.Context, t picloud.Topic) (picloud.Topic, error) {
+	has, err := s.Topic(t.App, t.Name)
 	if errors.Is(err, picloud.ErrTopicNotFound) {
-		t, err = s.CreateTopic(ctx, picloud.Topic{App: app, Name: topic, Durability: d})
+		has, err = s.CreateTopic(ctx, t)
 		if errors.Is(err, picloud.ErrTopicExists) { // registered meanwhile
-			t, err = s.Topic(app, topic)
+			has, err = s.Topic(t.App, t.Name)
 		}
 	}
-	return t.Durability, err
+	return has, err
 }
 
 // measureInputs exports what the inputs of the board have seen.
@@ -49,4 +50,7 @@ func measureInputs(set *metrics.Set, board *hw.Board) {
 	})
 }
 
-var _ hw.Store = boardStore{}
+var (
+	_ hw.Store      = boardStore{}
+	_ sensor.Topics = boardStore{}
+)

@@ -22,9 +22,9 @@ type Store interface {
 	SetNote(ctx context.Context, name string, value []byte) error
 	// Newest returns the data of the newest event of a topic; nil: there is none.
 	Newest(ctx context.Context, app, topic string) ([]byte, error)
-	// EnsureTopic registers an internal topic of a durability, unless there is one of
-	// this name. It returns the durability of the one that there is.
-	EnsureTopic(ctx context.Context, app, topic string, d picloud.Durability) (picloud.Durability, error)
+	// EnsureTopic registers a topic unless there is one of its name. It returns the one
+	// that there is.
+	EnsureTopic(ctx context.Context, t picloud.Topic) (picloud.Topic, error)
 }
 
 // Pauses between attempts to publish what could not be.
@@ -60,7 +60,7 @@ type input struct {
 	batch   []occurrence
 	data    []byte
 	drafts  []picloud.Draft
-	topic   bool // it has been registered, if it has to be
+	warned  bool // that the topic has another durability
 	failing bool // and that has been told
 }
 
@@ -295,20 +295,21 @@ func (in *input) recall(ctx context.Context) {
 	in.signal.counter.total += total
 }
 
-// ensureTopic registers the topic of an input that asks for a durability.
+// ensureTopic registers the topic of an input that asks for a durability. It may have gone
+// with its app since the event before.
 func (in *input) ensureTopic(ctx context.Context) error {
-	if in.topic || in.pin.Durability == "" {
+	if in.pin.Durability == "" {
 		return nil
 	}
-	d, err := in.store.EnsureTopic(ctx, in.pin.App, in.pin.Topic, in.pin.Durability)
+	t, err := in.store.EnsureTopic(ctx, picloud.Topic{App: in.pin.App, Name: in.pin.Topic, Durability: in.pin.Durability})
 	if err != nil {
 		return fmt.Errorf("register the topic: %w", err)
 	}
-	if d != in.pin.Durability {
+	if t.Durability != in.pin.Durability && !in.warned {
+		in.warned = true
 		in.log.Warn("the topic of the pin has another durability than the pin asks for, and keeps it; change one of them",
-			slog.String("topic", in.pin.Topic), slog.String("durability", string(d)))
+			slog.String("topic", in.pin.Topic), slog.String("durability", string(t.Durability)))
 	}
-	in.topic = true
 	return nil
 }
 

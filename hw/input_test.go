@@ -78,13 +78,14 @@ func (d *desk) SetNote(_ context.Context, name string, value []byte) error {
 
 func (d *desk) Newest(context.Context, string, string) ([]byte, error) { return d.newest, nil }
 
-func (d *desk) EnsureTopic(_ context.Context, app, topic string, durability picloud.Durability) (picloud.Durability, error) {
+func (d *desk) EnsureTopic(_ context.Context, t picloud.Topic) (picloud.Topic, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if _, known := d.topics[app+"/"+topic]; !known {
-		d.topics[app+"/"+topic] = durability
+	if _, known := d.topics[t.App+"/"+t.Name]; !known {
+		d.topics[t.App+"/"+t.Name] = t.Durability
 	}
-	return d.topics[app+"/"+topic], nil
+	t.Durability = d.topics[t.App+"/"+t.Name]
+	return t, nil
 }
 
 func (d *desk) failWith(err error) {
@@ -194,6 +195,36 @@ func TestPublishingThatFails(t *testing.T) {
 		stop()
 		if text := log.String(); strings.Count(text, "cannot be published") != 1 || strings.Count(text, "published again") != 1 || !strings.Contains(text, "no such app") {
 			t.Errorf("log:\n%s", text)
+		}
+	})
+}
+
+// HW-2, PB-9: the topic of an input is registered as the input asks for again after it was
+// deleted with its app; one that is registered keeps its durability, which is told once.
+func TestTopicOfAnInput(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		d, log := newDesk(), new(bytes.Buffer)
+		b := inputs(d, log, PinConfig{Kind: KindEdges, Edges: EdgesBoth, Durability: picloud.DurabilityTelemetry})
+		stop := running(t, b)
+		defer stop()
+		synctest.Wait()
+		for _, topic := range []map[string]picloud.Durability{{}, {"a/t": picloud.DurabilitySync}, {}} {
+			want := picloud.DurabilityTelemetry
+			if len(topic) > 0 {
+				want = picloud.DurabilitySync
+			}
+			d.mu.Lock()
+			d.topics = topic
+			d.mu.Unlock()
+			finger(t, b, board.Press{For: time.Millisecond, Times: 2})
+			d.take()
+			if topic["a/t"] != want {
+				t.Errorf("the topic is %q, want %q", topic["a/t"], want)
+			}
+		}
+		if n := strings.Count(log.String(), "another durability"); n != 1 {
+			t.Errorf("told %d times:\n%s", n, log)
 		}
 	})
 }

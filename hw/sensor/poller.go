@@ -16,10 +16,11 @@ type Publisher interface {
 	Publish(ctx context.Context, p picloud.Publication) ([]picloud.Event, error)
 }
 
-// Topics registers topics; store.Store implements it.
+// Topics registers topics.
 type Topics interface {
-	Topic(app, name string) (picloud.Topic, error)
-	CreateTopic(ctx context.Context, t picloud.Topic) (picloud.Topic, error)
+	// EnsureTopic registers a topic unless there is one of its name. It returns the one
+	// that there is.
+	EnsureTopic(ctx context.Context, t picloud.Topic) (picloud.Topic, error)
 }
 
 // Config configures a Poller.

@@ -114,21 +114,13 @@ type topics struct {
 
 func newTopics() *topics { return &topics{has: map[string]picloud.Topic{}} }
 
-func (t *topics) Topic(app, name string) (picloud.Topic, error) {
+func (t *topics) EnsureTopic(_ context.Context, one picloud.Topic) (picloud.Topic, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	one, ok := t.has[app+" "+name]
-	if t.err != nil || ok {
-		return one, t.err
+	if _, ok := t.has[one.App+" "+one.Name]; !ok && t.err == nil {
+		t.has[one.App+" "+one.Name] = one
 	}
-	return one, picloud.ErrTopicNotFound
-}
-
-func (t *topics) CreateTopic(_ context.Context, one picloud.Topic) (picloud.Topic, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.has[one.App+" "+one.Name] = one
-	return one, nil
+	return t.has[one.App+" "+one.Name], t.err
 }
 
 // machine writes files of the kernel below a root.

@@ -239,16 +239,9 @@ func (p *probe) register(ctx context.Context) error {
 	if p.set.Durability != picloud.DurabilityTelemetry {
 		return nil
 	}
-	_, err := p.cfg.Topics.Topic(p.set.App, p.set.Topic)
-	if !errors.Is(err, picloud.ErrTopicNotFound) {
-		return err
-	}
-	_, err = p.cfg.Topics.CreateTopic(ctx, picloud.Topic{
+	_, err := p.cfg.Topics.EnsureTopic(ctx, picloud.Topic{
 		App: p.set.App, Name: p.set.Topic, Durability: picloud.DurabilityTelemetry, Description: "Readings of the sensor " + p.set.Name,
 	})
-	if errors.Is(err, picloud.ErrTopicExists) {
-		return nil // registered meanwhile
-	}
 	return err
 }
 

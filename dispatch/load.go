@@ -13,8 +13,9 @@ const (
 	maxHeldAll = 200_000 // deliveries that all queues know, beyond minHeld for each
 	minHeld    = 256
 
-	// firstDraw is what a delivery draws before its data is read. Its data may be more: then
-	// the share is overdrawn, and the next one waits for longer.
+	// firstDraw is what a delivery draws before its data is read. One that turns out to need
+	// more than there is room for is put back, and draws all of it the next time; one at a
+	// time goes ahead beside the share, so that small ones cannot hold it up for ever.
 	firstDraw = 64 << 10
 )
 
@@ -26,6 +27,7 @@ type load struct {
 
 	mu     sync.Mutex // guards what follows
 	denied map[*queue]struct{}
+	beside *budget.Lease // of the delivery that runs beside the share; nil: none
 }
 
 // room reports whether a queue that knows n deliveries may take in more.
@@ -33,26 +35,39 @@ func (l *load) room(n int) bool {
 	return n < minHeld || n < maxHeld && l.held.Load() < maxHeldAll
 }
 
-// admits draws the memory of a delivery that begins to run. A queue that was denied that is
-// nudged when another one has ended: there always is one, as an idle share has room.
-func (l *load) admits(q *queue, app string) (lease budget.Lease, ok bool) {
-	lease = l.budget.Lease(budget.Deliveries, budget.Party{App: app})
+// lease returns a lease for the memory of a delivery of an app.
+func (l *load) lease(app string) budget.Lease {
+	return l.budget.Lease(budget.Deliveries, budget.Party{App: app})
+}
+
+// admits makes a lease so many bytes, or gives back what it has. A queue that was denied
+// that is nudged when another delivery has ended: there always is one, as an idle share has
+// room. The lease that end gets is the same.
+func (l *load) admits(q *queue, lease *budget.Lease, bytes int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if lease.Try(firstDraw) {
-		return lease, true
+	if l.beside == lease || lease.Try(bytes) {
+		return true
+	}
+	lease.Release()
+	if bytes > firstDraw && l.beside == nil {
+		l.beside = lease
+		return true
 	}
 	if l.denied == nil {
 		l.denied = map[*queue]struct{}{}
 	}
 	l.denied[q] = struct{}{}
-	return lease, false
+	return false
 }
 
 // end gives back the memory of a delivery.
 func (l *load) end(lease *budget.Lease) {
 	l.mu.Lock()
 	lease.Release()
+	if l.beside == lease {
+		l.beside = nil
+	}
 	denied := l.denied
 	l.denied = nil
 	l.mu.Unlock()

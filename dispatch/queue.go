@@ -57,6 +57,7 @@ type queue struct {
 type entry struct {
 	lsn      uint64
 	order    uint32 // of what it is about
+	need     uint32 // bytes of memory that it takes; 0: its data was not read yet
 	notUntil time.Time
 }
 
@@ -257,12 +258,12 @@ func (q *queue) begin(ctx context.Context, t picloud.Trigger) {
 			q.blocked[e.order] = append(q.blocked[e.order], e)
 			continue
 		}
-		lease, ok := q.all.load.admits(q, t.App)
-		if !ok {
+		lease := q.all.load.lease(t.App)
+		if !q.all.load.admits(q, &lease, max(firstDraw, int(e.need))) {
 			return
 		}
 		q.ready = q.ready[1:]
-		if !q.start(ctx, t, e, lease) {
+		if !q.start(ctx, t, &e, &lease) {
 			q.ready = append([]entry{e}, q.ready...)
 		}
 	}
@@ -270,11 +271,11 @@ func (q *queue) begin(ctx context.Context, t picloud.Trigger) {
 
 // start begins one delivery, for which memory was drawn. It reports false when it is still
 // to be done.
-func (q *queue) start(ctx context.Context, t picloud.Trigger, e entry, lease budget.Lease) bool {
+func (q *queue) start(ctx context.Context, t picloud.Trigger, e *entry, lease *budget.Lease) bool {
 	begun := false
 	defer func() {
 		if !begun {
-			q.all.load.end(&lease)
+			q.all.load.end(lease)
 		}
 	}()
 	d, ok, err := q.cfg.Outbox.DeliveryAt(t, e.lsn)
@@ -283,27 +284,31 @@ func (q *queue) start(ctx context.Context, t picloud.Trigger, e entry, lease bud
 		if t.Ordered {
 			q.busy[e.order] = true
 		}
-		q.note(outcome{entry: e, err: err})
+		q.note(outcome{entry: *e, err: err})
 		q.nudge() // what comes after it has its turn when that is concluded
 		return true
 	case err != nil:
 		q.halt(fmt.Errorf("read deliveries: %w", err))
 		return false
 	case !ok: // purged, or given up
-		q.release(e)
+		q.release(*e)
 		return true
+	}
+	e.need = uint32(2 * len(d.What.Data)) // #nosec G115 -- events are small; as it is, and as the input of its run
+	if !q.all.load.admits(q, lease, max(firstDraw, int(e.need))) {
+		return false
 	}
 	if t.Ordered {
 		q.busy[e.order] = true
 	}
 	q.running++
-	lease.Set(max(firstDraw, 2*len(d.What.Data))) // as it is, and as the input of its run
 	begun = true
+	of := *e
 	go func() {
 		err := q.handle(ctx, t, d)
 		d.What = picloud.Happening{}
-		q.all.load.end(&lease)
-		q.ends <- outcome{entry: e, d: d, err: err}
+		q.all.load.end(lease)
+		q.ends <- outcome{entry: of, d: d, err: err}
 	}()
 	return true
 }

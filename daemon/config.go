@@ -4,12 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -18,11 +16,10 @@ import (
 	"github.com/picloud/picloud/hw"
 	"github.com/picloud/picloud/hw/sensor"
 	"github.com/picloud/picloud/pgsync"
-	"github.com/picloud/picloud/sdk"
 )
 
-// Config is what a node is told. DefaultConfig has the defaults; the table in
-// settings.go says what each means.
+// Config is what a node is told. DefaultConfig has the defaults; the table
+// Settings says what each means.
 type Config struct {
 	Data          string
 	Listen        string
@@ -147,16 +144,8 @@ type Setting struct {
 	field
 }
 
-// field reads and writes the value of a setting as text.
-type field struct {
-	set func(c *Config, text string) error
-	get func(c *Config) string
-
-	show func(value string) string // for people; nil: as it is
-}
-
-// Settings is the one table of settings: loading, errors, `config show` and the
-// documentation come from it.
+// Settings is the one table of settings: loading, errors, `config show`,
+// picloud.toml(5), docs/config.md and packaging/picloud.toml come from it.
 var Settings = []Setting{
 	{"data", "PICLOUD_DATA", "data", DefaultData, "Data directory.", false, text(func(c *Config) *string { return &c.Data })},
 	{"listen", "PICLOUD_LISTEN", "listen", "0.0.0.0:7420", "Address and port for HTTP. The default serves the LAN; 127.0.0.1:7420 this machine alone.", false, text(func(c *Config) *string { return &c.Listen })},
@@ -171,38 +160,38 @@ var Settings = []Setting{
 	{"http.max_per_address", "PICLOUD_HTTP_MAX_PER_ADDRESS", "", "0", "Connections of one IPv4 address or IPv6 /64; trusted proxies have no such limit. 0: a quarter of the total, and three quarters for an address of the loopback.", false, number(func(c *Config) *int { return &c.HTTPLimits.MaxPerAddress }, 0, 1_000_000)},
 	{"http.max_uploads", "PICLOUD_HTTP_MAX_UPLOADS", "", "32", "Files that arrive at the same time.", false, number(func(c *Config) *int { return &c.HTTPLimits.MaxUploads }, 1, 10_000)},
 	{"http.max_uploads_per_app", "PICLOUD_HTTP_MAX_UPLOADS_PER_APP", "", "0", "Files of one app that arrive at the same time. 0: a quarter of the total.", false, number(func(c *Config) *int { return &c.HTTPLimits.MaxUploadsPerApp }, 0, 10_000)},
-	{"http.min_upload_rate_bytes", "PICLOUD_HTTP_MIN_UPLOAD_RATE_BYTES", "", "1024", "Bytes per second that a file has to arrive with, on average over 10 seconds.", false, number(func(c *Config) *int { return &c.HTTPLimits.MinUploadRate }, 1, 1<<30)},
+	{"http.min_upload_rate_bytes", "PICLOUD_HTTP_MIN_UPLOAD_RATE_BYTES", "", "1024", "Rate at which a file has to arrive at least, on average over 10 seconds.", false, in("bytes per second", number(func(c *Config) *int { return &c.HTTPLimits.MinUploadRate }, 1, 1<<30))},
 
-	{"memory.budget_bytes", "PICLOUD_MEMORY_BUDGET_BYTES", "", "0", "Memory that requesters may make the node hold, in bytes: bodies, answers, scripts that wait, what slow subscribers have not taken. More is refused with 429 or 503. At least 16 MiB. 0: an eighth of the board's memory, up to 256 MiB.", false, number(func(c *Config) *int { return &c.MemoryBudget }, 0, 1<<30)},
+	{"memory.budget_bytes", "PICLOUD_MEMORY_BUDGET_BYTES", "", "0", "Memory that requesters may make the node hold: bodies, answers, scripts that wait, what slow subscribers have not taken. More is refused with 429 or 503. At least 16 MiB. 0: an eighth of the board's memory, up to 256 MiB.", false, in("bytes", number(func(c *Config) *int { return &c.MemoryBudget }, 0, 1<<30))},
 
-	{"publish.max_bytes", "PICLOUD_PUBLISH_MAX_BYTES", "", "262144", "Largest event in bytes, up to 1048576.", false, number(func(c *Config) *int { return &c.PublishMaxBytes }, 1, picloud.LimitMaxData)},
+	{"publish.max_bytes", "PICLOUD_PUBLISH_MAX_BYTES", "", "262144", "Largest event.", false, in("bytes", number(func(c *Config) *int { return &c.PublishMaxBytes }, 1, picloud.LimitMaxData))},
 
-	{"realtime.heartbeat_sec", "PICLOUD_REALTIME_HEARTBEAT_SEC", "", "30", "Seconds of silence after which a stream gets a comment.", false, seconds(func(c *Config) *time.Duration { return &c.Heartbeat }, 3600)},
+	{"realtime.heartbeat_sec", "PICLOUD_REALTIME_HEARTBEAT_SEC", "", "30", "Silence after which a stream gets a comment.", false, seconds(func(c *Config) *time.Duration { return &c.Heartbeat }, 3600)},
 	{"realtime.broadcast_capacity", "PICLOUD_REALTIME_BROADCAST_CAPACITY", "", "64", "Events a slow subscriber may fall behind on a topic before it gets a gap.", false, number(func(c *Config) *int { return &c.Capacity }, 1, 10_000)},
-	{"realtime.write_timeout_sec", "PICLOUD_REALTIME_WRITE_TIMEOUT_SEC", "", "30", "Seconds after which a subscriber that takes nothing is cut.", false, seconds(func(c *Config) *time.Duration { return &c.WriteTimeout }, 3600)},
+	{"realtime.write_timeout_sec", "PICLOUD_REALTIME_WRITE_TIMEOUT_SEC", "", "30", "Time after which a subscriber that takes nothing is cut.", false, seconds(func(c *Config) *time.Duration { return &c.WriteTimeout }, 3600)},
 	{"realtime.max_subscribers", "PICLOUD_REALTIME_MAX_SUBSCRIBERS", "", "0", "Streams in total. 0: from the board's memory.", false, number(func(c *Config) *int { return &c.MaxSubscribers }, 0, 1_000_000)},
 	{"realtime.max_per_app", "PICLOUD_REALTIME_MAX_PER_APP", "", "0", "Streams of one app. 0: as in total.", false, number(func(c *Config) *int { return &c.MaxPerApp }, 0, 1_000_000)},
 	{"realtime.max_per_address", "PICLOUD_REALTIME_MAX_PER_ADDRESS", "", "0", "Streams of one address. 0: a quarter of the total.", false, number(func(c *Config) *int { return &c.MaxPerAddress }, 0, 1_000_000)},
 
-	{"subscriber_token.ttl_min_sec", "PICLOUD_SUBSCRIBER_TOKEN_TTL_MIN_SEC", "", "10", "Shortest life of a subscriber token in seconds.", false, seconds(func(c *Config) *time.Duration { return &c.TokenTTLMin }, 1<<31-1)},
-	{"subscriber_token.ttl_max_sec", "PICLOUD_SUBSCRIBER_TOKEN_TTL_MAX_SEC", "", "86400", "Longest life of a subscriber token in seconds.", false, seconds(func(c *Config) *time.Duration { return &c.TokenTTLMax }, 1<<31-1)},
-	{"subscriber_token.ttl_default_sec", "PICLOUD_SUBSCRIBER_TOKEN_TTL_DEFAULT_SEC", "", "3600", "Life of a subscriber token that does not say, in seconds.", false, seconds(func(c *Config) *time.Duration { return &c.TokenTTLDefault }, 1<<31-1)},
+	{"subscriber_token.ttl_min_sec", "PICLOUD_SUBSCRIBER_TOKEN_TTL_MIN_SEC", "", "10", "Shortest life of a subscriber token.", false, seconds(func(c *Config) *time.Duration { return &c.TokenTTLMin }, 1<<31-1)},
+	{"subscriber_token.ttl_max_sec", "PICLOUD_SUBSCRIBER_TOKEN_TTL_MAX_SEC", "", "86400", "Longest life of a subscriber token.", false, seconds(func(c *Config) *time.Duration { return &c.TokenTTLMax }, 1<<31-1)},
+	{"subscriber_token.ttl_default_sec", "PICLOUD_SUBSCRIBER_TOKEN_TTL_DEFAULT_SEC", "", "3600", "Life of a subscriber token whose request names none.", false, seconds(func(c *Config) *time.Duration { return &c.TokenTTLDefault }, 1<<31-1)},
 
-	{"retention.max_events", "PICLOUD_RETENTION_MAX_EVENTS", "", "10000", "Newest events kept of a topic that does not say.", false, number(func(c *Config) *int { return &c.Retention.MaxEvents }, 1, 1<<31-1)},
-	{"retention.max_age_sec", "PICLOUD_RETENTION_MAX_AGE_SEC", "", "604800", "Age up to which its events are kept, in seconds.", false, seconds(func(c *Config) *time.Duration { return &c.Retention.MaxAge }, 1<<31-1)},
-	{"retention.max_bytes", "PICLOUD_RETENTION_MAX_BYTES", "", "67108864", "Bytes of data kept of it.", false, size(func(c *Config) *int64 { return &c.Retention.MaxBytes }, 1)},
+	{"retention.max_events", "PICLOUD_RETENTION_MAX_EVENTS", "", "10000", "Newest events that are kept of a topic without such a limit of its own.", false, number(func(c *Config) *int { return &c.Retention.MaxEvents }, 1, 1<<31-1)},
+	{"retention.max_age_sec", "PICLOUD_RETENTION_MAX_AGE_SEC", "", "604800", "Age up to which events are kept of a topic without such a limit of its own.", false, seconds(func(c *Config) *time.Duration { return &c.Retention.MaxAge }, 1<<31-1)},
+	{"retention.max_bytes", "PICLOUD_RETENTION_MAX_BYTES", "", "67108864", "Data that is kept of a topic without such a limit of its own.", false, size(func(c *Config) *int64 { return &c.Retention.MaxBytes }, 1)},
 
-	{"storage.journal_bytes", "PICLOUD_STORAGE_JOURNAL_BYTES", "", "268435456", "Disk budget of the journal in bytes; beyond it the oldest history goes.", false, size(func(c *Config) *int64 { return &c.JournalBytes }, 1<<20)},
+	{"storage.journal_bytes", "PICLOUD_STORAGE_JOURNAL_BYTES", "", "268435456", "Disk budget of the journal; beyond it the oldest history goes.", false, size(func(c *Config) *int64 { return &c.JournalBytes }, 1<<20)},
 	{"storage.segment_bytes", "PICLOUD_STORAGE_SEGMENT_BYTES", "", "8388608", "Size of the files that the journal consists of. The disk budget should be many of them, and no request may publish more than a quarter of one.", false, size(func(c *Config) *int64 { return &c.SegmentBytes }, 64<<10)},
 	{"storage.checkpoint_bytes", "PICLOUD_STORAGE_CHECKPOINT_BYTES", "", "16777216", "Bytes of journal after which state.db is brought up to date; a start reads at most that much again, twice as much after heat or a lack of power.", false, size(func(c *Config) *int64 { return &c.CheckpointBytes }, 64<<10)},
 	{"storage.reserve_bytes", "PICLOUD_STORAGE_RESERVE_BYTES", "", "67108864", "Free bytes left to others; below it publishing is refused. -1: none.", false, size(func(c *Config) *int64 { return &c.ReserveBytes }, -1)},
 	{"storage.wear_budget_bytes", "PICLOUD_STORAGE_WEAR_BUDGET_BYTES", "", "1073741824", "Bytes a day the card should bear; beyond it 'picloud doctor' warns.", false, size(func(c *Config) *int64 { return &c.WearBudget }, 1)},
 	{"storage.intake", "PICLOUD_STORAGE_INTAKE", "", "4096", "Requests that may wait to be written, of one app at most half; more are refused with 503.", false, number(func(c *Config) *int { return &c.Intake }, 1, 1_000_000)},
 
-	{"database.url", "PICLOUD_DATABASE_URL", "", "", "Postgres to copy the node to, such as postgres://user:password@host/database?sslmode=verify-full. Empty: none.", true, secretURL(func(c *Config) *string { return &c.DatabaseURL })},
-	{"database.direct_url", "PICLOUD_DATABASE_DIRECT_URL", "", "", "The same past a pooler such as PgBouncer, for notifications between nodes of a cluster. Empty: database.url, and behind a pooler they look each second.", false, secretURL(func(c *Config) *string { return &c.DatabaseDirectURL })},
-	{"database.url_file", "PICLOUD_DATABASE_URL_FILE", "", "", "File that holds that URL instead; it is read again for every connection.", false, text(func(c *Config) *string { return &c.DatabaseURLFile })},
-	{"database.schema", "PICLOUD_DATABASE_SCHEMA", "", pgsync.DefaultSchema, "Schema of its tables.", false, text(func(c *Config) *string { return &c.DatabaseSchema })},
+	{"database.url", "PICLOUD_DATABASE_URL", "", "", "Postgres to copy the node to, such as postgres://user:password@host/database?sslmode=verify-full. A URL with a password is better kept in database.url_file, since all users of a machine may read its configuration. Empty: none.", true, secretURL(func(c *Config) *string { return &c.DatabaseURL })},
+	{"database.direct_url", "PICLOUD_DATABASE_DIRECT_URL", "", "", "The database of database.url past a pooler such as PgBouncer, for notifications between nodes of a cluster. Empty: database.url, and behind a pooler they look each second.", false, secretURL(func(c *Config) *string { return &c.DatabaseDirectURL })},
+	{"database.url_file", "PICLOUD_DATABASE_URL_FILE", "", "", "File that holds database.url instead; it is read again for every connection.", false, text(func(c *Config) *string { return &c.DatabaseURLFile })},
+	{"database.schema", "PICLOUD_DATABASE_SCHEMA", "", pgsync.DefaultSchema, "Schema of the tables in Postgres.", false, text(func(c *Config) *string { return &c.DatabaseSchema })},
 	{"database.migrate", "PICLOUD_DATABASE_MIGRATE", "", "true", "Whether the node may bring the tables up to date; false leaves that to 'picloud migrate up'.", false, yesNo(func(c *Config) *bool { return &c.DatabaseMigrate })},
 
 	{"database.files", "PICLOUD_DATABASE_FILES", "", "true", "Whether contents of files are copied, too; false where the link is too thin, and Postgres then only knows what there is.", false, yesNo(func(c *Config) *bool { return &c.DatabaseFiles })},
@@ -210,210 +199,33 @@ var Settings = []Setting{
 	{"clock", "PICLOUD_CLOCK", "", clockAuto, "Whether events published before the board knows the time are marked: auto, when it is a board without a battery for its clock and until the kernel says that it is synchronised; kernel, whatever it is; trusted, never.", false, oneOf(func(c *Config) *string { return &c.Clock }, clockAuto, clockKernel, clockTrusted)},
 	{"cluster", "PICLOUD_CLUSTER", "", "off", "postgres: subscribers here hear, live, what other nodes of the same database publish to the same app and topic; off: only this node.", false, oneOf(func(c *Config) *string { return &c.Cluster }, "off", "postgres")},
 
-	{"cron.tick_interval_ms", "PICLOUD_CRON_TICK_INTERVAL_MS", "", "1000", "Milliseconds between looks at the clock for triggers of kind cron.", false, millis(func(c *Config) *time.Duration { return &c.CronTick }, 60_000)},
+	{"cron.tick_interval_ms", "PICLOUD_CRON_TICK_INTERVAL_MS", "", "1000", "Time between looks at the clock for triggers of kind cron.", false, millis(func(c *Config) *time.Duration { return &c.CronTick }, 60_000)},
 	{"scripts.workers", "PICLOUD_SCRIPTS_WORKERS", "", "4", "Scripts that run at the same time, each in a process of its own; one app gets all but one of them at most.", false, number(func(c *Config) *int { return &c.ScriptWorkers }, 2, 64)},
-	{"scripts.sandbox", "PICLOUD_SCRIPTS_SANDBOX", "", "true", "Whether the kernel denies those processes files, sockets and programs; false only where its filters cannot be loaded.", false, yesNo(func(c *Config) *bool { return &c.ScriptSandbox })},
+	{"scripts.sandbox", "PICLOUD_SCRIPTS_SANDBOX", "", "true", "Whether the kernel denies the processes of scripts files, sockets and programs; false only where its filters cannot be loaded.", false, yesNo(func(c *Config) *bool { return &c.ScriptSandbox })},
 
 	{"scripts.http_hosts", "PICLOUD_SCRIPTS_HTTP_HOSTS", "", "", "Hosts that scripts may ask over HTTP: a list of host, host:port, *.domain, addresses or *, in the variable separated by commas. Empty: none.", false, httpHosts},
 	{"secrets.key_file", "PICLOUD_SECRETS_KEY_FILE", "", "", "File whose content encrypts the secrets of apps, such as a credential of systemd. Default: the node's own recovery key, which lies in its data directory.", false, text(func(c *Config) *string { return &c.SecretsKey })},
 
-	{"files.max_bytes", "PICLOUD_FILES_MAX_BYTES", "", "268435456", "Largest file of an app in bytes.", false, fileSize},
+	{"files.max_bytes", "PICLOUD_FILES_MAX_BYTES", "", "268435456", "Largest file of an app.", false, fileSize},
 
 	{"quota.data_bytes", "PICLOUD_QUOTA_DATA_BYTES", "", "0", "Bytes of key-value pairs, documents and files that each app may keep, their names included; more is refused with 507. 0: as many as fit.", false, size(func(c *Config) *int64 { return &c.DataBytes }, 0)},
 	{"quota.result_bytes", "PICLOUD_QUOTA_RESULT_BYTES", "", "67108864", "Bytes of answers that each app may keep for callers with a key whose requests are answered later, and as many bytes of such requests that wait.", false, size(func(c *Config) *int64 { return &c.ResultBytes }, 2<<20)},
-	{"quota.anonymous_result_bytes", "PICLOUD_QUOTA_ANONYMOUS_RESULT_BYTES", "", "33554432", "The same for anonymous callers, requests and answers together; a request takes 1 MiB until it is answered.", false, size(func(c *Config) *int64 { return &c.AnonymousBytes }, 2<<20)},
+	{"quota.anonymous_result_bytes", "PICLOUD_QUOTA_ANONYMOUS_RESULT_BYTES", "", "33554432", "Bytes of requests that are answered later, and of their answers, that each app may keep for anonymous callers; a request takes 1 MiB until it is answered.", false, size(func(c *Config) *int64 { return &c.AnonymousBytes }, 2<<20)},
 	{"quota.idempotency_keys", "PICLOUD_QUOTA_IDEMPOTENCY_KEYS", "", "200000", "Idempotency keys that each app may use in 24 hours; each 64 bytes count as one.", false, count(func(c *Config) *int64 { return &c.IdempotencyKeys })},
 	{"quota.topic_names", "PICLOUD_QUOTA_TOPIC_NAMES", "", "4000", "Names of topics, registered ones aside, under which each app may have events. One costs up to 13 kB of memory, 400 bytes for each file of the journal.", false, count(func(c *Config) *int64 { return &c.TopicNames })},
 
 	{"hw.driver", "PICLOUD_HW_DRIVER", "", hw.DriverKernel, "What the pins below hw.inputs and hw.outputs are: kernel, lines of this board; sim, of one that does not exist, for development.", false, oneOf(func(c *Config) *string { return &c.Driver }, hw.DriverKernel, hw.DriverSim)},
 	{"hw.health_every", "PICLOUD_HW_HEALTH_EVERY", "", "10s", "Time between two values of $board/health while a stream carries it, such as 10s or 1m.", false, interval(func(c *Config) *time.Duration { return &c.HealthEvery }, time.Second, time.Hour)},
-	{"hw.warm_celsius", "PICLOUD_HW_WARM_CELSIUS", "", "75", "Temperature of the processor in °C from which on the board counts as hot: $board/power says so, and background work goes slower.", false, number(func(c *Config) *int { return &c.WarmCelsius }, 20, 120)},
+	{"hw.warm_celsius", "PICLOUD_HW_WARM_CELSIUS", "", "75", "Temperature of the processor in °C from which on the board counts as hot: $board/power says so, and background work goes slower.", false, in("°C", number(func(c *Config) *int { return &c.WarmCelsius }, 20, 120))},
 
 	{"apps_dir", "PICLOUD_APPS_DIR", "", "", "Folder whose folders are apps: each has an app.toml, and is applied when it changes. Default: /etc/picloud/apps.d for an installed node, else none; off: none.", false, text(func(c *Config) *string { return &c.Apps })},
 	{"spool", "PICLOUD_SPOOL", "", "", "Folder for dropped files. Default: spool in the data directory; off: none.", false, text(func(c *Config) *string { return &c.Spool })},
-	{"log.level", "PICLOUD_LOG_LEVEL", "", "info", "debug, info, warn or error.", true, logLevel},
-	{"log.format", "PICLOUD_LOG_FORMAT", "", "text", "text or json, where the journal of systemd does not take the log.", false, logFormat},
-}
-
-func text(at func(*Config) *string) field {
-	return field{
-		set: func(c *Config, v string) error {
-			*at(c) = v
-			return nil
-		},
-		get: func(c *Config) string { return *at(c) },
-	}
-}
-
-// words is a list, in text separated by commas.
-func words(at func(*Config) *[]string) field {
-	return field{
-		set: func(c *Config, v string) error {
-			*at(c) = nil
-			for one := range strings.SplitSeq(v, ",") {
-				if one = strings.TrimSpace(one); one != "" {
-					*at(c) = append(*at(c), one)
-				}
-			}
-			return nil
-		},
-		get: func(c *Config) string { return strings.Join(*at(c), ",") },
-	}
-}
-
-// httpHosts is a list of which each entry has to be understood.
-var httpHosts = func() field {
-	list := words(func(c *Config) *[]string { return &c.HTTPHosts })
-	return field{get: list.get, set: func(c *Config, v string) error {
-		if err := list.set(c, v); err != nil {
-			return err
-		}
-		var faults []error
-		for _, entry := range c.HTTPHosts {
-			faults = append(faults, sdk.CheckHTTPHost(entry))
-		}
-		return errors.Join(faults...)
-	}}
-}()
-
-func oneOf(at func(*Config) *string, values ...string) field {
-	return field{
-		set: func(c *Config, v string) error {
-			if !slices.Contains(values, v) {
-				return fmt.Errorf("%q: use %s", v, strings.Join(values, " or "))
-			}
-			*at(c) = v
-			return nil
-		},
-		get: func(c *Config) string { return *at(c) },
-	}
-}
-
-func yesNo(at func(*Config) *bool) field {
-	return field{
-		set: func(c *Config, v string) error {
-			b, err := strconv.ParseBool(v)
-			if err != nil {
-				return fmt.Errorf("%q: use true or false", v)
-			}
-			*at(c) = b
-			return nil
-		},
-		get: func(c *Config) string { return strconv.FormatBool(*at(c)) },
-	}
-}
-
-// secretURL may hold a password, which is not shown.
-func secretURL(at func(*Config) *string) field {
-	return field{
-		set: func(c *Config, v string) error {
-			*at(c) = v
-			return pgsync.CheckURL(v)
-		},
-		get:  func(c *Config) string { return *at(c) },
-		show: pgsync.RedactURL,
-	}
-}
-
-func number(at func(*Config) *int, lo, hi int) field {
-	return field{
-		set: func(c *Config, v string) error {
-			n, err := strconv.Atoi(v)
-			if err != nil || n < lo || n > hi {
-				return fmt.Errorf("%q: use a whole number from %d to %d", v, lo, hi)
-			}
-			*at(c) = n
-			return nil
-		},
-		get: func(c *Config) string { return strconv.Itoa(*at(c)) },
-	}
-}
-
-func size(at func(*Config) *int64, lo int64) field {
-	return field{
-		set: func(c *Config, v string) error {
-			n, err := strconv.ParseInt(v, 10, 64)
-			if err != nil || n < lo {
-				return fmt.Errorf("%q: use a whole number of bytes, at least %d", v, lo)
-			}
-			*at(c) = n
-			return nil
-		},
-		get: func(c *Config) string { return strconv.FormatInt(*at(c), 10) },
-	}
-}
-
-// count is a number of things, at least 1.
-func count(at func(*Config) *int64) field {
-	f := size(at, 1)
-	return field{get: f.get, set: func(c *Config, v string) error {
-		if f.set(c, v) != nil {
-			return fmt.Errorf("%q: use a whole number, at least 1", v)
-		}
-		return nil
-	}}
-}
-
-// fileSize is a size that the HTTP library can count to, on any board.
-var fileSize = func() field {
-	f := size(func(c *Config) *int64 { return &c.MaxFile }, 1)
-	set := f.set
-	f.set = func(c *Config, v string) error {
-		if err := set(c, v); err != nil {
-			return err
-		}
-		if c.MaxFile > math.MaxInt {
-			return fmt.Errorf("%q: use at most %d on this board", v, math.MaxInt)
-		}
-		return nil
-	}
-	return f
-}()
-
-func seconds(at func(*Config) *time.Duration, hi int) field {
-	return field{
-		set: func(c *Config, v string) error {
-			n, err := strconv.Atoi(v)
-			if err != nil || n < 1 || n > hi {
-				return fmt.Errorf("%q: use a whole number of seconds from 1 to %d", v, hi)
-			}
-			*at(c) = time.Duration(n) * time.Second
-			return nil
-		},
-		get: func(c *Config) string { return strconv.FormatInt(int64(*at(c)/time.Second), 10) },
-	}
-}
-
-// interval is a duration with its unit.
-func interval(at func(*Config) *time.Duration, lo, hi time.Duration) field {
-	return field{
-		set: func(c *Config, v string) error {
-			d, err := time.ParseDuration(v)
-			if err != nil || d < lo || d > hi {
-				return fmt.Errorf("%q: use a time from %v to %v, such as 10s", v, lo, hi)
-			}
-			*at(c) = d
-			return nil
-		},
-		get: func(c *Config) string { return at(c).String() },
-	}
-}
-
-func millis(at func(*Config) *time.Duration, hi int) field {
-	return field{
-		set: func(c *Config, v string) error {
-			n, err := strconv.Atoi(v)
-			if err != nil || n < 10 || n > hi {
-				return fmt.Errorf("%q: use a whole number of milliseconds from 10 to %d", v, hi)
-			}
-			*at(c) = time.Duration(n) * time.Millisecond
-			return nil
-		},
-		get: func(c *Config) string { return strconv.FormatInt(at(c).Milliseconds(), 10) },
-	}
+	{"log.level", "PICLOUD_LOG_LEVEL", "", "info", "Least severe messages that are logged.", true, logLevel},
+	{"log.format", "PICLOUD_LOG_FORMAT", "", "text", "Format of the log where the journal of systemd does not take it.", false, logFormat},
 }
 
 var proxies = field{
+	Form: Form{Kind: KindList},
 	set: func(c *Config, v string) error {
 		c.TrustedProxies = nil
 		for one := range strings.SplitSeq(v, ",") {
@@ -495,27 +307,6 @@ func parseNetwork(v string) (netip.Prefix, error) {
 		return netip.Prefix{}, err
 	}
 	return netip.PrefixFrom(addr, addr.BitLen()), nil
-}
-
-var logLevel = field{
-	set: func(c *Config, v string) error {
-		if err := c.LogLevel.UnmarshalText([]byte(v)); err != nil {
-			return fmt.Errorf("%q: use debug, info, warn or error", v)
-		}
-		return nil
-	},
-	get: func(c *Config) string { return strings.ToLower(c.LogLevel.String()) },
-}
-
-var logFormat = field{
-	set: func(c *Config, v string) error {
-		if v != "text" && v != "json" {
-			return fmt.Errorf("%q: use text or json", v)
-		}
-		c.LogFormat = v
-		return nil
-	},
-	get: func(c *Config) string { return c.LogFormat },
 }
 
 // check finds faults between settings.

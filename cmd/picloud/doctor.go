@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
@@ -115,6 +117,8 @@ func dataFinding(dir string) finding {
 func spaceFinding(dir string, reserve int64) finding {
 	var st unix.Statfs_t
 	switch err := unix.Statfs(dir, &st); {
+	case errors.Is(err, fs.ErrNotExist):
+		return finding{"space", true, "unknown: there is no " + dir + " yet", ""}
 	case errors.Is(err, fs.ErrPermission):
 		return finding{"space", true, "unknown: " + dir + " is closed to this user", ""}
 	case err != nil:
@@ -151,7 +155,10 @@ func filesFinding() finding {
 }
 
 // sentence makes a text one.
-func sentence(text string) string { return strings.ToUpper(text[:1]) + text[1:] + "." }
+func sentence(text string) string {
+	first, n := utf8.DecodeRuneInString(text)
+	return string(unicode.ToUpper(first)) + text[n:] + "."
+}
 
 // nodeFindings are what the running node says of itself: one, or two where it
 // has a copy in Postgres.

@@ -70,7 +70,7 @@ func TestDoctorWithoutANode(t *testing.T) {
 		}
 	}
 	slices.Sort(bad)
-	if !slices.Equal(bad, []string{"data", "node", "port", "space"}) {
+	if !slices.Equal(bad, []string{"data", "node", "port"}) {
 		t.Errorf("faults found: %v", bad)
 	}
 	write("lisen = \"x\"\n")

@@ -112,7 +112,6 @@ func (c *cli) root() *cobra.Command {
 		c.appsCommand(), c.topicsCommand(), c.keysCommand(), c.tokensCommand(),
 		c.publishCommand(), c.subscribeCommand(), c.eventsCommand(), c.kvCommand(), c.docsCommand(), c.filesCommand(), c.secretsCommand(),
 		c.applyCommand(), c.scriptsCommand(), c.triggersCommand(), c.endpointsCommand(), c.runsCommand(), c.lettersCommand(),
-		c.hwCommand(),
 		c.syncCommand(), c.migrateCommand(), c.recoveryKeyCommand(), c.nodeCommand(),
 		c.hwCommand(), c.backupCommand(), c.restoreCommand(), c.configCommand(), c.demoCommand(),
 		c.manCommand(), c.versionCommand(),
@@ -148,12 +147,17 @@ func (c *cli) versionCommand() *cobra.Command {
 		Use: "version", Short: "Show the versions in this binary", Args: exactly(0),
 		RunE: func(*cobra.Command, []string) error {
 			if c.json {
-				return c.print(map[string]string{"version": version, "api": "v1", "sdk": script.SDKVersion, "commit": commit(), "go": runtime.Version()})
+				return c.print(versionNumbers())
 			}
 			c.printf("picloud %s (%s)\nAPI v1, SDK %s\n%s %s/%s\n", version, commit(), script.SDKVersion, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return nil
 		},
 	}
+}
+
+// versionNumbers are the versions in this binary.
+func versionNumbers() map[string]string {
+	return map[string]string{"version": version, "api": "v1", "sdk": script.SDKVersion, "commit": commit(), "go": runtime.Version()}
 }
 
 // commit returns the commit this binary was built from.

@@ -60,36 +60,31 @@ table **[log]**, or **log.level = "debug"** outside of any.
 
 # SETTINGS
 `)
-	for i := range daemon.Settings {
-		s := &daemon.Settings[i]
-		fmt.Fprintf(&b, "\n**%s**\n: %s", s.Key, s.Text)
-		if s.Default != "" {
-			fmt.Fprintf(&b, " Default: **%s**.", s.Default)
+	for _, t := range settingTables() {
+		for _, s := range t.settings {
+			fmt.Fprintf(&b, "\n**%s**\n: %s %s", s.Key, s.Text, sentence(s.Form.String()))
+			if s.Default != "" {
+				fmt.Fprintf(&b, " Default: **%s**.", s.Default)
+			}
+			fmt.Fprintf(&b, " Variable **%s**", s.Env)
+			if s.Flag != "" {
+				fmt.Fprintf(&b, ", flag **--%s**", s.Flag)
+			}
+			b.WriteString(".")
+			if s.Live {
+				b.WriteString(" *Live*.")
+			}
+			b.WriteString("\n")
 		}
-		fmt.Fprintf(&b, " Variable **%s**", s.Env)
-		if s.Flag != "" {
-			fmt.Fprintf(&b, ", flag **--%s**", s.Flag)
-		}
-		b.WriteString(".")
-		if s.Live {
-			b.WriteString(" *Live*.")
-		}
-		b.WriteString("\n")
 	}
 	b.WriteString(`
 # PINS
 The tables **hw.inputs.**_NAME_ and **hw.outputs.**_NAME_ give a line of the board a
 name, by which keys and scripts of an app use it. They have no variables.
 `)
-	for _, s := range daemon.PinSettings {
-		of := "Inputs and outputs."
-		switch {
-		case !s.Outputs:
-			of = "Inputs."
-		case !s.Inputs:
-			of = "Outputs."
-		}
-		fmt.Fprintf(&b, "\n**%s**\n: %s %s\n", s.Key, of, s.Text)
+	for i := range daemon.PinSettings {
+		s := &daemon.PinSettings[i]
+		fmt.Fprintf(&b, "\n**%s**\n: %s %s\n", s.Key, sentence(pinsOf(s)), s.Text)
 	}
 	b.WriteString(`
 # SENSORS

@@ -51,7 +51,7 @@ func (c *cli) source(cmd *cobra.Command) daemon.Source {
 }
 
 func (c *cli) configCommand() *cobra.Command {
-	cmd := group("config", "Check or show the configuration")
+	cmd := group("config", "Check or show the configuration, or print an example")
 	cmd.AddCommand(
 		&cobra.Command{
 			Use: "check", Short: "Say whether the configuration is sound", Args: exactly(0),
@@ -82,6 +82,7 @@ func (c *cli) configCommand() *cobra.Command {
 				return nil
 			},
 		},
+		c.configExampleCommand(),
 	)
 	return cmd
 }

@@ -18,6 +18,7 @@ require (
 	github.com/netresearch/go-cron v0.9.1
 	github.com/pb33f/libopenapi v0.42.4
 	github.com/pelletier/go-toml/v2 v2.4.3
+	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3
 	github.com/spf13/cobra v1.10.2
 	github.com/tidwall/btree v1.8.2
 	github.com/valyala/fasthttp v1.78.0

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 
@@ -12,15 +13,23 @@ import (
 )
 
 func (c *cli) applyCommand() *cobra.Command {
-	var dry bool
+	var dry, schema bool
 	cmd := &cobra.Command{
 		Use: "apply DIR...", Short: "Make apps what directories say they are",
 		Long: "Makes an app of each DIR: what app.toml in it says (topics, collections, triggers, endpoints) and the scripts\n" +
 			"beside it. All of it is checked before anything changes, and doing it again changes nothing. What the directory\n" +
-			"does not mention stays, unless app.toml says prune = true: then other scripts, triggers and endpoints go.",
-		Example: "  picloud apply --dry-run examples/doorbell\n  picloud apply examples/doorbell",
-		Args:    usage(cobra.MinimumNArgs(1)),
+			"does not mention stays, unless app.toml says prune = true: then other scripts, triggers and endpoints go.\n\n" +
+			"With --schema it prints the JSON schema of app.toml, by which editors complete and check the file: keep it as\n" +
+			"app.schema.json, and begin app.toml with the line '#:schema app.schema.json'.",
+		Example: "  picloud apply --dry-run examples/doorbell\n  picloud apply examples/doorbell\n  picloud apply --schema > app.schema.json",
 		RunE: func(cmd *cobra.Command, dirs []string) error {
+			if schema != (len(dirs) == 0) {
+				return fmt.Errorf("%w: %s: name directories, or use --schema", errUsage, cmd.UseLine())
+			}
+			if schema {
+				c.printf("%s", provision.Schema())
+				return nil
+			}
 			specs := make([]api.Spec, len(dirs))
 			for i, dir := range dirs {
 				var err error
@@ -44,6 +53,7 @@ func (c *cli) applyCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVarP(&dry, "dry-run", "n", false, "only say what would change")
+	cmd.Flags().BoolVar(&schema, "schema", false, "print the JSON schema of app.toml")
 	return cmd
 }
 

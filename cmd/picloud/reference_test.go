@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/picloud/picloud/daemon"
+	"github.com/picloud/picloud/provision"
 )
 
 var update = flag.Bool("update", false, "write the generated parts of documents and packaging")
@@ -168,5 +170,53 @@ func TestNoCommandIsListedTwice(t *testing.T) {
 			groups = append(groups, cmd)
 		}
 		groups = groups[1:]
+	}
+}
+
+// Every key of app.toml is in docs/apps.md, as the table of keys has it.
+func TestReferenceOfApps(t *testing.T) {
+	t.Parallel()
+	parts := map[string]*strings.Builder{}
+	for i := range provision.Keys {
+		k := &provision.Keys[i]
+		table, inner, _ := strings.Cut(k.Table(), ".*")
+		name := or(table, "app")
+		b := parts[name]
+		if b == nil {
+			b = new(strings.Builder)
+			b.WriteString("| key | type | default | |\n|---|---|---|---|\n")
+			parts[name] = b
+		}
+		text, otherwise := k.Text, code(k.Default)
+		if k.Required {
+			otherwise = "required"
+		}
+		if k.Kinds != nil {
+			var of []string
+			for _, kind := range k.Kinds {
+				of = append(of, "`"+string(kind)+"`")
+			}
+			text = "Of " + strings.Join(of, ", ") + ". " + text
+		}
+		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", strings.TrimPrefix(inner+"."+k.Name(), "."), cell(k.Form()), otherwise, cell(text))
+	}
+	bodies := map[string]string{}
+	for name, b := range parts {
+		bodies[name] = b.String()
+	}
+	partsUpToDate(t, "../../docs/apps.md", bodies)
+}
+
+// picloud apply --schema prints JSON for editors, with no node about.
+func TestApplySchema(t *testing.T) {
+	t.Parallel()
+	var schema map[string]any
+	if err := json.Unmarshal([]byte(ok(t, daemon.Config{}, "apply", "--schema")), &schema); err != nil || schema["$schema"] == nil {
+		t.Errorf("%v: %v", err, schema["$schema"])
+	}
+	for _, args := range [][]string{{"apply"}, {"apply", "--schema", "."}} {
+		if _, says, code := do(t, daemon.Config{}, "", args...); code != exitUsage || !strings.Contains(says, "or use --schema") {
+			t.Errorf("%v: %d %s", args, code, says)
+		}
 	}
 }

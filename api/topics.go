@@ -43,6 +43,17 @@ type Topics struct {
 	Topics []Topic `json:"topics"`
 }
 
+// PublicTopic is a topic that anybody may subscribe to.
+type PublicTopic struct {
+	Name        string `json:"name"`
+	Description string `json:"description"`
+}
+
+// PublicTopics is a list of such topics, of up to 1000.
+type PublicTopics struct {
+	Topics []PublicTopic `json:"topics"`
+}
+
 // NewTopic registers a topic.
 type NewTopic struct {
 	Name        string     `json:"name"`

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -108,7 +109,7 @@ func TestPageSurvivesRestart(t *testing.T) {
 	}
 	// What the history has from the page's first event on is what the page has.
 	var ids []string
-	evaluate(ctx, t, `[...picloud.ids]`, &ids)
+	evaluate(ctx, t, `[...picloud.ids].map(key => key.split(" ").at(-1))`, &ids)
 	seen := map[string]bool{}
 	for _, id := range ids {
 		seen[id] = true
@@ -127,4 +128,67 @@ func TestPageSurvivesRestart(t *testing.T) {
 		}
 	}
 	t.Logf("%s events over 3 restarts, %d of load", strconv.Itoa(c.Received), numbers["machine/load"])
+}
+
+// OP-4: the page of a node on which nothing is public says what to do, shows what is made public without being
+// loaded again, and what is not public never; on a phone nothing sticks out.
+func TestPageOfANewNode(t *testing.T) {
+	t.Parallel()
+	n := startNode(t)
+	ctx := browser(t)
+	if _, err := chromedp.Run(ctx, chromedp.EmulateViewport(360, 640)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := chromedp.Run(ctx, chromedp.Navigate(n.url+"/")); err != nil {
+		t.Fatal(err)
+	}
+	type sight struct {
+		Text  string
+		Width int
+	}
+	wait := func(what string, ok func(s sight) bool) {
+		t.Helper()
+		deadline := time.Now().Add(time.Minute)
+		for {
+			var s sight
+			evaluate(ctx, t, `({text: document.body.innerText, width: document.documentElement.scrollWidth})`, &s)
+			if s.Width > 360 {
+				t.Fatalf("on a phone it is %d wide", s.Width)
+			}
+			if ok(s) {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("waited for %s: %s", what, s.Text)
+			}
+			pause(ctx, 100*time.Millisecond)
+		}
+	}
+	shows := func(texts ...string) func(s sight) bool {
+		return func(s sight) bool {
+			for _, text := range texts {
+				if !strings.Contains(s.Text, text) {
+					return false
+				}
+			}
+			return true
+		}
+	}
+	wait("what to do", shows("Nothing is public yet", "picloud topics create door --external --auth public", "The health of the board is not public", "nothing public"))
+	n.cli("topics", "create", "door", "--external", "--auth", "public")
+	n.cli("topics", "create", "safe", "--external")
+	n.cli("publish", "door", `{"open":true}`)
+	n.cli("publish", "safe", `{"open":"hidden-word"}`)
+	n.cli("topics", "external", "$board/health", "on")
+	n.cli("topics", "update", "$board/health", "--auth", "public")
+	wait("the topic and the board", func(s sight) bool {
+		return shows("door", "open", "yes", "live", "temperature", "disk free")(s) && !strings.Contains(s.Text, "Nothing is public")
+	})
+	n.cli("publish", "door", `{"open":false}`)
+	wait("the next event", shows(`{"open":false}`, "events received"))
+	var text string
+	evaluate(ctx, t, `document.documentElement.outerHTML`, &text)
+	if strings.Contains(text, "hidden-word") || strings.Contains(text, "safe") {
+		t.Error("the page has what is not public")
+	}
 }

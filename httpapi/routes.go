@@ -32,6 +32,7 @@ func (s *Server) table() []route {
 		{method: "POST", pattern: "/v1/apply", needs: picloud.InstanceManage, handler: s.applySpec, docs: docs{summary: "Make an app what the body says, all of it checked before", body: api.Spec{}, answer: api.Applied{}, query: []queryParam{{"dry_run", "true: only say what would change"}}}},
 
 		{method: "GET", pattern: app + "/topics", needs: picloud.AppTopicRead, page: true, handler: s.listTopics, docs: docs{summary: "List the registered topics", answer: api.Topics{}}},
+		{method: "GET", pattern: app + "/public-topics", open: true, page: true, handler: s.listPublicTopics, docs: docs{summary: "List the topics that anybody may subscribe to; none for an app that does not exist", answer: api.PublicTopics{}}},
 		{method: "POST", pattern: app + "/topics", needs: picloud.AppTopicManage, handler: s.createTopic, docs: docs{summary: "Register a topic", body: api.NewTopic{}, status: 201, answer: api.Topic{}}},
 		{method: "GET", pattern: topic, needs: picloud.AppTopicRead, handler: s.showTopic, docs: docs{summary: "Show a topic", answer: api.Topic{}}},
 		{method: "PATCH", pattern: topic, needs: picloud.AppTopicManage, handler: s.updateTopic, docs: docs{summary: "Change a topic", body: api.TopicPatch{}, answer: api.Topic{}}},
@@ -125,7 +126,7 @@ func (s *Server) table() []route {
 		{method: "GET", pattern: "/healthz", open: true, handler: s.healthz, docs: docs{summary: "Whether the node is alive", binary: "text/plain"}},
 		{method: "GET", pattern: "/readyz", open: true, handler: s.readyz, docs: docs{summary: "Whether the node serves", binary: "text/plain"}},
 		{method: "GET", pattern: "/metrics", needs: picloud.InstanceRead, handler: s.showMetrics, docs: docs{summary: "Metrics in the text format of Prometheus", binary: "text/plain"}},
-		{method: "GET", pattern: "/", open: true, handler: s.showPage, docs: docs{summary: "The live page of the demo", binary: "text/html"}},
+		{method: "GET", pattern: "/", open: true, handler: s.showPage, docs: docs{summary: "The live page: the board, and the public topics of an app", binary: "text/html"}},
 	}
 }
 

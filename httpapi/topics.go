@@ -31,6 +31,26 @@ func (s *Server) listTopics(r *request) error {
 	return r.reply(fasthttp.StatusOK, list)
 }
 
+// listPublicTopics answers which topics of an app anybody may subscribe to. An app that
+// does not exist has none: the answer does not tell whether there is one.
+func (s *Server) listPublicTopics(r *request) error {
+	list := api.PublicTopics{Topics: []api.PublicTopic{}}
+	topics, err := s.cfg.Store.Topics(r.param("app"))
+	if err != nil && !errors.Is(err, picloud.ErrAppNotFound) {
+		return err
+	}
+	for i := range topics {
+		t := &topics[i]
+		if t.External && t.AuthMode == picloud.AuthPublic && len(list.Topics) < picloud.MaxPage {
+			list.Topics = append(list.Topics, api.PublicTopic{Name: t.Name, Description: t.Description})
+		}
+	}
+	if len(list.Topics) > 0 {
+		s.cors(r)
+	}
+	return r.reply(fasthttp.StatusOK, list)
+}
+
 func (s *Server) createTopic(r *request) error {
 	var b api.NewTopic
 	if err := r.decode(&b, false); err != nil {

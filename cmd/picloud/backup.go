@@ -1,7 +1,7 @@
 package main
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"io"
 	"mime"
@@ -17,29 +17,57 @@ import (
 )
 
 func (c *cli) backupCommand() *cobra.Command {
-	return &cobra.Command{
+	var to string
+	var keep int
+	cmd := &cobra.Command{
 		Use: "backup [FILE]", Short: "Write a consistent, checksummed backup of the node", Args: atMostOne,
-		Long: "Writes everything the node knows into one archive, while it serves. Without FILE it is named\nafter the node and the time; '-' is standard output. The file appears under its name only when it is\nwhole and has been read back. What is damaged on the node (contents of files that are not what was\nwritten, records of the journal) is named, left to the backup as it is, and the exit status is 1.",
+		Long: "Writes everything the node knows into one archive, while it serves. Without FILE it is named\nafter the node and the time; '-' is standard output. The file appears under its name only when it is\nwhole and has been read back. What is damaged on the node (contents of files that are not what was\nwritten, records of the journal) is named, left to the backup as it is, and the exit status is 1.\n\n" +
+			"With --to DIR the archive is named after the node, its id and the time, and with --keep N only the newest N of\nsuch archives stay: older ones are removed when the new one is whole, and never when something was damaged.",
+		Example: "  picloud backup\n  picloud backup --to /mnt/usb --keep 7\n  picloud backup - | ssh nas 'cat > picloud.tar.gz'",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			res, err := c.client().send(cmd.Context(), http.MethodGet, "/v1/backup", nil)
-			if err != nil {
-				return err
+			switch {
+			case to != "" && len(args) > 0:
+				return fmt.Errorf("%w: name a file or give --to, not both", errUsage)
+			case cmd.Flags().Changed("keep") && (to == "" || keep < 1):
+				return fmt.Errorf("%w: --keep is 1 or more, and goes with --to", errUsage)
+			case to != "":
+				return c.backupTo(cmd.Context(), to, keep, c.dataDir(cmd))
+			case len(args) > 0:
+				return c.fetchBackup(cmd.Context(), args[0])
 			}
-			defer func() { _ = res.Body.Close() }() // only read
-			name := proposedName(res)
-			if len(args) > 0 {
-				name = args[0]
-			}
-			if name == "-" {
-				v, err := store.VerifyBackup(io.TeeReader(res.Body, c.out))
-				if err != nil {
-					return fmt.Errorf("back up: %w", err)
-				}
-				return c.tellBackup(v)
-			}
-			return c.keepBackup(name, res.Body)
+			return c.fetchBackup(cmd.Context(), "")
 		},
 	}
+	cmd.Flags().StringVar(&to, "to", "", "directory for the archive, which gets a name of its own")
+	cmd.Flags().IntVar(&keep, "keep", 0, "with --to: how many archives of the node are kept there (default all)")
+	return cmd
+}
+
+// fetchBackup writes a backup into a file; "-" is standard output, and an empty name lets the node
+// propose one.
+func (c *cli) fetchBackup(ctx context.Context, name string) error {
+	res, err := c.client().send(ctx, http.MethodGet, "/v1/backup", nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }() // only read
+	if name == "-" {
+		v, err := store.VerifyBackup(io.TeeReader(res.Body, c.out))
+		if err != nil {
+			return fmt.Errorf("back up: %w", err)
+		}
+		return c.tellBackup(v)
+	}
+	return c.keepBackup(or(name, proposedName(res)), res.Body)
+}
+
+// dataDir returns the data directory of the node; empty: it is unknown, or on another machine.
+func (c *cli) dataDir(cmd *cobra.Command) string {
+	cfg, err := daemon.Load(c.source(cmd))
+	if err != nil || c.remote() {
+		return ""
+	}
+	return cfg.Data
 }
 
 // proposedName returns the name that the node gives the archive.
@@ -53,31 +81,17 @@ func proposedName(res *http.Response) string {
 }
 
 func (c *cli) keepBackup(name string, r io.Reader) error {
-	f, err := os.CreateTemp(filepath.Dir(name), "."+filepath.Base(name)+".*.tmp")
-	if err != nil {
-		return fmt.Errorf("back up: %w", err)
-	}
-	defer func() { _ = os.Remove(f.Name()) }() // gone already when all went well
-	_, err = io.Copy(f, c.progress("received", r, 0))
-	if err == nil {
-		err = f.Sync()
-	}
-	if err == nil {
-		_, err = f.Seek(0, io.SeekStart)
-	}
 	var v store.Verified
-	if err == nil {
-		v, err = store.VerifyBackup(f)
-	}
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	if err == nil {
-		err = syncDir(filepath.Dir(name))
-	}
+	err := writePrivate(name, func(f *os.File) error {
+		_, err := io.Copy(f, c.progress("received", r, 0))
+		if err == nil {
+			_, err = f.Seek(0, io.SeekStart)
+		}
+		if err == nil {
+			v, err = store.VerifyBackup(f)
+		}
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("back up: %w", err)
 	}
@@ -118,15 +132,6 @@ func (c *cli) tellEach(word string, things []string) {
 		}
 		fmt.Fprintf(c.err, "%s: %s\n", word, what)
 	}
-}
-
-// syncDir makes the name of a new file last.
-func syncDir(dir string) error {
-	d, err := os.Open(dir) // #nosec G304 -- the operator names it
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }
 
 func (c *cli) restoreCommand() *cobra.Command {

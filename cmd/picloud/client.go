@@ -97,6 +97,9 @@ func (c *cli) baseURL(key string) string {
 	return strings.TrimSuffix(base, "/")
 }
 
+// remote reports whether a URL says where the node is: it may be on another machine.
+func (c *cli) remote() bool { return or(c.url, os.Getenv("PICLOUD_URL")) != "" }
+
 // reachable turns an address to listen on into one to call.
 func reachable(listen string) string {
 	host, port, err := net.SplitHostPort(listen)

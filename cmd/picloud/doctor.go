@@ -70,7 +70,7 @@ func (c *cli) doctorCommand() *cobra.Command {
 // examine checks this machine and the node on it, or only the node where that
 // is on another one.
 func (c *cli) examine(cmd *cobra.Command) []finding {
-	if or(c.url, os.Getenv("PICLOUD_URL")) != "" {
+	if c.remote() {
 		return c.nodeFindings(cmd)
 	}
 	cfg, err := daemon.Load(c.source(cmd))

@@ -45,3 +45,37 @@ func RedactURL(text string) string {
 	u.RawQuery = q.Encode()
 	return u.Redacted()
 }
+
+// Passwords returns the passwords in a connection string: as they are, and of the user of a URL also as it has
+// them.
+func Passwords(text string) []string {
+	var list []string
+	add := func(p string) {
+		if p != "" {
+			list = append(list, p)
+		}
+	}
+	_, rest, isURL := strings.Cut(text, "://")
+	if !isURL {
+		for _, m := range secretWord.FindAllStringSubmatch(text, -1) {
+			word := strings.TrimSuffix(strings.TrimPrefix(m[2], "'"), "'")
+			add(strings.NewReplacer(`\\`, `\`, `\'`, `'`).Replace(word))
+		}
+		return list
+	}
+	u, err := url.Parse(text)
+	if err != nil { // it is somewhere between the first colon and the last @
+		_, rest, _ = strings.Cut(rest, ":")
+		add(rest[:max(0, strings.LastIndexByte(rest, '@'))])
+		return list
+	}
+	if p, ok := u.User.Password(); ok {
+		add(p)
+		_, written, _ := strings.Cut(u.User.String(), ":")
+		add(written)
+	}
+	for _, name := range []string{"password", "sslpassword"} {
+		add(u.Query().Get(name))
+	}
+	return list
+}

@@ -1,6 +1,7 @@
 package pgsync_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -34,5 +35,28 @@ func TestPasswordsAreNotShown(t *testing.T) {
 	}
 	if err := pgsync.CheckURL("postgres://pi:x@db:notaport/picloud"); err == nil {
 		t.Error("a port that is none is taken")
+	}
+}
+
+// Every way to write a password is known, so that it can be kept out of what is sent.
+func TestPasswords(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string][]string{
+		"":                                  nil,
+		"postgres://u@h/d":                  nil,
+		"postgres://u:geheim@h/d":           {"geheim", "geheim"},
+		"postgres://u:a%2Fb@h/d":            {"a/b", "a%2Fb"},
+		"postgres://u@h/d?password=p&x=y":   {"p"},
+		"postgres://h/d?sslpassword=q":      {"q"},
+		"host=h password=geheim user=u":     {"geheim"},
+		"host=h password='with space' x=y":  {"with space"},
+		"postgres://u:a%zz@h/d":             {"a%zz"},
+		`host=h password='it\'s \\ o'`:      {`it's \ o`},
+		"postgres://u@[::1/d":               nil,
+		"host=h sslpassword = q password=p": {"q", "p"},
+	} {
+		if got := pgsync.Passwords(text); !slices.Equal(got, want) {
+			t.Errorf("%q has the passwords %q, want %q", text, got, want)
+		}
 	}
 }

@@ -165,7 +165,11 @@ func sentence(text string) string {
 func (c *cli) nodeFindings(cmd *cobra.Command) []finding {
 	var n api.Node
 	if err := c.call(cmd.Context(), http.MethodGet, "/v1/node", nil, &n); err != nil {
-		return []finding{{"node", false, err.Error(), nodeFix(err)}}
+		says := err.Error()
+		if errors.Is(err, errUnreachable) { // what else it says sends to doctor
+			says = errUnreachable.Error() + " at " + c.client().name
+		}
+		return []finding{{"node", false, says, nodeFix(err)}}
 	}
 	findings := []finding{nodeFinding(&n), appsFinding(&n.Apps)}
 	var r board.Report

@@ -58,6 +58,10 @@ pi: ## the real binary on a whole emulated Raspberry Pi: its pins, its clock, it
 soak: ## full load for SOAK=1h, with flat memory
 	PICLOUD_E2E_SOAK=$(SOAK) $(GO) test -count=1 -timeout 0 -run 'TestSoak' -v ./e2e/
 
+.PHONY: client
+client: ## build and test @picloud/client (clients/typescript), with its size
+	scripts/client
+
 lint: ## golangci-lint with .golangci.yml
 	scripts/lint
 

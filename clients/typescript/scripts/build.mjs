@@ -1,0 +1,28 @@
+// Builds dist/: each entry as one ES module and one CommonJS module, and declarations for both.
+import { execFileSync } from "node:child_process";
+import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+
+process.chdir(join(dirname(fileURLToPath(import.meta.url)), ".."));
+rmSync("dist", { recursive: true, force: true });
+
+const { exports } = JSON.parse(readFileSync("package.json", "utf8"));
+const entries = Object.values(exports)
+  .filter((target) => target.import)
+  .map((target) => target.import.default.replace("./dist/", "src/").replace(/\.js$/, ".ts"));
+
+const common = { entryPoints: entries, outdir: "dist", bundle: true, target: "es2020", packages: "external", sourcemap: true, logLevel: "warning" };
+await build({ ...common, format: "esm" });
+await build({ ...common, format: "cjs", outExtension: { ".js": ".cjs" } });
+
+// What a page can import from a node, without a build step.
+await build({ ...common, entryPoints: ["src/index.ts"], outdir: "dist", entryNames: "client.min", format: "esm", minify: true, sourcemap: false });
+
+execFileSync(process.execPath, ["node_modules/typescript/bin/tsc", "-p", "tsconfig.types.json"], { stdio: "inherit" });
+for (const name of readdirSync("dist")) {
+  if (!name.endsWith(".d.ts")) continue;
+  const text = readFileSync(join("dist", name), "utf8");
+  writeFileSync(join("dist", name.replace(/\.d\.ts$/, ".d.cts")), text.replace(/(from "\.\/[^"]+)\.js"/g, '$1.cjs"'));
+}

@@ -1,0 +1,63 @@
+/** Why a token is asked for: its time is over, the node does not take it, or its time is over soon. */
+export type TokenReason = "expired" | "refused" | "soon";
+
+/** Where tokens come from. */
+export interface TokenSource {
+  /** A credential, or what returns one: called when the first is needed, and where there is no onTokenExpired for each new one. */
+  token?: string | (() => string | Promise<string>) | undefined;
+  /** Returns a new token. Called once at a time, whatever needs it: all topics and requests of a client wait for the one answer. */
+  onTokenExpired?: ((why: TokenReason) => string | Promise<string>) | undefined;
+}
+
+/** The credential of a client, and its renewal. */
+export interface Auth {
+  /** get returns the token to send now; undefined: none. */
+  get(): Promise<string | undefined>;
+  /** renew returns a token that is not `old`; undefined when there is no way to get one. */
+  renew(old: string | undefined, why: TokenReason): Promise<string> | undefined;
+}
+
+/** createAuth keeps the token of a client. */
+export function createAuth({ token, onTokenExpired }: TokenSource): Auth {
+  const first = typeof token === "function" ? token : undefined;
+  let current = typeof token === "string" ? token : undefined;
+  let flight: Promise<string> | undefined;
+
+  const fly = (source: () => string | Promise<string>): Promise<string> =>
+    (flight ??= (async () => {
+      try {
+        return (current = await source());
+      } finally {
+        flight = undefined;
+      }
+    })());
+
+  return {
+    get: async () => flight ?? current ?? (first && fly(first)),
+    renew(old, why) {
+      if (current !== undefined && old !== current) return Promise.resolve(current); // another one has been here
+      const source = onTokenExpired ? () => onTokenExpired(why) : first;
+      return source && fly(source);
+    },
+  };
+}
+
+/** claims returns the payload of a subscriber token, which is not verified; undefined for other credentials. */
+export function claims(token: string | undefined): { iat?: number; exp?: number; sub?: string; topics?: string[] } | undefined {
+  try {
+    return JSON.parse(atob(token!.split(".")[1]!.replace(/-/g, "+").replace(/_/g, "/")));
+  } catch {
+    return undefined;
+  }
+}
+
+/**
+ * renewIn returns the milliseconds after which a token that has just come is to be renewed: a tenth of its life before its
+ * end. 0: not known. The clock of a board and that of its reader may differ: neither is trusted for more than to be sooner.
+ */
+export function renewIn(token: string | undefined, now = Date.now()): number {
+  const { iat, exp } = claims(token) ?? {};
+  if (!iat || !exp) return 0;
+  const tenth = (exp - iat) * 100; // ms
+  return Math.max(0, Math.min(tenth * 9, exp * 1000 - tenth - now));
+}

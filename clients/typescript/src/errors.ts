@@ -1,0 +1,74 @@
+/** PicloudError is every failure that this package tells. `type` says which in a stable word, `detail` what to do now. */
+export class PicloudError extends Error {
+  override name = "PicloudError";
+
+  constructor(
+    /** A stable word: of the node's problem documents (`topic-not-found`), or of this package (`network`). */
+    readonly type: string,
+    /** What is wrong and what to do now. */
+    readonly detail: string,
+    /** Whether trying again is useless: a stream ends with such an error. */
+    readonly fatal = false,
+    /** The status of the node's answer, if there was one. */
+    readonly status?: number,
+    /** Seconds after which the node says that it may be asked again. */
+    readonly retryAfter?: number,
+  ) {
+    super(detail);
+  }
+}
+
+/** StatusError: the node refuses the request, or cannot do it now. */
+export class StatusError extends PicloudError {
+  override name = "StatusError";
+  /** The body of the answer, where it is JSON: a script says there what it likes. */
+  body?: unknown;
+}
+
+/** AuthError: the credential is refused, and there is no other one. Fatal. */
+export class AuthError extends PicloudError {
+  override name = "AuthError";
+}
+
+/** NetworkError: the node cannot be reached, or the connection broke. */
+export class NetworkError extends PicloudError {
+  override name = "NetworkError";
+  constructor(detail: string) {
+    super("network", detail);
+  }
+}
+
+/** StreamError: what came is no event stream of a node. */
+export class StreamError extends PicloudError {
+  override name = "StreamError";
+  constructor(detail: string, fatal?: boolean) {
+    super("stream", detail, fatal);
+  }
+}
+
+/** TimeoutError: nothing came in time. */
+export class TimeoutError extends PicloudError {
+  override name = "TimeoutError";
+  constructor(detail: string) {
+    super("timeout", detail);
+  }
+}
+
+/** InvalidError: a value that does not pass its validator. */
+export class InvalidError extends PicloudError {
+  override name = "InvalidError";
+  constructor(
+    detail: string,
+    /** What the validator says, as it says it. */
+    readonly issues: unknown,
+    /** What did not pass. */
+    readonly value: unknown,
+  ) {
+    super("invalid", detail, true);
+  }
+}
+
+/** asError returns what was thrown as a PicloudError: what is none comes from the network. */
+export function asError(thrown: unknown): PicloudError {
+  return thrown instanceof PicloudError ? thrown : new NetworkError(String((thrown as Error)?.message ?? thrown));
+}

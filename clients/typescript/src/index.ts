@@ -1,0 +1,17 @@
+/**
+ * `@picloud/client`: subscribe to topics of a PiCloud node, publish to them, call its endpoints. README.md shows how.
+ *
+ * @packageDocumentation
+ */
+export { createClient, type Client, type ClientEvents, type ClientOptions, type State } from "./client.js";
+export type { TokenReason, TokenSource } from "./auth.js";
+export type { Endpoint, EndpointOptions, Method, RequestOptions } from "./endpoint.js";
+export { AuthError, InvalidError, NetworkError, PicloudError, StatusError, StreamError, TimeoutError } from "./errors.js";
+export type { HistoryOptions } from "./history.js";
+export type { CallOptions } from "./http.js";
+export type { LinkState } from "./link.js";
+export type { StateName } from "./machine.js";
+export { mintToken, type MintedToken, type MintOptions } from "./mint.js";
+export type { Draft, Published, PublishOptions } from "./publish.js";
+export type { Gap, Reset, Since, Topic, TopicEvent, TopicEvents, TopicOptions } from "./topic.js";
+export type { StandardResult, StandardSchema, Validator } from "./validate.js";

@@ -1,0 +1,33 @@
+import { createAuth } from "./auth.js";
+import { call, type CallOptions } from "./http.js";
+
+/** What a token is to be good for. */
+export interface MintOptions extends CallOptions {
+  /** The node. */
+  url: string;
+  app: string;
+  /** An API key with the scope app:publish. It must never reach a browser. */
+  key: string;
+  /** What its owner may read; registered topics. */
+  topics: readonly string[];
+  /** Seconds that it is good for: 10 to 86400. */
+  ttl?: number | undefined;
+  fetch?: typeof fetch | undefined;
+}
+
+/** A token for readers of topics. */
+export interface MintedToken {
+  readonly token: string;
+  readonly expiresAt: Date;
+  readonly topics: readonly string[];
+}
+
+/** mintToken asks the node for a token that lets its owner read topics of an app. It is for servers, which keep the API key. */
+export async function mintToken({ url, app, key, topics, ttl, fetch: fetcher = fetch, ...options }: MintOptions): Promise<MintedToken> {
+  const http = { base: url.replace(/\/$/, ""), auth: createAuth({ token: key }), fetch: fetcher, init: undefined };
+  const init = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ topics, ttl_sec: ttl }) };
+  const answer = await call<{ token: string; expires_at: string; topics: string[] }>(
+    http, "/v1/apps/" + encodeURIComponent(app) + "/subscriber-tokens", init, options,
+  );
+  return { token: answer.token, expiresAt: new Date(answer.expires_at), topics: answer.topics };
+}

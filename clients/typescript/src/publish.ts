@@ -1,0 +1,51 @@
+import { call, type CallOptions, type Http } from "./http.js";
+
+/** An event that is to be published. */
+export interface Draft<T = unknown> {
+  readonly topic: string;
+  readonly data: T;
+}
+
+/** What the node says of an event that it has taken. */
+export interface Published {
+  readonly id: string;
+  readonly topic: string;
+  readonly publishedAt: Date;
+  /** `local`: on the node's card; `pending`: within a second; `central`: in Postgres, too. */
+  readonly durability: string;
+}
+
+/** What publishing may be told. */
+export interface PublishOptions extends CallOptions {
+  /** With the same key, topics and data are published once, however often they are sent within a day. */
+  idempotencyKey?: string | undefined;
+}
+
+interface Body {
+  id: string;
+  topic: string;
+  published_at: string;
+  durability: string;
+}
+
+/** post sends JSON. */
+export function post<T>(http: Http, path: string, body: unknown, { idempotencyKey, ...options }: PublishOptions = {}): Promise<T> {
+  const headers: Record<string, string> = { "Content-Type": "application/json" };
+  if (idempotencyKey) headers["Idempotency-Key"] = idempotencyKey;
+  return call<T>(http, path, { method: "POST", headers, body: JSON.stringify(body ?? null) }, options);
+}
+
+/** publishedOf makes the public form of the node's answer. */
+export function publishedOf({ id, topic, published_at, durability }: Body): Published {
+  return { id, topic, publishedAt: new Date(published_at), durability };
+}
+
+/** publishAll publishes events in one commit, all or none. */
+export async function publishAll(http: Http, path: string, drafts: readonly Draft[], options?: PublishOptions): Promise<Published[]> {
+  return (await post<Body[]>(http, path + "/events", drafts, options)).map(publishedOf);
+}
+
+/** publish publishes one event. */
+export async function publish(http: Http, path: string, topic: string, data: unknown, options?: PublishOptions): Promise<Published> {
+  return publishedOf(await post<Body>(http, path + "/topics/" + encodeURIComponent(topic) + "/events", data, options));
+}

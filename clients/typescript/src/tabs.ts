@@ -1,0 +1,263 @@
+import type { LinkState, Wants } from "./link.js";
+import type { Frame } from "./parser.js";
+import { isAfter } from "./position.js";
+
+/** What a tab is for the others: nothing, looking for a leader, leading, or reading what the leader reads. */
+type Role = "none" | "seek" | "lead" | "follow";
+
+/** What a tab wants of the leader. */
+interface Ask extends Wants {
+  /** Topics whose newest event is to come once, although others have had it. */
+  fresh: string[];
+  /** The leader's stream that it reads; 0: none yet. */
+  stream: number;
+}
+
+/** What the leader says. */
+interface Lead {
+  /** Counts leaders: the higher one is the right one. */
+  term: number;
+  /** Counts streams of this leader; 0: none yet. */
+  stream: number;
+  state: LinkState;
+  /** On the stream. */
+  topics: string[];
+  /** Topics whose newest event comes first, if the stream begins here. */
+  latest: string[];
+  /** The cursor before `frames`. */
+  at: string | null;
+  frames: Frame[];
+}
+
+type Message = { from: string } & ({ ask: Ask } | { lead: Lead } | { bye: true } | { to: string });
+
+/** The tab that is one of several. */
+export interface TabsOwner {
+  /** wants returns what this tab reads. */
+  wants(): Wants;
+  /** lead is called when what this tab has to read, for itself and for others, may have changed. */
+  lead(again: boolean): void;
+  /** follow gets the state of the leader. */
+  follow(state: LinkState): void;
+  /** frames gets what the leader reads. */
+  frames(frames: Frame[], asked: Pick<Wants, "topics">): void;
+  /** alone is called when this tab has to go by itself. */
+  alone(): void;
+}
+
+/** What all tabs of a browser share: one stream. */
+export interface Tabs {
+  readonly leads: boolean;
+  /** wants returns what the stream of this tab is to carry. */
+  wants(): Wants;
+  /** update is called when what this tab reads has changed. */
+  update(again: boolean): void;
+  /** relay hands on what this tab has read, before it takes it itself. */
+  relay(state: LinkState, frames?: Frame[], asked?: Wants): void;
+  /** refuse is called when the node does not give topics. */
+  refuse(topics: readonly string[]): void;
+  wake(): void;
+  /** leave takes this tab out until update is called. */
+  leave(): void;
+  close(): void;
+}
+
+/** How long a leader may take to answer, in milliseconds: it answers from the handler of the message. */
+const patience = 300;
+
+/** How often followers ask, in milliseconds. */
+const interval = 1000;
+
+/** For how long a leader believes in a follower that says nothing: timers of hidden tabs run once a minute. */
+const memory = 150_000;
+
+/**
+ * createTabs lets tabs share a stream by a BroadcastChannel, also where a page has no Web Locks: over plain HTTP.
+ *
+ * The election saves connections, it does not keep events right. Each tab has its own cursor and cuts what it has by ids, so that two leaders
+ * for a moment cost a connection and no leader costs time. A tab reads a leader's stream only from where its own cursor is, or before; otherwise
+ * it asks, and the leader begins its stream anew from there.
+ */
+export function createTabs(channelName: string, owner: TabsOwner): Tabs {
+  const channel = new BroadcastChannel(channelName);
+  const id = Date.now().toString(36) + Math.random().toString(36); // older tabs first
+  const followers = new Map<string, { ask: Ask; heard: number }>();
+  let role: Role = "none";
+  let term = 0;
+  let leader = ""; // that is followed
+  let stream = 0; // of the leader, that is read; of this tab, while it leads
+  let carried: string[] = []; // by it
+  let fresh: string[] = [];
+  let at: string | null = null;
+  let state: LinkState;
+  let heard = false; // the leader, since it was asked
+  let timer: ReturnType<typeof setTimeout>;
+
+  const post = (message: object): void => channel.postMessage({ from: id, ...message });
+
+  const ask = (): void => {
+    const { topics, latest, cursor } = owner.wants();
+    post({ ask: { topics: role === "none" ? [] : topics, latest, fresh, cursor: stream ? null : cursor, stream } });
+  };
+
+  const say = (frames: Frame[] = [], latest: string[] = []): void => {
+    if (role === "lead") post({ lead: { term, stream, state, topics: carried, latest, at, frames } });
+  };
+
+  const tell = (name: "connecting" | "idle"): void => owner.follow({ name, since: Date.now(), attempt: 0 });
+
+  const seek = (wait: number): void => {
+    role = "seek";
+    stream = 0;
+    carried = [];
+    fresh = owner.wants().latest;
+    clearTimeout(timer);
+    timer = setTimeout(claim, wait);
+    ask();
+    tell("connecting");
+  };
+
+  const claim = (): void => {
+    role = "lead";
+    term++;
+    owner.lead(false);
+  };
+
+  /** listen asks the leader now and then whether it is there. */
+  const listen = (wait = interval): void => {
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      heard = false;
+      ask();
+      timer = setTimeout(() => (heard ? listen() : seek(patience)), patience);
+    }, wait);
+  };
+
+  const onAsk = (from: string, wish: Ask): void => {
+    if (role === "seek" && !wish.stream && wish.topics.length && from < id) {
+      clearTimeout(timer);
+      timer = setTimeout(claim, 2 * patience); // the older one is going to lead
+    }
+    const before = followers.get(from)?.ask;
+    for (const [name, { heard }] of followers) if (Date.now() - heard > memory) followers.delete(name);
+    if (wish.topics.length) followers.set(from, { ask: wish, heard: Date.now() });
+    else followers.delete(from);
+    if (role !== "lead") return;
+    const same = JSON.stringify(before) === JSON.stringify(wish);
+    const served = wish.topics.every((topic) => carried.includes(topic)) && !wish.fresh.length && !older(wish.cursor);
+    if (same || (served && wish.topics.length)) say();
+    else owner.lead(!served);
+  };
+
+  /** older reports whether a cursor is before where the stream is. */
+  const older = (cursor: string | null): boolean => !!cursor && !!at && at.split(".")[0] === cursor.split(".")[0] && isAfter(at, cursor);
+
+  const onLead = (from: string, lead: Lead): void => {
+    if (lead.term < term || (lead.term === term && role === "lead" && id < from)) return say(); // to the wrong leader
+    term = lead.term;
+    if (role === "none") return;
+    if (role !== "follow" || leader !== from) {
+      const led = role === "lead";
+      role = "follow";
+      leader = from;
+      stream = 0;
+      carried = [];
+      if (led) owner.lead(false);
+      listen();
+    }
+    heard = true;
+    const { topics, cursor } = owner.wants();
+    at = lead.at;
+    const begins = stream !== lead.stream;
+    if (begins) {
+      const whole = topics.every((topic) => lead.topics.includes(topic)) && fresh.every((topic) => lead.latest.includes(topic));
+      if (!lead.stream || !whole || older(cursor)) {
+        if (stream) {
+          stream = 0;
+          ask(); // for what is missing
+        }
+        return;
+      }
+      stream = lead.stream;
+      carried = lead.topics;
+      fresh = [];
+      ask();
+    }
+    owner.follow(lead.state);
+    if (begins && lead.frames[0]?.event !== "hello") {
+      const frame = (event: string, body: object): Frame => ({ event, data: JSON.stringify(body) });
+      const foreign = !!cursor && !!at && at.split(".")[0] !== cursor.split(".")[0];
+      lead.frames.unshift(frame("hello", { resume: at, resumed: !!cursor && !foreign }));
+      if (foreign) lead.frames.splice(1, 0, frame("reset", { reason: "foreign", position: at }));
+    }
+    if (lead.frames.length) owner.frames(lead.frames, lead);
+  };
+
+  channel.onmessage = ({ data }: MessageEvent<Message>) => {
+    const { from } = data;
+    if ("ask" in data) onAsk(from, data.ask);
+    else if ("lead" in data) onLead(from, data.lead);
+    else if ("to" in data) {
+      if (data.to === id) owner.alone();
+    } else if (role === "follow" && from === leader) seek(patience / 3);
+  };
+
+  const leave = (): void => {
+    clearTimeout(timer);
+    if (role === "lead") post({ bye: true });
+    role = "none";
+    stream = 0;
+    carried = [];
+    ask();
+  };
+
+  return {
+    get leads() {
+      return role === "lead";
+    },
+    wants() {
+      const own = owner.wants();
+      if (role !== "lead") return { ...own, topics: [] };
+      const asks = [own, ...[...followers.values()].map(({ ask }) => ask)];
+      const union = (key: "topics" | "latest"): string[] => [...new Set(asks.flatMap((wish) => wish[key]))].sort();
+      const cursor = asks.reduce<string | null>((least, wish) => (wish.cursor && (!least || (wish.cursor.split(".")[0] === least.split(".")[0] && isAfter(least, wish.cursor))) ? wish.cursor : least), null);
+      return { topics: union("topics"), latest: union("latest"), cursor };
+    },
+    update(again) {
+      const { topics, latest } = owner.wants();
+      if (again) fresh = latest;
+      if (role === "lead") owner.lead(again);
+      else if (!topics.length) {
+        leave();
+        tell("idle");
+      } else if (role === "none") seek(patience / 3);
+      else ask();
+    },
+    relay({ error: _, ...now }, frames, asked) {
+      state = now; // errors lose their class between tabs
+      const first = frames?.[0];
+      if (first?.event === "hello") {
+        stream++;
+        carried = asked!.topics;
+        at = JSON.parse(first.data!).resume;
+        say(frames, asked!.latest);
+      } else say(frames);
+      for (const { id } of frames ?? []) if (id && isAfter(id, at)) at = id;
+    },
+    refuse(topics) {
+      for (const [name, { ask }] of followers) {
+        if (!ask.topics.some((topic) => topics.includes(topic))) continue;
+        followers.delete(name);
+        post({ to: name });
+      }
+    },
+    wake() {
+      if (role === "follow") listen(0);
+    },
+    leave,
+    close() {
+      leave();
+      channel.close();
+    },
+  };
+}

@@ -1,0 +1,224 @@
+import { createEmitter } from "./emitter.js";
+import type { InvalidError, PicloudError } from "./errors.js";
+import { isAfter } from "./position.js";
+import { createQueue, type Queue } from "./queue.js";
+import { type Validator, validate } from "./validate.js";
+
+/** An event of a topic. */
+export interface TopicEvent<T> {
+  /** Its place in the history of the app; absent for states, which have none. */
+  readonly id?: string;
+  readonly topic: string;
+  readonly data: T;
+  /** When the node took it, by the node's clock. */
+  readonly publishedAt: Date;
+  /** What published it: `key:…`, `script:…`, `local`, `system` … */
+  readonly source: string;
+  /** The node that it comes from, where that is another one. */
+  readonly node?: string;
+  /** Set where the node's clock was not: publishedAt is not the true time. */
+  readonly unsynced?: true;
+}
+
+/** Some events have not come, and will not. */
+export interface Gap {
+  readonly missed: number;
+  /** The id before them; absent where the buffer of an iterator was full. */
+  readonly after?: string;
+  /** The id that the stream goes on with. */
+  readonly next?: string;
+  /** None of them is after this id. */
+  readonly until?: string;
+}
+
+/** The history does not have what comes after the cursor: fetch the state anew. */
+export interface Reset {
+  /** `gone`: removed by retention; `foreign`: of another history. */
+  readonly reason: string;
+  /** From where the events come now. */
+  readonly position: string;
+}
+
+/** Where a topic begins: an id (after it), a time, a duration before now (`10m`, `7d`), `all`, or `latest` (the newest event, then live). */
+export type Since = "all" | "latest" | Date | (string & {});
+
+/** What a topic may be told. */
+export interface TopicOptions<T> {
+  /** Where to begin; now, if not given. */
+  since?: Since | undefined;
+  /** Makes a T of the data of each event. What does not pass goes to onInvalid; the topic goes on. It has to answer at once. */
+  validate?: Validator<T> | undefined;
+  onInvalid?: ((error: InvalidError, event: TopicEvent<unknown>) => void) | undefined;
+  /** `latest`: at most one event per animation frame, the newest. */
+  mode?: "all" | "latest" | undefined;
+  /** How many events wait for a loop that is slow, 1000 if not given. Beyond it the oldest are dropped, and `gap` says so. */
+  buffer?: number | undefined;
+}
+
+/** What a topic tells, by kind. */
+export interface TopicEvents<T> {
+  event: TopicEvent<T>;
+  /** An event that did not pass the validator. */
+  invalid: InvalidError;
+  gap: Gap;
+  reset: Reset;
+  /** The topic has ended: with an error, unless by close. */
+  close: PicloudError | undefined;
+}
+
+/** A topic that is being read: with listeners, or with `for await`. Loops get what comes from `topic()` on, listeners from `on` on. */
+export interface Topic<T> extends AsyncIterable<TopicEvent<T>> {
+  readonly name: string;
+  /** Resolves when the topic is on an open stream, rejects when it ends before that. */
+  readonly ready: Promise<void>;
+  /** The newest event that has come. */
+  readonly last: TopicEvent<T> | undefined;
+  /** on calls a listener for each event of a kind, before the next frame is read, until the function that it returns is called. */
+  on<K extends keyof TopicEvents<T>>(kind: K, listener: (event: TopicEvents<T>[K]) => void): () => void;
+  /** close ends the topic. A loop that is left with `break` does it, too, where nothing else reads the topic. */
+  close(): void;
+}
+
+/** A topic from the inside. */
+export interface Reader<T = unknown> {
+  readonly topic: Topic<T>;
+  readonly since: Since | undefined;
+  /** Whether the newest event is wanted first, and has not come. */
+  latest: boolean;
+  /** Whether it is on the stream. */
+  started: boolean;
+  /** The id after which events are new. */
+  seen: string | null;
+  /** take delivers an event, if it is new; `older`: also between hold and release. */
+  take(event: TopicEvent<unknown>, older?: boolean): void;
+  /** hold keeps what comes until release, as older events are being fetched. */
+  hold(): void;
+  release(): void;
+  ready(): void;
+  gap(gap: Gap): void;
+  reset(reset: Reset): void;
+  end(error?: PicloudError): void;
+}
+
+/** createReader makes a topic. onClose is called once when it has ended, by whatever. */
+export function createReader<T>(name: string, options: TopicOptions<T>, onClose: () => void): Reader<T> {
+  const { since, validate: validator, onInvalid, mode, buffer = 1000 } = options;
+  const { on, emit } = createEmitter<TopicEvents<T>>();
+  let resolve: () => void;
+  let reject: (error: PicloudError | undefined) => void;
+  const ready = new Promise<void>((...both) => ([resolve, reject] = both));
+  ready.catch(() => {}); // whoever waits for it is told; no one has to
+  let last: TopicEvent<T> | undefined;
+  let over = false;
+  let cause: PicloudError | undefined;
+  let held: TopicEvent<unknown>[] | undefined;
+  let listening = 0;
+  let pending = false; // a frame that will show last
+  const queues = new Set<Queue<TopicEvent<T>>>();
+
+  const open = (): Queue<TopicEvent<T>> => {
+    const queue = createQueue<TopicEvent<T>>(buffer, () => {
+      queues.delete(queue);
+      if (!queues.size && !listening) end();
+    });
+    if (over) queue.end(cause);
+    else queues.add(queue);
+    return queue;
+  };
+  // What comes before there is a loop or a listener is kept for the first of them that is a loop.
+  let early: Queue<TopicEvent<T>> | undefined = open();
+
+  const show = (): void => {
+    pending = false;
+    if (over) return;
+    for (const queue of queues) if (!queue.push(last!)) emit("gap", { missed: 1 });
+    emit("event", last!);
+  };
+
+  const accept = (event: TopicEvent<unknown>): void => {
+    try {
+      const data = validate(validator, event.data);
+      if (data instanceof Promise) throw new TypeError("validators of topics have to answer at once");
+      last = { ...event, data };
+    } catch (thrown) {
+      onInvalid?.(thrown as InvalidError, event);
+      emit("invalid", thrown as InvalidError);
+      return;
+    }
+    if (mode !== "latest") show();
+    else if (!pending) {
+      pending = true;
+      (globalThis.requestAnimationFrame ?? ((f: () => void) => setTimeout(f, 16)))(show);
+    }
+  };
+
+  const end = (error?: PicloudError): void => {
+    if (over) return;
+    over = true;
+    cause = error;
+    for (const queue of queues) queue.end(error);
+    queues.clear();
+    reject(error);
+    onClose();
+    emit("close", error);
+  };
+
+  const reader: Reader<T> = {
+    topic: {
+      name,
+      ready,
+      get last() {
+        return last;
+      },
+      on(kind, listener) {
+        const off = on(kind, listener);
+        if (kind !== "event") return off;
+        listening++;
+        if (early) {
+          queues.delete(early);
+          early = undefined;
+        }
+        return () => {
+          if (off()) listening--;
+        };
+      },
+      close: () => end(),
+      [Symbol.asyncIterator]() {
+        const queue = early ?? open();
+        early = undefined;
+        return queue;
+      },
+    },
+    since,
+    latest: since === "latest",
+    started: false,
+    seen: null,
+    take(event, older) {
+      if (over) return;
+      if (held && !older) {
+        held.push(event);
+        return;
+      }
+      const { id } = event;
+      if (id && !event.node) {
+        if (!isAfter(id, reader.seen)) return;
+        reader.seen = id;
+        reader.latest = false;
+      }
+      accept(event);
+    },
+    hold() {
+      held = [];
+    },
+    release() {
+      const late = held ?? [];
+      held = undefined;
+      late.forEach((event) => reader.take(event));
+    },
+    ready: () => resolve(),
+    gap: (gap) => emit("gap", gap),
+    reset: (reset) => emit("reset", reset),
+    end,
+  };
+  return reader;
+}

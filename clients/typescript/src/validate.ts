@@ -1,0 +1,45 @@
+import { InvalidError } from "./errors.js";
+
+/** What the Standard Schema specification (standardschema.dev) asks of a schema, as far as it is used here. */
+export interface StandardSchema<T> {
+  readonly "~standard": {
+    readonly version: 1;
+    readonly vendor: string;
+    readonly validate: (value: unknown) => StandardResult<T> | Promise<StandardResult<T>>;
+    readonly types?: { readonly input: unknown; readonly output: T } | undefined;
+  };
+}
+
+/** What a Standard Schema makes of a value. */
+export type StandardResult<T> =
+  | { readonly value: T; readonly issues?: undefined }
+  | { readonly issues: ReadonlyArray<{ readonly message: string }> };
+
+/**
+ * Validator<T> makes a T of an unknown value, or throws: a schema of zod, valibot, ArkType or any other with Standard Schema,
+ * an object with `parse`, or a function.
+ */
+export type Validator<T> = StandardSchema<T> | { parse(value: unknown): T } | ((value: unknown) => T);
+
+/**
+ * validate returns what a validator makes of a value. It throws an InvalidError where the value does not pass. A schema whose answer
+ * is a promise gives a promise.
+ */
+export function validate<T>(validator: Validator<T> | undefined, value: unknown): T | Promise<T> {
+  if (!validator) return value as T;
+  const invalid = (issues: unknown, detail: string): never => {
+    throw new InvalidError(detail, issues, value);
+  };
+  const judge = (result: StandardResult<T>): T =>
+    result.issues ? invalid(result.issues, result.issues.map((issue) => issue.message).join("; ")) : result.value;
+  try {
+    if ("~standard" in validator) {
+      const result = validator["~standard"].validate(value);
+      return result instanceof Promise ? result.then(judge) : judge(result);
+    }
+    return "parse" in validator ? validator.parse(value) : validator(value);
+  } catch (thrown) {
+    if (thrown instanceof InvalidError) throw thrown;
+    return invalid(thrown, String((thrown as Error)?.message ?? thrown));
+  }
+}

@@ -1,0 +1,54 @@
+import { execFileSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { runInNewContext } from "node:vm";
+import { publint } from "publint";
+import { expect, onTestFinished, test } from "vitest";
+
+const root = join(import.meta.dirname, "..");
+const pkg = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
+const entries = Object.keys(pkg.exports).filter((entry) => pkg.exports[entry].import);
+
+// CL-1
+test("the package holds these files, has no dependencies, and no fault that publint knows", async () => {
+  const [packed] = JSON.parse(execFileSync("npm", ["pack", "--dry-run", "--json", "--ignore-scripts"], { cwd: root, encoding: "utf8" }));
+  const kinds = [".js", ".js.map", ".cjs", ".cjs.map", ".d.ts", ".d.cts"];
+  const files: string[] = packed.files.map((file: { path: string }) => file.path);
+  const modules = entries.map((entry) => entry.replace(/^\.\/?/, "") || "index");
+  const code = modules.flatMap((name) => kinds.map((kind) => `dist/${name}${kind}`));
+  expect(files.filter((file) => !/\.d\.c?ts$/.test(file)).sort()).toEqual(
+    ["LICENSE", "README.md", "package.json", "dist/client.min.js", ...code.filter((file) => !/\.d\.c?ts$/.test(file))].sort(),
+  );
+  expect(files).toEqual(expect.arrayContaining(code));
+  expect(pkg.dependencies).toBeUndefined();
+  const { messages } = await publint({ pkgDir: root, strict: true });
+  expect(messages).toEqual([]);
+});
+
+// CL-6: importing touches nothing.
+test.each(entries.filter((entry) => entry !== "./react"))("%s can be imported where there is nothing but the language", (entry) => {
+  const file = pkg.exports[entry].require.default;
+  const module = { exports: {} as Record<string, unknown> };
+  runInNewContext(readFileSync(join(root, file), "utf8"), { module, exports: module.exports });
+  expect(Object.keys(module.exports).length).toBeGreaterThan(0);
+});
+
+test("the types resolve for ES modules and CommonJS", () => {
+  const dir = mkdtempSync(join(tmpdir(), "picloud-types-"));
+  onTestFinished(() => rmSync(dir, { recursive: true, force: true }));
+  const use = entries.map((entry, i) => `import * as m${i} from "@picloud/client${entry.slice(1)}"; export type M${i} = typeof m${i};`).join("\n");
+  writeFileSync(join(dir, "a.mts"), use + '\nimport { createClient } from "@picloud/client"; createClient({ app: "a" }).topic<number>("t").last?.data.toFixed();');
+  writeFileSync(join(dir, "b.cts"), use);
+  mkdirSync(join(dir, "node_modules/@picloud"), { recursive: true });
+  symlinkSync(root, join(dir, "node_modules/@picloud/client"));
+  for (const options of [["--module", "nodenext"], ["--module", "esnext", "--moduleResolution", "bundler"]]) {
+    const args = ["--noEmit", "--strict", "--lib", "es2022,dom,dom.iterable", "--types", "", ...options, join(dir, "a.mts")];
+    if (options.includes("nodenext")) args.push(join(dir, "b.cts"));
+    execFileSync(process.execPath, [join(root, "node_modules/typescript/bin/tsc"), ...args], { cwd: dir, stdio: "pipe", encoding: "utf8" });
+  }
+});
+
+test("the lock file holds no address", () => {
+  expect(readFileSync(join(root, "package-lock.json"), "utf8")).not.toMatch(/"resolved"|https?:\/\/registry/);
+});

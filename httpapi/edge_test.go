@@ -118,7 +118,7 @@ func TestForwardedAddress(t *testing.T) {
 func TestOpenRoutesAndHead(t *testing.T) {
 	t.Parallel()
 	n := newNode(t)
-	for _, path := range []string{"/", "/healthz", "/readyz", "/v1/openapi.json"} {
+	for _, path := range []string{"/", "/assets/client.js", "/healthz", "/readyz", "/v1/openapi.json"} {
 		if a := n.ask(t, http.MethodGet, path, "", ""); a.status != 200 || len(a.body) == 0 {
 			t.Errorf("GET %s: %d", path, a.status)
 		}

@@ -126,6 +126,7 @@ func (s *Server) table() []route {
 		{method: "GET", pattern: "/healthz", open: true, handler: s.healthz, docs: docs{summary: "Whether the node is alive", binary: "text/plain"}},
 		{method: "GET", pattern: "/readyz", open: true, handler: s.readyz, docs: docs{summary: "Whether the node serves", binary: "text/plain"}},
 		{method: "GET", pattern: "/metrics", needs: picloud.InstanceRead, handler: s.showMetrics, docs: docs{summary: "Metrics in the text format of Prometheus", binary: "text/plain"}},
+		{method: "GET", pattern: "/assets/client.js", open: true, handler: s.showClient, docs: docs{summary: "The JavaScript client, as a module that pages import", binary: "text/javascript"}},
 		{method: "GET", pattern: "/", open: true, handler: s.showPage, docs: docs{summary: "The live page: the board, and the public topics of an app", binary: "text/html"}},
 	}
 }

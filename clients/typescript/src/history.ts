@@ -1,3 +1,4 @@
+import type * as api from "./api.js";
 import { call, type CallOptions, type Http } from "./http.js";
 import type { Since, TopicEvent } from "./topic.js";
 
@@ -9,16 +10,8 @@ export interface HistoryOptions extends CallOptions {
   page?: number | undefined;
 }
 
-/** An event as it comes from the node. */
-export interface Envelope {
-  id?: string;
-  topic: string;
-  data: unknown;
-  published_at: string;
-  source: string;
-  node?: string;
-  clock?: string;
-}
+/** An event as it comes from the node, in the history or on a stream. */
+export type Envelope = Pick<api.Event, "topic" | "data" | "published_at" | "source" | "clock"> & { id?: string; node?: string };
 
 /** eventOf makes the public form of an event; id is that of its frame. */
 export function eventOf<T>(body: Envelope, id = body.id): TopicEvent<T> {
@@ -26,7 +19,7 @@ export function eventOf<T>(body: Envelope, id = body.id): TopicEvent<T> {
   return {
     topic,
     data: data as T,
-    publishedAt: new Date(published_at),
+    publishedAt: new Date(published_at!),
     source,
     ...(id && { id }),
     ...(node && { node }),
@@ -40,7 +33,7 @@ export async function* history<T>(http: Http, path: string, topic: string, optio
   const from = since instanceof Date ? since.toISOString() : since;
   let next: string | null = path + "/topics/" + encodeURIComponent(topic) + "/events?" + new URLSearchParams({ since: from, limit: "" + page });
   while (next) {
-    const answer: { events: Envelope[]; next: string | null } = await call(http, next, { headers: { Accept: "application/json" } }, options);
+    const answer: api.History = await call(http, next, { headers: { Accept: "application/json" } }, options);
     for (const body of answer.events) yield eventOf<T>(body);
     next = answer.next;
   }

@@ -1,3 +1,4 @@
+import type * as api from "./api.js";
 import type { Auth } from "./auth.js";
 import { asError, AuthError, StatusError, TimeoutError } from "./errors.js";
 
@@ -21,7 +22,7 @@ export function requestOf(http: Http, token: string | undefined, init: RequestIn
 /** refusalOf returns the error that an answer is: the node's problem document, where it has one. */
 export async function refusalOf(res: Response): Promise<StatusError> {
   const { status } = res;
-  let problem: { type?: string; title?: string; detail?: string } = {};
+  let problem: Partial<api.Problem> = {};
   try {
     problem = (await res.json()) ?? problem;
   } catch {

@@ -1,3 +1,4 @@
+import type * as api from "./api.js";
 import { createAuth } from "./auth.js";
 import { call, type CallOptions } from "./http.js";
 
@@ -25,9 +26,8 @@ export interface MintedToken {
 /** mintToken asks the node for a token that lets its owner read topics of an app. It is for servers, which keep the API key. */
 export async function mintToken({ url, app, key, topics, ttl, fetch: fetcher = fetch, ...options }: MintOptions): Promise<MintedToken> {
   const http = { base: url.replace(/\/$/, ""), auth: createAuth({ token: key }), fetch: fetcher, init: undefined };
-  const init = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ topics, ttl_sec: ttl }) };
-  const answer = await call<{ token: string; expires_at: string; topics: string[] }>(
-    http, "/v1/apps/" + encodeURIComponent(app) + "/subscriber-tokens", init, options,
-  );
-  return { token: answer.token, expiresAt: new Date(answer.expires_at), topics: answer.topics };
+  const body: api.NewToken = { topics: [...topics], ...(ttl && { ttl_sec: ttl }) };
+  const init = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+  const answer = await call<api.Token>(http, "/v1/apps/" + encodeURIComponent(app) + "/subscriber-tokens", init, options);
+  return { token: answer.token, expiresAt: new Date(answer.expires_at!), topics: answer.topics };
 }

@@ -1,3 +1,4 @@
+import type * as api from "./api.js";
 import { call, type CallOptions, type Http } from "./http.js";
 
 /** An event that is to be published. */
@@ -21,13 +22,6 @@ export interface PublishOptions extends CallOptions {
   idempotencyKey?: string | undefined;
 }
 
-interface Body {
-  id: string;
-  topic: string;
-  published_at: string;
-  durability: string;
-}
-
 /** post sends JSON. */
 export function post<T>(http: Http, path: string, body: unknown, { idempotencyKey, ...options }: PublishOptions = {}): Promise<T> {
   const headers: Record<string, string> = { "Content-Type": "application/json" };
@@ -36,16 +30,16 @@ export function post<T>(http: Http, path: string, body: unknown, { idempotencyKe
 }
 
 /** publishedOf makes the public form of the node's answer. */
-export function publishedOf({ id, topic, published_at, durability }: Body): Published {
-  return { id, topic, publishedAt: new Date(published_at), durability };
+export function publishedOf({ id, topic, published_at, durability }: api.Published): Published {
+  return { id, topic, publishedAt: new Date(published_at!), durability };
 }
 
 /** publishAll publishes events in one commit, all or none. */
 export async function publishAll(http: Http, path: string, drafts: readonly Draft[], options?: PublishOptions): Promise<Published[]> {
-  return (await post<Body[]>(http, path + "/events", drafts, options)).map(publishedOf);
+  return (await post<api.Published[]>(http, path + "/events", drafts, options)).map(publishedOf);
 }
 
 /** publish publishes one event. */
 export async function publish(http: Http, path: string, topic: string, data: unknown, options?: PublishOptions): Promise<Published> {
-  return publishedOf(await post<Body>(http, path + "/topics/" + encodeURIComponent(topic) + "/events", data, options));
+  return publishedOf(await post<api.Published>(http, path + "/topics/" + encodeURIComponent(topic) + "/events", data, options));
 }

@@ -1,6 +1,9 @@
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
 import { type Client, type ClientOptions, createClient, mintToken, type TopicEvent } from "../src/index.js";
+// @ts-expect-error -- a script without types
+import { typesOf } from "../scripts/api.mjs";
 import { TestNode, until } from "./node/node.js";
 
 function client(node: TestNode, options: Partial<ClientOptions> = {}): Client {
@@ -157,4 +160,12 @@ test("an endpoint of a script", async () => {
   let answer: { id: string } | undefined;
   await until("the app to be applied", async () => (answer = await order({ who: "ada", pieces: 3 }).catch(() => undefined)) !== undefined);
   expect(answer).toHaveProperty("id");
+});
+
+// CL-5: client and node cannot drift apart.
+test("the bodies of the node are those that the client is written for", async () => {
+  const node = await TestNode.start();
+  const document = await (await fetch(node.url + "/v1/openapi.json")).json();
+  const types = readFileSync(join(import.meta.dirname, "../src/api.ts"), "utf8");
+  expect(types, "run: curl …/v1/openapi.json | node scripts/api.mjs > src/api.ts").toBe(typesOf(document));
 });

@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSyn
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { runInNewContext } from "node:vm";
+import { checkPackage, createPackageFromTarballData } from "@arethetypeswrong/core";
 import { publint } from "publint";
 import { expect, onTestFinished, test } from "vitest";
 
@@ -47,6 +48,22 @@ test("the types resolve for ES modules and CommonJS", () => {
     if (options.includes("nodenext")) args.push(join(dir, "b.cts"));
     execFileSync(process.execPath, [join(root, "node_modules/typescript/bin/tsc"), ...args], { cwd: dir, stdio: "pipe", encoding: "utf8" });
   }
+});
+
+test("are-the-types-wrong finds nothing", async () => {
+  const dir = mkdtempSync(join(tmpdir(), "picloud-pack-"));
+  onTestFinished(() => rmSync(dir, { recursive: true, force: true }));
+  const [packed] = JSON.parse(execFileSync("npm", ["pack", "--json", "--ignore-scripts", "--pack-destination", dir], { cwd: root, encoding: "utf8" }));
+  const found = await checkPackage(createPackageFromTarballData(readFileSync(join(dir, packed.filename))));
+  expect(found).toHaveProperty("problems");
+  // The resolution of Node.js 10 knows no subpaths; the client needs Node.js 18.
+  const problems = "problems" in found ? found.problems.filter((problem) => !("resolutionKind" in problem && problem.resolutionKind === "node10")) : [];
+  expect(problems).toEqual([]);
+});
+
+test("the daemon serves this build", () => {
+  const [served, built] = ["../../httpapi/assets/client.js", "dist/client.min.js"].map((file) => readFileSync(join(root, file), "utf8"));
+  expect(served === built, "run: npm run asset").toBe(true);
 });
 
 test("the lock file holds no address", () => {

@@ -1,0 +1,229 @@
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+)
+
+// clientTab is a page that reads a topic with the client that the node serves.
+type clientTab struct {
+	ctx    context.Context
+	close  context.CancelFunc
+	number int
+}
+
+// reading is what a page says of its client.
+type reading struct {
+	State struct {
+		Name   string
+		Leader bool
+	}
+	Count, First, Last int
+	Faults             []string // events that are missing, came twice or out of order
+}
+
+const openClient = `import("/assets/client.js").then(({createClient}) => {
+	const seen = window.seen = {Count: 0, First: -1, Last: -1, Faults: []};
+	const client = window.client = createClient({app: "default"});
+	client.on("reset", (r) => seen.Faults.push("reset " + r.reason));
+	client.on("gap", (g) => seen.Faults.push("gap of " + g.missed));
+	client.topic("n").on("event", ({data}) => {
+		if (seen.Count++ === 0) seen.First = data;
+		else if (data !== seen.Last + 1) seen.Faults.push(data + " after " + seen.Last);
+		seen.Last = data;
+	});
+	return JSON.stringify([isSecureContext, navigator.locks === undefined]);
+})`
+
+// openTab opens a tab of the browser on an origin that is not secure, as a page of a LAN is.
+func openTab(ctx context.Context, t *testing.T, number int, origin string) *clientTab {
+	t.Helper()
+	tab := &clientTab{number: number}
+	tab.ctx, tab.close = chromedp.NewContext(ctx)
+	if _, err := chromedp.Run(tab.ctx, chromedp.Navigate(origin+"/healthz")); err != nil {
+		t.Fatal(err)
+	}
+	text, err := chromedp.Run(tab.ctx, chromedp.Evaluate[string](openClient, chromedp.EvalAwaitPromise))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text != "[false,true]" {
+		t.Fatalf("the page is a secure context, or has Web Locks, which proves nothing: %s", text)
+	}
+	return tab
+}
+
+// read returns what a tab has read. A tab that does not answer in time has an error.
+func (tab *clientTab) read() (reading, error) {
+	ctx, cancel := context.WithTimeout(tab.ctx, 20*time.Second)
+	defer cancel()
+	var r reading
+	text, err := chromedp.Run(ctx, chromedp.Evaluate[string](`JSON.stringify({...seen, State: client.state})`))
+	if err != nil {
+		return r, err
+	}
+	return r, json.Unmarshal([]byte(text), &r)
+}
+
+// numbers publishes 0, 1, 2 … to the topic n, twenty at a time, until its context ends.
+type numbers struct {
+	n    int
+	done chan error
+}
+
+func (p *numbers) run(ctx context.Context, n *node, key string) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			p.done <- nil
+			return
+		case <-tick.C:
+		}
+		drafts := make([]string, 20)
+		for i := range drafts {
+			drafts[i] = fmt.Sprintf(`{"topic":"n","data":%d}`, p.n+i)
+		}
+		body := "[" + strings.Join(drafts, ",") + "]"
+		// The same batch again while the node is away: the key keeps it from being taken twice.
+		a, err := n.request("POST", "/v1/apps/default/events", key, body, "Idempotency-Key", fmt.Sprint("batch-", p.n))
+		switch {
+		case err != nil || a.status >= 500:
+		case a.status != 201:
+			p.done <- fmt.Errorf("publish: %d %s", a.status, a.body)
+			return
+		default:
+			p.n += len(drafts)
+		}
+	}
+}
+
+// CL-4, CL-7: eight tabs of a browser on plain HTTP share one stream at 1 000 events a
+// second, through the end of the leading tab, its crash, a leader that does not answer
+// for seconds, and kill -9 of the node: nothing is missing, nothing comes twice, in order.
+func TestTabsShareAStream(t *testing.T) {
+	t.Parallel()
+	n := startNode(t, "PICLOUD_HTTP_ALLOWED_HOSTS=pi.lan", "PICLOUD_REALTIME_BROADCAST_CAPACITY=10000")
+	n.cli("topics", "create", "n", "--external", "--auth", "public")
+	key := n.key("default", "app:publish")
+	_, port, err := net.SplitHostPort(n.listen)
+	if err != nil {
+		t.Fatal(err)
+	}
+	origin := "http://pi.lan:" + port
+	ctx := browser(t, chromedp.Flag("host-resolver-rules", "MAP pi.lan 127.0.0.1"))
+	if _, err := chromedp.Run(ctx, chromedp.Navigate("about:blank")); err != nil { // starts the browser, in which all tabs are
+		t.Fatal(err)
+	}
+	var tabs []*clientTab
+	for i := range 8 {
+		tabs = append(tabs, openTab(ctx, t, i, origin))
+	}
+	subscribers := func() int {
+		var s struct{ Subscribers int }
+		if err := json.Unmarshal([]byte(n.cli("status", "--json")), &s); err != nil {
+			t.Fatal(err)
+		}
+		return s.Subscribers
+	}
+	// settled waits until all tabs read, one of them leads, and the node has one stream; it returns the leader's place.
+	settled := func(what string) int {
+		t.Helper()
+		deadline := time.Now().Add(time.Minute)
+		for {
+			var states []string
+			leader, leaders, open := -1, 0, 0
+			for i, tab := range tabs {
+				r, err := tab.read()
+				if err != nil {
+					t.Fatalf("%s: tab %d: %v", what, tab.number, err)
+				}
+				if r.State.Name == "open" {
+					open++
+				}
+				if r.State.Leader {
+					leader = i
+					leaders++
+				}
+				states = append(states, fmt.Sprintf("%d %s", tab.number, r.State.Name))
+			}
+			if s := subscribers(); open == len(tabs) && leaders == 1 && s == 1 {
+				return leader
+			} else if time.Now().After(deadline) {
+				t.Fatalf("%s: %d streams, %d leaders: %v", what, s, leaders, states)
+			}
+			pause(ctx, 50*time.Millisecond) // pages tell the outside nothing
+		}
+	}
+	settled("at first")
+	stop, end := context.WithCancel(t.Context())
+	p := &numbers{done: make(chan error, 1)}
+	go p.run(stop, n, key)
+	tabs[0].wait(t, 200)
+
+	leader := settled("under load")
+	tabs[leader].close()
+	tabs = slices.Delete(tabs, leader, leader+1)
+	leader = settled("after the end of the leader")
+
+	crash, cancel := context.WithTimeout(tabs[leader].ctx, 3*time.Second)
+	_, _ = chromedp.Run(crash, chromedp.Navigate("chrome://crash")) // does not come back
+	cancel()
+	tabs = slices.Delete(tabs, leader, leader+1)
+	leader = settled("after the crash of the leader")
+
+	if _, err := chromedp.Run(tabs[leader].ctx, chromedp.Evaluate[bool](`(() => { const end = Date.now() + 5000; while (Date.now() < end); return true; })()`)); err != nil {
+		t.Fatal(err)
+	}
+	settled("after a leader that was busy for 5 s")
+
+	n.kill()
+	n.start()
+	settled("after kill -9")
+	tabs = append(tabs, openTab(ctx, t, 8, origin))
+	settled("with one more tab")
+
+	end()
+	if err := <-p.done; err != nil {
+		t.Fatal(err)
+	}
+	for _, tab := range tabs {
+		tab.wait(t, p.n-1)
+		r, err := tab.read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(r.Faults) > 0 || r.Count != r.Last-r.First+1 {
+			t.Errorf("tab %d: %d events from %d to %d, faults: %.500q", tab.number, r.Count, r.First, r.Last, r.Faults)
+		}
+	}
+	t.Logf("%d events", p.n)
+}
+
+// wait waits until a tab has read a number.
+func (tab *clientTab) wait(t *testing.T, number int) {
+	t.Helper()
+	deadline := time.Now().Add(time.Minute)
+	for {
+		r, err := tab.read()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Last >= number {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("tab %d waited for %d: %+v", tab.number, number, r)
+		}
+		pause(tab.ctx, 50*time.Millisecond) // as above
+	}
+}

@@ -87,13 +87,17 @@ func ok(t *testing.T, cfg daemon.Config, args ...string) string {
 func TestVersion(t *testing.T) {
 	t.Parallel()
 	cfg := startNode(t)
-	var v struct{ Version, API string }
+	var v struct{ Version, API, Client string }
 	if err := json.Unmarshal([]byte(ok(t, cfg, "version", "--json")), &v); err != nil {
 		t.Fatal(err)
 	}
 	m := regexp.MustCompile(`^\d+\.\d+\.\d+(-[0-9a-z.]+)?$`).FindStringSubmatch(v.Version)
 	if m == nil || v.API != "v1" {
 		t.Fatalf("version %+v", v)
+	}
+	pkg, err := os.ReadFile("../../clients/typescript/package.json")
+	if err != nil || !strings.Contains(string(pkg), `"version": "`+v.Client+`"`) {
+		t.Errorf("package.json of the client does not have the version %q: %v", v.Client, err)
 	}
 	heading := "## [" + v.Version + "]"
 	if m[1] == "-dev" {

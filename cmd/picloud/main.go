@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/picloud/picloud/api"
 	"github.com/picloud/picloud/daemon"
 	"github.com/picloud/picloud/script"
 )
@@ -149,7 +150,7 @@ func (c *cli) versionCommand() *cobra.Command {
 			if c.json {
 				return c.print(versionNumbers())
 			}
-			c.printf("picloud %s (%s)\nAPI v1, SDK %s\n%s %s/%s\n", version, commit(), script.SDKVersion, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			c.printf("picloud %s (%s)\nAPI v1, SDK %s, client %s\n%s %s/%s\n", version, commit(), script.SDKVersion, api.ClientVersion, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return nil
 		},
 	}
@@ -157,7 +158,7 @@ func (c *cli) versionCommand() *cobra.Command {
 
 // versionNumbers are the versions in this binary.
 func versionNumbers() map[string]string {
-	return map[string]string{"version": version, "api": "v1", "sdk": script.SDKVersion, "commit": commit(), "go": runtime.Version()}
+	return map[string]string{"version": version, "api": "v1", "sdk": script.SDKVersion, "client": api.ClientVersion, "commit": commit(), "go": runtime.Version()}
 }
 
 // commit returns the commit this binary was built from.

@@ -1,7 +1,5 @@
 /** PicloudError is every failure that this package tells. `type` says which in a stable word, `detail` what to do now. */
 export class PicloudError extends Error {
-  override name = "PicloudError";
-
   constructor(
     /** A stable word: of the node's problem documents (`topic-not-found`), or of this package (`network`). */
     readonly type: string,
@@ -20,19 +18,15 @@ export class PicloudError extends Error {
 
 /** StatusError: the node refuses the request, or cannot do it now. */
 export class StatusError extends PicloudError {
-  override name = "StatusError";
   /** The body of the answer, where it is JSON: a script says there what it likes. */
   body?: unknown;
 }
 
 /** AuthError: the credential is refused, and there is no other one. Fatal. */
-export class AuthError extends PicloudError {
-  override name = "AuthError";
-}
+export class AuthError extends PicloudError {}
 
 /** NetworkError: the node cannot be reached, or the connection broke. */
 export class NetworkError extends PicloudError {
-  override name = "NetworkError";
   constructor(detail: string) {
     super("network", detail);
   }
@@ -40,7 +34,6 @@ export class NetworkError extends PicloudError {
 
 /** StreamError: what came is no event stream of a node. */
 export class StreamError extends PicloudError {
-  override name = "StreamError";
   constructor(detail: string, fatal?: boolean) {
     super("stream", detail, fatal);
   }
@@ -48,7 +41,6 @@ export class StreamError extends PicloudError {
 
 /** TimeoutError: nothing came in time. */
 export class TimeoutError extends PicloudError {
-  override name = "TimeoutError";
   constructor(detail: string) {
     super("timeout", detail);
   }
@@ -56,7 +48,6 @@ export class TimeoutError extends PicloudError {
 
 /** InvalidError: a value that does not pass its validator. */
 export class InvalidError extends PicloudError {
-  override name = "InvalidError";
   constructor(
     detail: string,
     /** What the validator says, as it says it. */
@@ -66,6 +57,10 @@ export class InvalidError extends PicloudError {
   ) {
     super("invalid", detail, true);
   }
+}
+
+for (const [name, kind] of Object.entries({ PicloudError, StatusError, AuthError, NetworkError, StreamError, TimeoutError, InvalidError })) {
+  kind.prototype.name = name; // that of the class may be shortened by a bundler
 }
 
 /** asError returns what was thrown as a PicloudError: what is none comes from the network. */

@@ -11,7 +11,6 @@ export type { HistoryOptions } from "./history.js";
 export type { CallOptions } from "./http.js";
 export type { LinkState } from "./link.js";
 export type { StateName } from "./machine.js";
-export { mintToken, type MintedToken, type MintOptions } from "./mint.js";
 export type { Draft, Published, PublishOptions } from "./publish.js";
 export type { Gap, Reset, Since, Topic, TopicEvent, TopicEvents, TopicOptions } from "./topic.js";
 export type { StandardResult, StandardSchema, Validator } from "./validate.js";

@@ -31,26 +31,28 @@ export function createParser(onFrame: (frame: Frame) => void): (chunk: Uint8Arra
   let size = 0; // of the block so far
   let skipLF = false; // the LF of a CRLF whose CR ended the line
 
-  const endLine = (text: string): void => {
-    if (!text) {
+  const endLine = (text: string, from: number, to: number): void => {
+    if (from === to) {
       if (told) onFrame(frame);
       frame = {};
       told = false;
       size = 0;
       return;
     }
-    const colon = text.indexOf(":");
-    const name = colon < 0 ? text : text.slice(0, colon);
-    const value = colon < 0 ? "" : text.slice(colon + (text[colon + 1] === " " ? 2 : 1));
-    if (name === "event") {
-      frame.event = value;
-      return;
+    let value = fieldOf("data", text, from, to);
+    if (value !== undefined) {
+      frame.data = frame.data === undefined ? value : frame.data + "\n" + value;
+      told = true;
+    } else if ((value = fieldOf("id", text, from, to)) !== undefined) {
+      if (value.includes("\0")) return;
+      frame.id = value;
+      told = true;
+    } else if ((value = fieldOf("event", text, from, to)) !== undefined) {
+      frame.event = value; // which alone tells nothing
+    } else if (/^\d+$/.test((value = fieldOf("retry", text, from, to) ?? ""))) {
+      frame.retry = +value;
+      told = true;
     }
-    if (name === "data") frame.data = frame.data === undefined ? value : frame.data + "\n" + value;
-    else if (name === "id" && !value.includes("\0")) frame.id = value;
-    else if (name === "retry" && /^\d+$/.test(value)) frame.retry = +value;
-    else return;
-    told = true;
   };
 
   return (chunk) => {
@@ -71,14 +73,24 @@ export function createParser(onFrame: (frame: Frame) => void): (chunk: Uint8Arra
         line += text.slice(at);
         return;
       }
-      const whole = line + text.slice(at, end);
-      line = "";
+      if (line) {
+        line += text.slice(at, end);
+        endLine(line, 0, line.length);
+        line = "";
+      } else endLine(text, at, end);
       at = end + 1;
       if (end === cr) {
         if (text[at] === "\n") at++;
         else skipLF = at === text.length;
       }
-      endLine(whole);
     }
   };
+}
+
+/** fieldOf returns the value of a line, which is a part of text, if it is a field of that name. */
+function fieldOf(name: string, text: string, from: number, to: number): string | undefined {
+  const end = from + name.length;
+  if (!text.startsWith(name, from) || (end < to && text.charCodeAt(end) !== 58)) return undefined;
+  const start = text.charCodeAt(end + 1) === 32 ? end + 2 : end + 1;
+  return start < to ? text.slice(start, to) : "";
 }

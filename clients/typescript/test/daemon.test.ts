@@ -1,7 +1,8 @@
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import { type Client, type ClientOptions, createClient, mintToken, type TopicEvent } from "../src/index.js";
+import { type Client, type ClientOptions, createClient, type TopicEvent } from "../src/index.js";
+import { mintToken } from "../src/server.js";
 // @ts-expect-error -- a script without types
 import { typesOf } from "../scripts/api.mjs";
 import { TestNode, until } from "./node/node.js";

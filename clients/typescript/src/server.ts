@@ -1,3 +1,8 @@
+/**
+ * `@picloud/client/server`: what a server does for its pages. It holds an API key, which must never reach a browser.
+ *
+ * @packageDocumentation
+ */
 import type * as api from "./api.js";
 import { createAuth } from "./auth.js";
 import { call, type CallOptions } from "./http.js";
@@ -7,7 +12,7 @@ export interface MintOptions extends CallOptions {
   /** The node. */
   url: string;
   app: string;
-  /** An API key with the scope app:publish. It must never reach a browser. */
+  /** An API key with the scope app:publish. */
   key: string;
   /** What its owner may read; registered topics. */
   topics: readonly string[];
@@ -23,7 +28,7 @@ export interface MintedToken {
   readonly topics: readonly string[];
 }
 
-/** mintToken asks the node for a token that lets its owner read topics of an app. It is for servers, which keep the API key. */
+/** mintToken asks the node for a token that lets its owner read topics of an app. */
 export async function mintToken({ url, app, key, topics, ttl, fetch: fetcher = fetch, ...options }: MintOptions): Promise<MintedToken> {
   const http = { base: url.replace(/\/$/, ""), auth: createAuth({ token: key }), fetch: fetcher, init: undefined };
   const body: api.NewToken = { topics: [...topics], ...(ttl && { ttl_sec: ttl }) };

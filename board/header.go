@@ -1,5 +1,7 @@
 package board
 
+import "slices"
+
 // Header is the pin header of a board.
 type Header struct {
 	Model     *string     `json:"model"` // nil: unknown
@@ -7,6 +9,18 @@ type Header struct {
 	Chip      string      `json:"chip,omitempty"` // label of the GPIO chip; empty: it cannot be reached
 	Pins      []HeaderPin `json:"pins"`           // by number; empty: the header of this board is unknown
 	Missing   []Missing   `json:"missing"`
+}
+
+// Of returns the header as an app may see it: of the pins of other apps it tells their use
+// alone, neither names nor levels.
+func (h Header) Of(app string) Header {
+	h.Pins = slices.Clone(h.Pins)
+	for i := range h.Pins {
+		if p := &h.Pins[i]; p.App != "" && p.App != app {
+			p.App, p.Pin, p.High, p.On, p.Fault = "", "", nil, nil, ""
+		}
+	}
+	return h
 }
 
 // HeaderPin is a pin of a Header.

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/board"
@@ -24,10 +25,11 @@ type History interface {
 
 // followed is what a pin knows of the topic that it follows. The pin's lock guards it.
 type followed struct {
-	ready bool   // the history has been read, or need not be
-	level *bool  // what the newest usable event says; nil: none is known
-	event string // position of the newest event; empty: none is known
-	fault string // why it says nothing
+	ready bool      // the history has been read, or need not be
+	level *bool     // what the newest usable event says; nil: none is known
+	event string    // position of the newest event; empty: none is known
+	fault string    // why it says nothing
+	told  time.Time // when that was logged last; zero: not yet
 }
 
 // follower takes the newest event of a topic to an output. Events that come faster
@@ -126,8 +128,12 @@ func (f *follower) run(ctx context.Context, b *Board) {
 	}
 }
 
+// faultEvery is how often an output logs an event that says nothing: its publisher says how
+// many there are.
+const faultEvery = time.Hour
+
 // heed makes the level of the output that of an event, and reports whether it says
-// one. One that does not leaves the level as it is, and is told when it is the first.
+// one. One that does not leaves the level as it is.
 func (f *follower) heed(b *Board, e *picloud.Event) bool {
 	on, ok := levelAt(e.Data, f.tokens)
 	p := f.pin
@@ -138,7 +144,8 @@ func (f *follower) heed(b *Board, e *picloud.Event) bool {
 		p.followed.level, p.followed.fault, p.wanted = &on, "", &on
 		return true
 	}
-	if p.followed.fault == "" {
+	if p.followed.told.IsZero() || time.Since(p.followed.told) >= faultEvery {
+		p.followed.told = time.Now()
 		b.log.Warn("event does not say whether the output is on; it stays as it is", slog.String("app", p.App), slog.String("pin", p.Name), slog.String("topic", p.Follow), slog.String("follow_path", p.FollowPath))
 	}
 	p.followed.fault = "The data of the event has neither true nor false at follow_path."

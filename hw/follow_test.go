@@ -1,9 +1,12 @@
 package hw
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -112,7 +115,9 @@ func TestNewestEventCounts(t *testing.T) {
 func TestEventsThatSayNothing(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
+		log := new(bytes.Buffer)
 		b := following(retained{}, PinConfig{Start: true})
+		b.log = slog.New(slog.NewTextHandler(log, nil))
 		stop := running(t, b)
 		expect(t, b, true, 0)
 		if p, _ := b.Pin("a", "lamp"); p.SetBy != "" || p.Follow.Event != "" || p.Follow.Fault != "" {
@@ -129,6 +134,14 @@ func TestEventsThatSayNothing(t *testing.T) {
 		}
 		publish(b, 20, `{"on":true}`)
 		expect(t, b, true, 0)
+		for i := range uint64(1000) {
+			publish(b, 21+i, []string{`{"on":true}`, `{"on":9}`}[i%2])
+		}
+		publish(b, 2000, `{"on":true}`)
+		expect(t, b, true, 0)
+		if n := strings.Count(log.String(), "does not say"); n != 1 {
+			t.Errorf("told %d times", n)
+		}
 		if p, _ := b.Pin("a", "lamp"); p.Follow.Fault != "" {
 			t.Errorf("%+v", p.Follow)
 		}

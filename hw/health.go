@@ -2,7 +2,6 @@ package hw
 
 import (
 	"bytes"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -16,8 +15,9 @@ import (
 
 // health reads how the board is from what the kernel tells.
 type health struct {
-	root string
-	data string
+	root  string
+	data  string
+	files kernelFiles
 
 	mu   sync.Mutex // guards what follows
 	last cpuTimes
@@ -69,32 +69,40 @@ func (b *Board) vitals(p *board.Health) {
 func (h *health) read(pattern string) (string, bool) {
 	names, _ := filepath.Glob(filepath.Join(h.root, pattern)) // the patterns are sound
 	for _, name := range names {
-		if b, err := os.ReadFile(name); err == nil {
+		if b, err := h.files.read(name); err == nil {
 			return strings.TrimSpace(strings.TrimRight(string(b), "\x00")), true
 		}
 	}
 	return "", false
 }
 
+// Temperatures that a processor can have, in thousandths of a degree. Others are those of
+// a sensor that is broken.
+const (
+	coldest = -60_000
+	hottest = 200_000
+)
+
 // celsius is of the zone that is called after the processor, or else of the first.
 func (h *health) celsius() *float64 {
 	zones, _ := filepath.Glob(filepath.Join(h.root, "sys/class/thermal/thermal_zone*")) // as in read
 	var first *float64
 	for _, zone := range zones {
-		b, err := os.ReadFile(filepath.Join(zone, "temp"))
+		b, err := h.files.read(filepath.Join(zone, "temp"))
 		if err != nil {
 			continue
 		}
-		milli, err := strconv.ParseFloat(string(bytes.TrimSpace(b)), 64)
-		if err != nil {
+		milli, err := strconv.ParseInt(string(bytes.TrimSpace(b)), 10, 32)
+		if err != nil || milli < coldest || milli > hottest {
 			continue
 		}
-		kind, _ := os.ReadFile(filepath.Join(zone, "type")) // without one it has no name
+		kind, _ := h.files.read(filepath.Join(zone, "type")) // without one it has no name
+		celsius := float64(milli) / 1000
 		if bytes.HasPrefix(kind, []byte("cpu")) {
-			return new(milli / 1000)
+			return &celsius
 		}
 		if first == nil {
-			first = new(milli / 1000)
+			first = &celsius
 		}
 	}
 	return first
@@ -126,11 +134,12 @@ func (h *health) power(p *board.Health) {
 	}
 	monitors, _ := filepath.Glob(filepath.Join(h.root, "sys/class/hwmon/hwmon*/name")) // as in read
 	for _, name := range monitors {
-		if kind, err := os.ReadFile(name); err != nil || string(bytes.TrimSpace(kind)) != "rpi_volt" {
+		if kind, err := h.files.read(name); err != nil || string(bytes.TrimSpace(kind)) != "rpi_volt" {
 			continue
 		}
-		if alarm, err := os.ReadFile(filepath.Join(filepath.Dir(name), "in0_lcrit_alarm")); err == nil {
-			p.Undervoltage = new(string(bytes.TrimSpace(alarm)) != "0")
+		alarm, _ := h.files.read(filepath.Join(filepath.Dir(name), "in0_lcrit_alarm")) // empty: not known
+		if text := string(bytes.TrimSpace(alarm)); text == "0" || text == "1" {
+			p.Undervoltage = new(text == "1")
 		}
 	}
 	if p.Throttled == nil && h.cooled() {
@@ -143,11 +152,11 @@ func (h *health) power(p *board.Health) {
 func (h *health) cooled() bool {
 	kinds, _ := filepath.Glob(filepath.Join(h.root, "sys/class/thermal/cooling_device*/type")) // as in read
 	for _, name := range kinds {
-		kind, err := os.ReadFile(name)
+		kind, err := h.files.read(name)
 		if err != nil || !bytes.Contains(kind, []byte("cpufreq")) {
 			continue
 		}
-		state, err := os.ReadFile(filepath.Join(filepath.Dir(name), "cur_state"))
+		state, err := h.files.read(filepath.Join(filepath.Dir(name), "cur_state"))
 		if n, bad := strconv.Atoi(string(bytes.TrimSpace(state))); err == nil && bad == nil && n > 0 {
 			return true
 		}
@@ -212,12 +221,16 @@ func (h *health) busy() *float64 {
 // hertz is the present clock of the first core.
 func (h *health) hertz() *float64 {
 	text, _ := h.read("sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq")
-	kilo, err := strconv.ParseFloat(text, 64)
-	if err != nil || kilo <= 0 {
+	kilo, err := strconv.ParseUint(text, 10, 32)
+	if err != nil || kilo == 0 {
 		return nil
 	}
-	return new(kilo * 1000)
+	return new(float64(kilo) * 1000)
 }
+
+// lifeExceeded is the value of a card that has outlived what its maker promised; higher
+// ones are reserved.
+const lifeExceeded = 0x0b
 
 // wear is what the card says of itself, in tenths, as eMMC and some cards do
 // (JEDEC JESD84-B51, DEVICE_LIFE_TIME_EST).
@@ -229,7 +242,7 @@ func (h *health) wear() *float64 {
 	worst := uint64(0)
 	for part := range strings.FieldsSeq(text) {
 		n, err := strconv.ParseUint(strings.TrimPrefix(part, "0x"), 16, 8)
-		if err != nil {
+		if err != nil || n > lifeExceeded {
 			return nil
 		}
 		worst = max(worst, n)

@@ -1,10 +1,16 @@
 package hw
 
 import (
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/picloud/picloud/board"
 )
@@ -84,11 +90,75 @@ func TestUnknownIsUnknown(t *testing.T) {
 			"proc/meminfo": "MemAvailable: -1 kB",
 			"proc/stat":    "cpu a b c d e f g h",
 		}),
+		"no number": machine(t, map[string]string{
+			"sys/class/thermal/thermal_zone0/temp":                 "nan",
+			"sys/class/hwmon/hwmon1/name":                          "rpi_volt\n",
+			"sys/class/hwmon/hwmon1/in0_lcrit_alarm":               "",
+			"sys/class/block/mmcblk0/device/life_time":             "0xff 0x01",
+			"sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": "inf",
+		}),
+		"impossible": machine(t, map[string]string{
+			"sys/class/thermal/thermal_zone0/temp":                 "999999999",
+			"sys/class/hwmon/hwmon1/name":                          "rpi_volt\n",
+			"sys/class/hwmon/hwmon1/in0_lcrit_alarm":               "2",
+			"sys/class/block/mmcblk0/device/life_time":             "0x63",
+			"sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq": "-1",
+		}),
 	} {
 		h := New(Config{Root: root, Data: filepath.Join(root, "none")}).Health()
 		h.At, h.Uptime, h.Load, h.MemoryTotal, h.ClockSynced = board.Health{}.At, nil, nil, nil, nil
 		if h != (board.Health{}) {
 			t.Errorf("%s: %+v", name, h)
+		}
+	}
+}
+
+// HW-1, HW-5: a file of the kernel that hangs makes unknown what it tells, with why, and
+// nothing else: whoever asks gets an answer, and however often, one goroutine waits for it.
+func TestFileThatHangs(t *testing.T) {
+	t.Parallel()
+	root := machine(t, map[string]string{
+		"sys/firmware/devicetree/base/model":   "Raspberry Pi 4 Model B Rev 1.4\x00",
+		"sys/class/thermal/thermal_zone0/type": "cpu-thermal\n",
+	})
+	hangs := filepath.Join(root, "sys/class/thermal/thermal_zone0/temp")
+	if err := unix.Mkfifo(hangs, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m := NewMonitor(MonitorConfig{Board: New(Config{Root: root, Data: root})})
+	for range 20 {
+		r := m.Report()
+		if r.Model == nil || r.Celsius != nil {
+			t.Fatalf("model %v, %v °C", r.Model, r.Celsius)
+		}
+		i := slices.IndexFunc(r.Missing, func(m board.Missing) bool { return m.What == "celsius" })
+		if i < 0 || !strings.Contains(r.Missing[i].Why, "thermal_zone0/temp cannot be read: the kernel has not answered") {
+			t.Fatalf("missing: %+v", r.Missing)
+		}
+	}
+	files := &m.cfg.Board.health.files
+	files.mu.Lock()
+	waiting := len(files.reading)
+	files.mu.Unlock()
+	if waiting != 1 {
+		t.Errorf("%d readings wait", waiting)
+	}
+	w, err := os.OpenFile(hangs, os.O_WRONLY, 0) // ends the reading that waits
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.WriteString("51000\n"); err != nil {
+		t.Error(err)
+	}
+	if err := errors.Join(w.Close(), os.Remove(hangs), os.WriteFile(hangs, []byte("52000\n"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for end := time.Now().Add(time.Minute); ; {
+		if h := m.cfg.Board.Health(); h.Celsius != nil && *h.Celsius == 52 {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("the temperature does not come back")
 		}
 	}
 }

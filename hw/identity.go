@@ -3,7 +3,6 @@ package hw
 import (
 	"encoding/binary"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -26,7 +25,7 @@ func (h *health) model() *string {
 
 // revision returns the revision code of a Raspberry Pi; 0: unknown.
 func (h *health) revision() uint32 {
-	b, err := os.ReadFile(filepath.Join(h.root, deviceTree, "system/linux,revision"))
+	b, err := h.files.read(filepath.Join(h.root, deviceTree, "system/linux,revision"))
 	if err != nil || len(b) != 4 {
 		return 0
 	}

@@ -65,7 +65,7 @@ func (h *health) why(patterns ...string) (why, fix string) {
 		names, _ := filepath.Glob(filepath.Join(h.root, pattern)) // the patterns are sound
 		for _, name := range names {
 			shown := "/" + strings.TrimPrefix(strings.TrimPrefix(name, h.root), "/")
-			switch _, err := os.ReadFile(name); {
+			switch _, err := h.files.read(name); {
 			case errors.Is(err, fs.ErrPermission):
 				return shown + " is closed to this user", "Open it to the user of the node: 'chmod a+r " + shown + "', or what keeps it closed, such as AppArmor or a container."
 			case err != nil:

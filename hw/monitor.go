@@ -68,7 +68,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 	}
 	pins := live.State{
 		Hub: m.cfg.Hub, Topic: picloud.TopicBoardPins, Every: pinsEvery, Changed: m.changed, Apart: pinsApart, OnlyChanges: true,
-		Measure: func(bool) (any, error) { return m.Header(), nil },
+		Measure: func(bool) (any, error) { return m.Header().Of(picloud.DefaultApp), nil }, // whose topic it is
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -250,12 +250,15 @@ func TestConditionsOverRestarts(t *testing.T) {
 }
 
 // HW-1: $board/health comes at once and every ten seconds while a stream carries it, and
-// nothing is measured otherwise; the header when it changes, at most every 100 ms.
+// nothing is measured otherwise; the header when it changes, at most every 100 ms, without
+// names and levels of pins of other apps.
 func TestBoardIsMeasuredWhileWatched(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStation(t, nil)
 		var m *Monitor
-		cfg := Config{Driver: DriverSim, Changed: func(string, string) { m.PinsChanged() }, Pins: []PinConfig{{App: "a", Name: "lamp", Line: "GPIO22", Output: true}}}
+		cfg := Config{Driver: DriverSim, Changed: func(string, string) { m.PinsChanged() }, Pins: []PinConfig{
+			{App: "default", Name: "lamp", Line: "GPIO22", Output: true}, {App: "other", Name: "secret", Line: "GPIO23", Output: true, Start: true},
+		}}
 		m, stop := s.start(cfg)
 		defer stop()
 		count := func(topic string, n int) {
@@ -279,7 +282,7 @@ func TestBoardIsMeasuredWhileWatched(t *testing.T) {
 		count(picloud.TopicBoardHealth, 4)
 		count(picloud.TopicBoardPins, 1)
 		for i := range 30 { // in less than 100 ms
-			if _, err := m.cfg.Board.SetPin(board.PinChange{App: "a", Name: "lamp", On: i%2 == 0}); err != nil {
+			if _, err := m.cfg.Board.SetPin(board.PinChange{App: "default", Name: "lamp", On: i%2 == 0}); err != nil {
 				t.Error(err)
 			}
 			sleep(time.Millisecond)
@@ -293,6 +296,9 @@ func TestBoardIsMeasuredWhileWatched(t *testing.T) {
 			if i >= len(list) || !strings.Contains(list[i], `"pin":"lamp","output":true,"high":`+want) {
 				t.Errorf("value %d: the lamp is not %s in %q", i, want, list)
 			}
+		}
+		if !strings.Contains(list[0], `"line":"GPIO23","use":"output","output":true,"high":null,"on":null`) || strings.Contains(list[0], "secret") || strings.Contains(list[0], "other\",\"pin") {
+			t.Errorf("the pin of another app is in what readers of the default app get: %s", list[0])
 		}
 		count(picloud.TopicBoardPins, 2)
 	})

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/coreos/go-systemd/v22/journal"
@@ -14,7 +15,9 @@ import (
 // priorities and fields when that takes stderr, else to w as text or JSON.
 func newLogger(w io.Writer, format string, level *slog.LevelVar) *slog.Logger {
 	if native, err := journal.StderrIsJournalStream(); err == nil && native {
-		return slog.New(&journalHandler{level: level})
+		if j, err := openJournald(journalSocket); err == nil { // else its stream takes lines, too
+			return slog.New(&journalHandler{journal: j, level: level})
+		}
 	}
 	opts := &slog.HandlerOptions{Level: level}
 	if format == "json" {
@@ -23,13 +26,14 @@ func newLogger(w io.Writer, format string, level *slog.LevelVar) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, opts))
 }
 
-// journalHandler sends records to the journal of systemd. The journal has a
-// clock of its own; the attributes become fields, and the message repeats them
-// for people.
+// journalHandler sends records to the journal of systemd, which notes the time and the
+// process itself. Attributes become fields PICLOUD_NAME, and the message repeats them for
+// people, on one line.
 type journalHandler struct {
-	level  slog.Leveler
-	attrs  []slog.Attr
-	prefix string
+	journal *journald
+	level   slog.Leveler
+	fields  []entryField // of the logger, without their prefix PICLOUD_
+	prefix  string       // of the group that is open
 }
 
 // Enabled implements slog.Handler.
@@ -37,26 +41,45 @@ func (h *journalHandler) Enabled(_ context.Context, l slog.Level) bool { return 
 
 // Handle implements slog.Handler.
 func (h *journalHandler) Handle(_ context.Context, r slog.Record) error {
-	fields := map[string]string{}
+	attrs := slices.Clone(h.fields)
+	r.Attrs(func(a slog.Attr) bool {
+		attrs = appendAttr(attrs, h.prefix, a)
+		return true
+	})
 	var text strings.Builder
 	text.WriteString(r.Message)
-	add := func(a slog.Attr) bool {
-		v := a.Value.Resolve().String()
-		fields["PICLOUD_"+strings.ToUpper(h.prefix+a.Key)] = v
-		fmt.Fprintf(&text, " %s%s=%q", h.prefix, a.Key, v)
-		return true
+	fields := make([]entryField, 1, len(attrs)+1)
+	for _, f := range attrs {
+		fmt.Fprintf(&text, " %s=%q", f.name, f.value)
+		fields = append(fields, entryField{"PICLOUD_" + f.name, f.value})
 	}
-	for _, a := range h.attrs {
-		add(a)
+	fields[0] = entryField{"MESSAGE", text.String()}
+	h.journal.send(priority(r.Level), fields)
+	return nil
+}
+
+// appendAttr appends an attribute, of a group each of its own.
+func appendAttr(fields []entryField, prefix string, a slog.Attr) []entryField {
+	v := a.Value.Resolve()
+	if v.Kind() != slog.KindGroup {
+		return append(fields, entryField{prefix + a.Key, v.String()})
 	}
-	r.Attrs(add)
-	return journal.Send(text.String(), priority(r.Level), fields)
+	if a.Key != "" {
+		prefix += a.Key + "_"
+	}
+	for _, one := range v.Group() {
+		fields = appendAttr(fields, prefix, one)
+	}
+	return fields
 }
 
 // WithAttrs implements slog.Handler.
 func (h *journalHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
 	c := *h
-	c.attrs = append(append([]slog.Attr(nil), h.attrs...), attrs...)
+	c.fields = slices.Clone(h.fields)
+	for _, a := range attrs {
+		c.fields = appendAttr(c.fields, h.prefix, a)
+	}
 	return &c
 }
 

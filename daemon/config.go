@@ -148,7 +148,7 @@ type Setting struct {
 // picloud.toml(5), docs/config.md and packaging/picloud.toml come from it.
 var Settings = []Setting{
 	{"data", "PICLOUD_DATA", "data", DefaultData, "Data directory.", false, text(func(c *Config) *string { return &c.Data })},
-	{"listen", "PICLOUD_LISTEN", "listen", "0.0.0.0:7420", "Address and port for HTTP. The default serves the LAN; 127.0.0.1:7420 this machine alone.", false, text(func(c *Config) *string { return &c.Listen })},
+	{"listen", "PICLOUD_LISTEN", "listen", "0.0.0.0:7420", "Address and port for HTTP. The default serves the LAN; 127.0.0.1:7420 this machine alone. Under systemd picloud.socket says it, and a setting that says something else stops the start.", false, text(func(c *Config) *string { return &c.Listen })},
 	{"socket", "PICLOUD_SOCKET", "socket", "", "Unix socket for the operator. Default: /run/picloud/picloud.sock, or picloud.sock in a data directory of your own.", false, text(func(c *Config) *string { return &c.Socket })},
 	{"name", "PICLOUD_NAME", "", "", "Name of the node, for people. Default: the host name.", false, text(func(c *Config) *string { return &c.Name })},
 	{"operator_group", "PICLOUD_OPERATOR_GROUP", "", "picloud", "Members of this group may use the socket, as root may.", false, text(func(c *Config) *string { return &c.OperatorGroup })},

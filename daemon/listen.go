@@ -7,10 +7,97 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
+
+	"github.com/coreos/go-systemd/v22/activation"
 )
+
+// sockets are where a node is reached.
+type sockets struct {
+	tcp  []net.Listener // at least one
+	unix []net.Listener // at least one, for the operator
+}
+
+// listen takes the sockets that systemd passes, and opens what is missing. The first
+// node of the process has those of systemd.
+//
+// A port that systemd holds stays open whatever the node does with it. Where the setting
+// listen says something else the node therefore does not start: it would either be
+// reached where it should not, or not where it should.
+func listen(cfg Config) (sockets, error) {
+	s, err := passed()
+	if err == nil && len(s.tcp) == 0 {
+		var ln net.Listener
+		if ln, err = listenTCP(cfg.Listen); err == nil {
+			s.tcp = append(s.tcp, ln)
+		}
+	} else if err == nil {
+		err = agree(cfg.Listen, s.tcp)
+	}
+	path := cfg.SocketPath()
+	if err == nil && !slices.ContainsFunc(s.unix, func(ln net.Listener) bool { return ln.Addr().String() == path }) {
+		var ln net.Listener
+		if ln, err = listenUnix(path, cfg.OperatorGroup); err == nil {
+			s.unix = append(s.unix, ln)
+		}
+	}
+	if err != nil {
+		return sockets{}, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+func (s sockets) close() error {
+	var faults []error
+	for _, ln := range slices.Concat(s.tcp, s.unix) {
+		faults = append(faults, ln.Close())
+	}
+	return errors.Join(faults...)
+}
+
+// passed returns the sockets that systemd passes; none without it.
+func passed() (s sockets, err error) {
+	all, err := activation.Listeners()
+	if err != nil {
+		return s, fmt.Errorf("take the sockets of systemd: %w", err)
+	}
+	for _, ln := range all {
+		switch ln.(type) {
+		case *net.TCPListener:
+			s.tcp = append(s.tcp, ln)
+		case *net.UnixListener:
+			s.unix = append(s.unix, ln)
+		default:
+			err = errors.New("systemd passes something that is neither a TCP nor a Unix stream socket; use only ListenStream= in picloud.socket")
+		}
+	}
+	if err != nil {
+		return sockets{}, errors.Join(err, s.close())
+	}
+	return s, nil
+}
+
+// agree returns an error when the setting listen names an address at which systemd does
+// not listen. At its default it names none.
+func agree(setting string, held []net.Listener) error {
+	if setting == DefaultConfig().Listen {
+		return nil
+	}
+	want, err := net.ResolveTCPAddr("tcp", setting)
+	if err != nil {
+		return fmt.Errorf("listen on %s: %w", setting, err)
+	}
+	for _, ln := range held {
+		have, ok := ln.Addr().(*net.TCPAddr)
+		if ok && have.Port == want.Port && (have.IP.Equal(want.IP) || have.IP.IsUnspecified() && (want.IP == nil || want.IP.IsUnspecified())) {
+			return nil
+		}
+	}
+	return fmt.Errorf("the setting listen is %s, but picloud.socket listens on %s: remove the setting, and set the address with 'systemctl edit picloud.socket' (see docs/systemd.md)", setting, held[0].Addr())
+}
 
 // listenTCP opens the HTTP port.
 func listenTCP(addr string) (net.Listener, error) {

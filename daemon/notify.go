@@ -1,34 +1,53 @@
 package daemon
 
 import (
-	"context"
+	"fmt"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	sd "github.com/coreos/go-systemd/v22/daemon"
+	"golang.org/x/sys/unix"
 )
 
-// notify tells systemd, when it runs us.
-func notify(state string) {
-	_, _ = sd.SdNotify(false, state) // without systemd there is nobody to tell
+// What systemd is told, see sd_notify(3). WATCHDOG=trigger is never sent.
+const (
+	saysReady    = sd.SdNotifyReady
+	saysStopping = sd.SdNotifyStopping
+	saysAlive    = sd.SdNotifyWatchdog
+)
+
+// maxStatus bounds STATUS= in bytes: systemctl shows it on one line.
+const maxStatus = 500
+
+// notify sends assignments to systemd in one message, when it runs us.
+func notify(assignments ...string) {
+	_, _ = sd.SdNotify(false, strings.Join(assignments, "\n")) // without systemd there is nobody to tell
 }
 
-// watchdog tells systemd that the node is alive, while it is.
-func watchdog(ctx context.Context, m *machine) error {
-	interval, err := sd.SdWatchdogEnabled(false)
-	if err != nil || interval <= 0 { // a malformed request for a watchdog is none
-		<-ctx.Done()
-		return nil
-	}
-	tick := time.NewTicker(interval / 3)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-			if m.alive() == nil {
-				notify("WATCHDOG=1")
-			}
-		case <-ctx.Done():
-			return nil
+// saysStatus returns the assignment of STATUS=. A line break in text would begin another
+// assignment: it becomes a blank.
+func saysStatus(text string) string {
+	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return r < ' ' }), " ")
+	if len(text) > maxStatus {
+		cut := maxStatus
+		for !utf8.RuneStart(text[cut]) {
+			cut--
 		}
+		text = text[:cut] + " …"
 	}
+	return "STATUS=" + text
+}
+
+// saysReloading returns the assignments that begin a reload, which saysReady ends.
+// systemd 253 and newer compare the time with that of their own request.
+func saysReloading() string {
+	var now unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) // never fails for this clock
+	return fmt.Sprintf("%s\nMONOTONIC_USEC=%d", sd.SdNotifyReloading, now.Nano()/1000)
+}
+
+// saysExtend returns the assignment that gives a start d more, from now on.
+func saysExtend(d time.Duration) string {
+	return fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", d.Microseconds())
 }

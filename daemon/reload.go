@@ -64,9 +64,9 @@ func reloads(ctx context.Context, cfg Config, opt Options, l *life, log *slog.Lo
 			log.Warn("configuration is not watched as it should be", slog.Any("err", err))
 		case <-timer.C:
 			watch() // the drop-ins' directory may be new
-			notify("RELOADING=1")
+			notify(saysReloading())
 			cfg = refresh(cfg, opt, l, log)
-			notify("READY=1")
+			notify(saysReady)
 		case <-ctx.Done():
 			return nil
 		}
@@ -79,8 +79,10 @@ func refresh(cfg Config, opt Options, l *life, log *slog.Logger) Config {
 	fresh, err := opt.Reload()
 	if err != nil {
 		log.Error("configuration was not reloaded", slog.Any("err", err))
+		l.fault.Store(new(err.Error()))
 		return cfg
 	}
+	l.fault.Store(nil)
 	live, restart := Changed(cfg, fresh)
 	if len(live) == 0 && len(restart) == 0 {
 		return cfg

@@ -43,7 +43,8 @@ type life struct {
 	serving atomic.Bool
 	config  atomic.Pointer[Config] // the one in force
 	level   slog.LevelVar
-	applied func() // called after a reload; may be nil
+	fault   atomic.Pointer[string] // of the last reload; nil: there was none
+	applied func()                 // called after a reload; may be nil
 }
 
 // apply puts into force what does not need a restart.
@@ -80,7 +81,9 @@ func Run(ctx context.Context, cfg Config, opt Options) error {
 	if err := enoughFiles(); err != nil {
 		return err
 	}
+	opened := extendStart()
 	m, err := wire(cfg, opt.Build, log, l) //nolint:contextcheck // what is announced while stopping must not end with the node
+	opened()
 	if err != nil {
 		return err
 	}
@@ -114,32 +117,45 @@ func Run(ctx context.Context, cfg Config, opt Options) error {
 			parts = append(parts, start(ctx, cancel, "cluster", m.central.cluster.Run))
 		}
 	}
-	tcp := start(ctx, cancel, "http", func(context.Context) error { return m.api.Serve(m.tcp) })
-	unix := start(ctx, cancel, "socket", func(context.Context) error { return m.api.ServeLocal(m.unix) })
-	watch := start(ctx, cancel, "reload", func(ctx context.Context) error { return reloads(ctx, cfg, opt, l, log) })
-	beat := start(ctx, cancel, "watchdog", func(ctx context.Context) error { return watchdog(ctx, m) })
-
 	debug.FreeOSMemory() // recovery has read whole files, which the node never needs again
 	l.serving.Store(true)
-	log.Info("serving", slog.String("listen", m.tcp.Addr().String()), slog.String("socket", cfg.SocketPath()),
+	var servers []*part
+	for _, ln := range m.tcp {
+		servers = append(servers, start(ctx, cancel, "http", func(context.Context) error { return m.api.Serve(ln) }))
+	}
+	for _, ln := range m.unix {
+		servers = append(servers, start(ctx, cancel, "socket", func(context.Context) error { return m.api.ServeLocal(ln) }))
+	}
+	addr, status := m.tcp[0].Addr().String(), m.status(l)
+	log.Info("serving", slog.String("listen", addr), slog.String("socket", m.unix[0].Addr().String()),
 		slog.String("data", cfg.Data), slog.String("node", m.store.Node().ID), slog.String("version", opt.Build.Version))
-	notify("READY=1\nSTATUS=Serving on " + m.tcp.Addr().String())
+	notify(saysReady, saysStatus(status))
+	told := []*part{ // that talk to systemd
+		start(ctx, cancel, "reload", func(ctx context.Context) error { return reloads(ctx, cfg, opt, l, log) }),
+		start(ctx, cancel, "pulse", m.pulse.Run),
+		start(ctx, cancel, "status", func(ctx context.Context) error { return m.tell(ctx, l, status) }),
+	}
 	if opt.Serves != nil {
-		opt.Serves(m.tcp.Addr().String())
+		opt.Serves(addr)
 	}
 
 	<-ctx.Done()
 	l.serving.Store(false)
-	notify("STOPPING=1\nSTATUS=Stopping")
+	notify(saysStopping, saysStatus("Stopping"))
 	log.Info("stopping", slog.String("cause", context.Cause(ctx).Error()))
-	faults := []error{watch.stop(stopRequests), beat.stop(stopRequests)}
+	var faults []error
+	for _, p := range told {
+		faults = append(faults, p.stop(stopRequests))
+	}
 	faults = append(faults, hubPart.stop(stopStreams)) // told and closed: nothing holds the server back
 	shut, done := context.WithTimeout(context.WithoutCancel(ctx), stopRequests)
 	if err := m.api.Shutdown(shut); err != nil {
 		log.Warn("requests were cut off", slog.Any("err", err))
 	}
 	done()
-	faults = append(faults, tcp.stop(stopRequests), unix.stop(stopRequests))
+	for _, p := range servers {
+		faults = append(faults, p.stop(stopRequests))
+	}
 	for _, p := range parts {
 		faults = append(faults, p.stop(stopSpool))
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"os"
 	"syscall"
 	"time"
@@ -48,8 +47,8 @@ type machine struct {
 	sweeper *sweeper.Sweeper   // nil: nothing can be removed
 	scrub   *scrub.Scrubber    // nil: what is found could not be kept
 	api     *httpapi.Server
-	tcp     net.Listener
-	unix    net.Listener
+	pulse   *pulse
+	sockets
 }
 
 // wire makes the parts, from the bottom up, and opens the listeners.
@@ -62,7 +61,7 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 		return nil, err
 	}
 	m := &machine{memory: budget.New(cfg.MemoryBudget, set)}
-	sc.Busy = m.strained
+	sc.Busy, sc.Now = m.strained, clockOf("committer", time.Now)
 	st, err := store.Open(sc)
 	if err != nil {
 		return nil, fmt.Errorf("open the data directory: %w", err)
@@ -72,7 +71,7 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 	publisher := publish.New(publish.Config{Committer: st, MaxData: cfg.PublishMaxBytes})
 	hub, err := realtime.New(realtime.Config{
 		History: st, Node: st.Node().ID, Capacity: cfg.Capacity, Heartbeat: cfg.Heartbeat, WriteTimeout: cfg.WriteTimeout,
-		MaxSubscribers: cfg.MaxSubscribers, MaxPerApp: cfg.MaxPerApp, MaxPerAddress: cfg.MaxPerAddress, Budget: m.memory, Now: st.Now, Logger: log, Metrics: set,
+		MaxSubscribers: cfg.MaxSubscribers, MaxPerApp: cfg.MaxPerApp, MaxPerAddress: cfg.MaxPerAddress, Budget: m.memory, Now: clockOf("hub", st.Now), Logger: log, Metrics: set,
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("make the hub: %w", err), st.Close())
@@ -89,7 +88,7 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 	st.SetBroadcaster(m.listeners())
 	m.sensors = sensor.New(sensor.Config{Sensors: cfg.Sensors, Simulated: cfg.Driver == hw.DriverSim, Publisher: publisher, Topics: boardStore{st}, Logger: log})
 	m.scripts = newScripts(cfg, st, publisher, authority, m.board, m.memory, log)
-	m.owed = dispatch.NewDispatcher(dispatch.DispatcherConfig{Outbox: st, Handler: trigger.New(m.scripts, st), Tick: cfg.CronTick, ClockSure: st.ClockSure, Budget: m.memory, Logger: log})
+	m.owed = dispatch.NewDispatcher(dispatch.DispatcherConfig{Outbox: st, Handler: trigger.New(m.scripts, st), Tick: cfg.CronTick, Now: clockOf("dispatcher", time.Now), ClockSure: st.ClockSure, Budget: m.memory, Logger: log})
 	st.SetDeliverer(m.owed)
 	st.SetAppDeleted(func(app string) {
 		m.scripts.EndApp(app)
@@ -109,19 +108,17 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 		m.sweeper.Busy = m.strained
 		m.scrub = scrub.New(scrub.Config{Store: st, Compare: m.central.comparer(), Busy: m.busy, Logger: log})
 	}
+	m.pulse = newPulse(m, log.With(slog.String("component", "pulse")))
 	m.api, err = httpapi.New(httpapi.Config{
 		Store: st, Publisher: publisher, Hub: hub, Authority: authority, Sync: m.central.lane(), Scripts: m.scripts, Board: m.board, Monitor: m.monitor, Scrubber: m.scrub, Dispatcher: m.owed, Sensors: m.sensors, Version: build.Version, Commit: build.Commit, Started: started,
-		MaxData: cfg.PublishMaxBytes, OperatorGroup: cfg.OperatorGroup, Ready: life.ready, Alive: m.alive,
+		MaxData: cfg.PublishMaxBytes, OperatorGroup: cfg.OperatorGroup, Ready: life.ready, Alive: m.pulse.alive,
 		TrustedProxies: cfg.TrustedProxies, Hosts: cfg.hostNames(), Limits: cfg.HTTPLimits, Budget: m.memory, Metrics: set, Logger: log,
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("make the HTTP server: %w", err), st.Close())
 	}
-	if m.unix, err = listenUnix(cfg.SocketPath(), cfg.OperatorGroup); err != nil {
+	if m.sockets, err = listen(cfg); err != nil {
 		return nil, errors.Join(err, st.Close())
-	}
-	if m.tcp, err = listenTCP(cfg.Listen); err != nil {
-		return nil, errors.Join(err, m.unix.Close(), st.Close())
 	}
 	return m, nil
 }
@@ -173,22 +170,4 @@ func readKey(path string) ([]byte, error) {
 		return nil, fmt.Errorf("%s has %d bytes, which is no key; name another file in secrets.key_file", path, info.Size())
 	}
 	return io.ReadAll(io.LimitReader(f, maxKey))
-}
-
-// stuck is how long the committer and the hub may be busy with one thing before
-// the node counts as hung.
-const stuck = 20 * time.Second
-
-// alive says whether the parts that everything depends on still move.
-func (m *machine) alive() error {
-	if d := time.Since(m.store.LastMove()); d > stuck {
-		return fmt.Errorf("the committer has not moved for %v", d.Round(time.Second))
-	}
-	if d := time.Since(m.owed.LastMove()); d > stuck && !m.store.Health().ReadOnly {
-		return fmt.Errorf("the dispatcher has not moved for %v", d.Round(time.Second))
-	}
-	if d := time.Since(m.hub.LastMove()); d > stuck {
-		return fmt.Errorf("the hub has not moved for %v", d.Round(time.Second))
-	}
-	return nil
 }

@@ -31,7 +31,7 @@ type Dispatcher struct {
 	cfg     DispatcherConfig
 	log     *slog.Logger
 	changed chan struct{} // has room for one
-	moved   atomic.Int64  // when the loop last went round, nanoseconds
+	beat    chan struct{} // has no room: the loop takes from it when it goes round
 	counts  counts
 
 	mu     sync.Mutex // guards what follows
@@ -54,9 +54,8 @@ func NewDispatcher(cfg DispatcherConfig) *Dispatcher {
 	if cfg.ClockSure == nil {
 		cfg.ClockSure = func() bool { return true }
 	}
-	d := &Dispatcher{cfg: cfg, log: cfg.Logger.With(slog.String("component", "dispatch")), changed: make(chan struct{}, 1), queues: map[string]*queue{}, ending: map[string]<-chan struct{}{}}
+	d := &Dispatcher{cfg: cfg, log: cfg.Logger.With(slog.String("component", "dispatch")), changed: make(chan struct{}, 1), beat: make(chan struct{}), queues: map[string]*queue{}, ending: map[string]<-chan struct{}{}}
 	d.counts.load.budget = cfg.Budget
-	d.moved.Store(time.Now().UnixNano())
 	return d
 }
 
@@ -78,8 +77,16 @@ func (d *Dispatcher) TriggersChanged() {
 	}
 }
 
-// LastMove returns when the dispatcher last showed life.
-func (d *Dispatcher) LastMove() time.Time { return time.Unix(0, d.moved.Load()) }
+// Beat returns nil when the loop goes round, and an error when ctx ends before: it hangs,
+// or does not run.
+func (d *Dispatcher) Beat(ctx context.Context) error {
+	select {
+	case d.beat <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
 
 // Run delivers until ctx ends, and returns when all runs have ended. What was
 // under way then is given back, and uses no attempt.
@@ -95,8 +102,8 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 		clock.set(triggers)
 		clock.look(ctx)
 		for again := false; !again; {
-			d.moved.Store(time.Now().UnixNano())
 			select {
+			case <-d.beat:
 			case <-tick.C:
 				clock.look(ctx)
 			case <-d.changed:

@@ -31,10 +31,11 @@ type node struct {
 	url    string
 	env    []string
 	args   []string
-	uid    uint32   // not 0: run the daemon as this user
-	wrap   []string // a command that runs the daemon; empty: none
-	plain  bool     // run the binary without the race detector
-	output *os.File // where the daemon writes; nil: its log is kept
+	uid    uint32     // not 0: run the daemon as this user
+	wrap   []string   // a command that runs the daemon; empty: none
+	passes []*os.File // descriptors 3 and up of the daemon
+	plain  bool       // run the binary without the race detector
+	output *os.File   // where the daemon writes; nil: its log is kept
 
 	mu   sync.Mutex
 	proc *process
@@ -139,6 +140,7 @@ func (n *node) launch() *process {
 	line := append(append(slices.Clone(n.wrap), name, "serve"), n.args...)
 	p := &process{cmd: exec.Command(line[0], line[1:]...), log: new(buffer), exited: make(chan struct{})}
 	p.cmd.Env = n.environ()
+	p.cmd.ExtraFiles = n.passes
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	if n.output != nil {
 		p.cmd.Stdout, p.cmd.Stderr = n.output, n.output

@@ -296,16 +296,15 @@ func (h *Hub) retry() time.Duration {
 	return h.cfg.Retry/2 + rand.N(h.cfg.Retry) // #nosec G404 -- spreads load, keeps no secret
 }
 
-// LastMove returns when the shards last showed life: now while they have
-// nothing to do, else when the slowest began with what it is doing.
-func (h *Hub) LastMove() time.Time {
-	oldest := h.cfg.Now()
+// Beat returns nil when every shard goes round, and an error when ctx ends before: a shard
+// hangs, or the hub does not run.
+func (h *Hub) Beat(ctx context.Context) error {
 	for _, s := range h.shards {
-		if at := s.busySince.Load(); at != 0 {
-			if t := time.UnixMicro(at); t.Before(oldest) {
-				oldest = t
-			}
+		select {
+		case s.beat <- struct{}{}:
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
-	return oldest
+	return nil
 }

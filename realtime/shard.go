@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,14 +18,13 @@ type shard struct {
 	hub    *Hub
 	poller *poller
 	wake   chan struct{} // has room for one
+	beat   chan struct{} // has no room: the goroutine takes from it when it goes round
 
 	mu     sync.Mutex // guards what follows
 	inbox  []message
 	dirty  []*ring // have news since the last round
 	woken  bool    // a wake is in the channel or about to be handled
 	closed bool    // nothing is taken in any more
-
-	busySince atomic.Int64 // microseconds; 0: idle
 
 	// The goroutine's own.
 	now         time.Time
@@ -74,7 +72,7 @@ func newShard(h *Hub, id int) (*shard, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &shard{id: id, hub: h, poller: p, wake: make(chan struct{}, 1), byFD: map[int]*subscriber{}, held: map[*byte]*heldChunk{}, members: map[*ring][]*subscriber{}, watchers: map[*subscriber]struct{}{}}, nil
+	return &shard{id: id, hub: h, poller: p, wake: make(chan struct{}, 1), beat: make(chan struct{}), byFD: map[int]*subscriber{}, held: map[*byte]*heldChunk{}, members: map[*ring][]*subscriber{}, watchers: map[*subscriber]struct{}{}}, nil
 }
 
 // post gives the shard something to do. It reports false when the shard has
@@ -132,12 +130,12 @@ func (s *shard) run() {
 	timer := time.NewTimer(tick)
 	defer timer.Stop()
 	for !s.stopping {
-		s.busySince.Store(0)
 		var due <-chan time.Time
 		if len(s.subscribers) > 0 {
 			due = timer.C
 		}
 		select {
+		case <-s.beat:
 		case <-s.wake:
 			s.begin()
 			s.round()
@@ -151,7 +149,6 @@ func (s *shard) run() {
 	s.closed = true
 	s.mu.Unlock()
 	s.round() // what came in before
-	s.busySince.Store(0)
 	s.dismiss(reasonShutdown)
 }
 
@@ -165,7 +162,6 @@ func (s *shard) dismiss(reason string) {
 
 func (s *shard) begin() {
 	s.now, s.up = s.hub.cfg.Now(), time.Since(s.hub.began)
-	s.busySince.Store(s.now.UnixMicro())
 }
 
 // round handles what has come in, then writes what is new.

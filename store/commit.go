@@ -23,7 +23,6 @@ type committer struct {
 	softSince  time.Time    // when the oldest record that is not fsynced was written; zero: all are
 	dirtySince time.Time    // when the oldest change that state.db lacks was made; zero: it has all
 	lastCommit atomic.Int64 // microseconds
-	busySince  atomic.Int64 // microseconds; 0: idle
 	events     []picloud.Event
 
 	toldDropped     int64 // when the log said that dead letters are dropped, microseconds
@@ -77,20 +76,18 @@ func (s *Store) run(ctx context.Context) error {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
-		s.commit.busySince.Store(0)
 		timer.Reset(s.untilDue())
 		select {
 		case <-s.intake.come:
-			s.commit.busySince.Store(micros(s.cfg.Now()))
 			if c := s.nextCommand(); c != nil {
 				if err := s.serve(c); err != nil {
 					return err
 				}
 			}
+		case <-s.beat:
+			continue
 		case <-timer.C:
-			s.commit.busySince.Store(micros(s.cfg.Now()))
 		case <-s.nudge:
-			s.commit.busySince.Store(micros(s.cfg.Now()))
 			if err := s.makeRoom(); err != nil {
 				return err
 			}

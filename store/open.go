@@ -33,6 +33,7 @@ func Open(cfg Config) (*Store, error) {
 		log:    cfg.Logger.With(slog.String("component", "store")),
 		intake: newIntake(cfg.Intake, cfg.IntakeBytes),
 		nudge:  make(chan struct{}, 1),
+		beat:   make(chan struct{}),
 		ended:  make(chan struct{}),
 		space:  space{dir: cfg.Dir, reserve: cfg.ReserveBytes},
 		blobs:  blobs{dir: filepath.Join(cfg.Dir, blobsDir), pending: map[string]bool{}},

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"context"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -166,6 +167,7 @@ type Store struct {
 	intake     *intake
 	commands   sync.Pool     // of commands that were answered
 	nudge      chan struct{} // has room for one: a reader of the journal has moved on
+	beat       chan struct{} // has no room: the committer takes from it when it goes round
 	stopping   atomic.Bool
 	failed     atomic.Bool                  // a write or fsync failed: nothing more is written
 	passed     struct{ first, last uint64 } // LSNs that the start has passed over; set by Open
@@ -266,13 +268,19 @@ func (s *Store) Stats() Stats {
 	return st
 }
 
-// LastMove returns when the committer last showed life: now while it has
-// nothing to do, else when it began with what it is doing.
-func (s *Store) LastMove() time.Time {
-	if since := s.commit.busySince.Load(); since != 0 {
-		return fromMicros(since)
+// Beat returns nil when the committer goes round, and an error when ctx ends before: the
+// committer hangs, is busy with a slow disk, or does not run. A store that is open for
+// reading has no committer, and beats at once.
+func (s *Store) Beat(ctx context.Context) error {
+	if s.readOnly {
+		return nil
 	}
-	return s.cfg.Now()
+	select {
+	case s.beat <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (s *Store) path(name string) string { return filepath.Join(s.cfg.Dir, name) }

@@ -1,0 +1,81 @@
+package daemon
+
+import (
+	"net"
+	"strings"
+	"testing"
+
+	"github.com/picloud/picloud/store"
+)
+
+// OP-3: STATUS= says how the node serves and what is wrong, on one line.
+func TestStatusText(t *testing.T) {
+	t.Parallel()
+	lan := &net.TCPAddr{IP: net.IPv6unspecified, Port: 7420}
+	well := card{free: 10 << 30}
+	for name, test := range map[string]struct {
+		condition condition
+		want      string
+	}{
+		"at rest":        {condition{listen: lan, card: well, reserve: 64 << 20}, "Serving on :7420."},
+		"busy":           {condition{listen: lan, subscribers: 12, copied: "copy 3 s behind", card: well}, "Serving on :7420, 12 subscribers, copy 3 s behind."},
+		"one subscriber": {condition{listen: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 80}, subscribers: 1, card: well}, "Serving on 127.0.0.1:80, 1 subscriber."},
+		"card almost full": {
+			condition{listen: lan, card: card{free: 200 << 20}, reserve: 64 << 20},
+			"Serving on :7420. The card is almost full: 200 MiB are free, and below 64 MiB publishing is refused.",
+		},
+		"card full": {
+			condition{listen: lan, card: card{free: 1 << 20}, reserve: 64 << 20, health: store.Health{NoSpace: true, Degraded: true, Notes: []string{"The disk is full."}}},
+			"Serving on :7420. Degraded: The disk is full.",
+		},
+		"no reserve, size unknown": {condition{listen: lan, card: card{free: -1}, reserve: -1}, "Serving on :7420."},
+		"read-only meanwhile": {
+			condition{listen: lan, card: card{free: 1 << 30, readOnly: true}, reserve: 1 << 20},
+			"Serving on :7420. The card has become read-only: reading works, publishing will fail. 'dmesg' says why; replace the card if it is worn out.",
+		},
+		"degraded": {
+			condition{listen: lan, card: well, health: store.Health{Degraded: true, Notes: []string{"A is lost.", "B is lost.", "C is lost."}}},
+			"Serving on :7420. Degraded: A is lost. And 2 more: 'picloud status'.",
+		},
+		"faulty configuration": {condition{listen: lan, card: well, fault: "picloud.toml:3: unknown setting"}, "Serving on :7420. The configuration was not reloaded: picloud.toml:3: unknown setting"},
+	} {
+		if got := test.condition.String(); got != test.want {
+			t.Errorf("%s:\n%s\n%s", name, got, test.want)
+		}
+	}
+}
+
+// OP-3: no text of a status is taken for another assignment, such as the one that asks
+// the watchdog to act.
+func TestStatusIsOneAssignment(t *testing.T) {
+	t.Parallel()
+	if got := saysStatus("a\nWATCHDOG=trigger\r\nb"); got != "STATUS=a WATCHDOG=trigger b" {
+		t.Errorf("%q", got)
+	}
+	got := saysStatus(strings.Repeat("ä", 1000))
+	if len(got) > maxStatus+20 || !strings.HasSuffix(got, "ä …") {
+		t.Errorf("%q", got)
+	}
+}
+
+// OP-3: a start that computes or reads has more time; one that does neither has not.
+func TestProgressOfAStart(t *testing.T) {
+	t.Parallel()
+	before := work{cpu: 100, blocks: 7}
+	for _, test := range []struct {
+		now  work
+		want bool
+	}{
+		{before, false},
+		{work{cpu: 100 + leastWork - 1, blocks: 7}, false},
+		{work{cpu: 100 + leastWork, blocks: 7}, true},
+		{work{cpu: 100, blocks: 8}, true},
+	} {
+		if got := test.now.since(before); got != test.want {
+			t.Errorf("%+v: %v", test.now, got)
+		}
+	}
+	if w := worked(); w.cpu <= 0 {
+		t.Errorf("%+v", w)
+	}
+}

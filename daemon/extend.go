@@ -16,14 +16,15 @@ const (
 )
 
 // extendStart asks systemd for more time while the node opens its data directory, as long
-// as that goes on. It returns the function that ends it.
-func extendStart() (done func()) {
+// as that comes forward, which it looks at at intervals. It returns the function that ends
+// it.
+func extendStart(every time.Duration, worked func() work) (done func()) {
 	end, ended := make(chan struct{}), make(chan struct{})
 	began, last := time.Now(), worked()
 	notify(saysStatus("Starting: reading the data directory"))
 	go func() {
 		defer close(ended)
-		tick := time.NewTicker(extendEvery)
+		tick := time.NewTicker(every)
 		defer tick.Stop()
 		for {
 			select {

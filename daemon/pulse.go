@@ -42,7 +42,7 @@ func newPulse(m *machine, log *slog.Logger) *pulse {
 		p.parts = append(p.parts, beating{"the dispatcher", m.owed.Beat})
 	}
 	if patience, err := sd.SdWatchdogEnabled(false); err == nil && patience > 0 { // a malformed request for a watchdog is none
-		p.watched, p.every = true, min(p.every, patience/3)
+		p.watched, p.every = true, min(p.every, patience/4) // that a part hangs is logged before systemd acts
 	}
 	return p
 }

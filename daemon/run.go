@@ -81,7 +81,7 @@ func Run(ctx context.Context, cfg Config, opt Options) error {
 	if err := enoughFiles(); err != nil {
 		return err
 	}
-	opened := extendStart()
+	opened := extendStart(extendEvery, worked)
 	m, err := wire(cfg, opt.Build, log, l) //nolint:contextcheck // what is announced while stopping must not end with the node
 	opened()
 	if err != nil {

@@ -3,7 +3,9 @@ package daemon
 import (
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/picloud/picloud/store"
 )
@@ -58,7 +60,7 @@ func TestStatusIsOneAssignment(t *testing.T) {
 	}
 }
 
-// OP-3: a start that computes or reads has more time; one that does neither has not.
+// A start that computes or reads comes forward; one that does neither does not.
 func TestProgressOfAStart(t *testing.T) {
 	t.Parallel()
 	before := work{cpu: 100, blocks: 7}
@@ -77,5 +79,31 @@ func TestProgressOfAStart(t *testing.T) {
 	}
 	if w := worked(); w.cpu <= 0 {
 		t.Errorf("%+v", w)
+	}
+}
+
+// OP-3: a long start asks for more time as long as it comes forward, and only so long.
+func TestLongStartHasMoreTime(t *testing.T) { //nolint:paralleltest // sets the environment
+	notices := listenToNotices(t)
+	var looks atomic.Int64
+	const forward = 5 // looks for which the start does
+	done := extendStart(time.Millisecond, func() work { return work{blocks: min(looks.Add(1), forward)} })
+	for deadline := time.Now().Add(time.Minute); looks.Load() < 3*forward; {
+		if time.Now().After(deadline) {
+			t.Fatal("the start is not looked at")
+		}
+		time.Sleep(time.Millisecond) //nolint:forbidigo // looks have no signal
+	}
+	done()
+	if got := nextNotice(t, notices, time.Now().Add(time.Minute)); got != "STATUS=Starting: reading the data directory" {
+		t.Errorf("%q", got)
+	}
+	for range forward - 1 {
+		if got := nextNotice(t, notices, time.Now().Add(time.Minute)); got != "EXTEND_TIMEOUT_USEC=60000000\nSTATUS=Starting: reading the data directory for 0 s" {
+			t.Errorf("%q", got)
+		}
+	}
+	if got := nextNotice(t, notices, time.Now().Add(10*time.Millisecond)); got != "" {
+		t.Errorf("it does not come forward, and asks %q", got)
 	}
 }

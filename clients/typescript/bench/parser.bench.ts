@@ -9,8 +9,9 @@ function cut(bytes: Uint8Array, size: number): Uint8Array[] {
   return Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) => bytes.subarray(i * size, (i + 1) * size));
 }
 
+const rest = `"published_at":"2026-11-23T20:15:00.123456Z","source":"key:ab12cd34ef"}`;
 const event = (n: number, end: string): string =>
-  ["id: 00c3a91e42." + n, `data: {"topic":"door","data":{"open":true,"n":${n}},"published_at":"2026-11-23T20:15:00.123456Z","source":"key:ab12cd34ef"}`, "", ""].join(end);
+  ["id: 00c3a91e42." + n, `data: {"topic":"door","data":{"open":true,"n":${n}},${rest}`, "", ""].join(end);
 const many = (end: string): Uint8Array => encode(Array.from({ length: 8000 }, (_, i) => event(i, end)).join(""));
 const long = (size: number): Uint8Array => encode("id: 1\ndata: " + "x".repeat(size - 20) + "\n\n");
 

@@ -156,7 +156,7 @@ export function createClient(options: ClientOptions): Client {
             tabs = createTabs(["picloud", http.base, app, options.lossless, who].join(), {
               wants: reading.wants,
               lead: link.update,
-              follow: enter,
+              follow: (now) => (now.name !== state.name || now.since !== state.since) && enter(now),
               frames,
               alone() {
                 tabs?.close();

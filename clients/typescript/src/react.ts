@@ -3,7 +3,8 @@
  *
  * @packageDocumentation
  */
-import { createContext, createElement, type ReactElement, type ReactNode, useCallback, useContext, useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
+import { createContext, createElement, type ReactElement, type ReactNode, useCallback, useContext } from "react";
+import { useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
 import type { Client } from "./client.js";
 import type { Endpoint, RequestOptions } from "./endpoint.js";
 import { validate } from "./validate.js";

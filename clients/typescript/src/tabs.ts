@@ -1,6 +1,6 @@
 import type { LinkState, Wants } from "./link.js";
 import type { Frame } from "./parser.js";
-import { isAfter } from "./position.js";
+import { isAfter, sameEpoch } from "./position.js";
 
 /** What a tab is for the others: nothing, looking for a leader, leading, or reading what the leader reads. */
 type Role = "none" | "seek" | "lead" | "follow";
@@ -37,8 +37,8 @@ export interface TabsOwner {
   wants(): Wants;
   /** lead is called when what this tab has to read, for itself and for others, may have changed. */
   lead(again: boolean): void;
-  /** follow gets the state of the leader. */
-  follow(state: LinkState): void;
+  /** follow gets the state of the leader, also when it is the same. */
+  follow(state: LinkState): unknown;
   /** frames gets what the leader reads. */
   frames(frames: Frame[], asked: Pick<Wants, "topics">): void;
   /** alone is called when this tab has to go by itself. */
@@ -104,7 +104,7 @@ export function createTabs(channelName: string, owner: TabsOwner): Tabs {
     if (role === "lead") post({ lead: { term, stream, state, topics: carried, latest, at, frames } });
   };
 
-  const tell = (name: "connecting" | "idle"): void => owner.follow({ name, since: Date.now(), attempt: 0 });
+  const tell = (name: "connecting" | "idle"): unknown => owner.follow({ name, since: Date.now(), attempt: 0 });
 
   const seek = (wait: number): void => {
     role = "seek";
@@ -150,7 +150,7 @@ export function createTabs(channelName: string, owner: TabsOwner): Tabs {
   };
 
   /** older reports whether a cursor is before where the stream is. */
-  const older = (cursor: string | null): boolean => !!cursor && !!at && at.split(".")[0] === cursor.split(".")[0] && isAfter(at, cursor);
+  const older = (cursor: string | null): boolean => !!cursor && !!at && sameEpoch(at, cursor) && isAfter(at, cursor);
 
   const onLead = (from: string, lead: Lead): void => {
     if (lead.term < term || (lead.term === term && role === "lead" && id < from)) return say(); // to the wrong leader
@@ -186,7 +186,7 @@ export function createTabs(channelName: string, owner: TabsOwner): Tabs {
     owner.follow(lead.state);
     if (begins && lead.frames[0]?.event !== "hello") {
       const frame = (event: string, body: object): Frame => ({ event, data: JSON.stringify(body) });
-      const foreign = !!cursor && !!at && at.split(".")[0] !== cursor.split(".")[0];
+      const foreign = !!cursor && !!at && !sameEpoch(at, cursor);
       lead.frames.unshift(frame("hello", { resume: at, resumed: !!cursor && !foreign }));
       if (foreign) lead.frames.splice(1, 0, frame("reset", { reason: "foreign", position: at }));
     }
@@ -220,7 +220,11 @@ export function createTabs(channelName: string, owner: TabsOwner): Tabs {
       if (role !== "lead") return { ...own, topics: [] };
       const asks = [own, ...[...followers.values()].map(({ ask }) => ask)];
       const union = (key: "topics" | "latest"): string[] => [...new Set(asks.flatMap((wish) => wish[key]))].sort();
-      const cursor = asks.reduce<string | null>((least, wish) => (wish.cursor && (!least || (wish.cursor.split(".")[0] === least.split(".")[0] && isAfter(least, wish.cursor))) ? wish.cursor : least), null);
+      let cursor: string | null = null; // the oldest of the history of the first
+      for (const wish of asks) {
+        if (!cursor) ({ cursor } = wish);
+        else if (wish.cursor && sameEpoch(wish.cursor, cursor) && isAfter(cursor, wish.cursor)) ({ cursor } = wish);
+      }
       return { topics: union("topics"), latest: union("latest"), cursor };
     },
     update(again) {

@@ -37,3 +37,14 @@ export async function pass(ms: number): Promise<void> {
   await vi.advanceTimersByTimeAsync(ms);
   await turns();
 }
+
+/** page gives the process a document and a window for the time of a test. */
+export function page(): { document: EventTarget & { visibilityState: string }; fire(target: "document" | "window", kind: string): void } {
+  onTestFinished(() => void vi.unstubAllGlobals());
+  const document = Object.assign(new EventTarget(), { visibilityState: "visible" });
+  const window = new EventTarget();
+  vi.stubGlobal("document", document);
+  vi.stubGlobal("addEventListener", window.addEventListener.bind(window));
+  vi.stubGlobal("removeEventListener", window.removeEventListener.bind(window));
+  return { document, fire: (target, kind) => (target === "document" ? document : window).dispatchEvent(new Event(kind)) };
+}

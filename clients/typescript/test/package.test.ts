@@ -35,7 +35,8 @@ test("the package holds these files, has no dependencies, and no fault that publ
   // The resolution of Node.js 10 knows no subpaths; the client needs Node.js 18.
   const found = await checkPackage(createPackageFromTarballData(readFileSync(tarball)));
   expect(found).toHaveProperty("problems");
-  expect("problems" in found && found.problems.filter((problem) => !("resolutionKind" in problem && problem.resolutionKind === "node10"))).toEqual([]);
+  const problems = "problems" in found ? found.problems : [];
+  expect(problems.filter((problem) => !("resolutionKind" in problem && problem.resolutionKind === "node10"))).toEqual([]);
 });
 
 // CL-6: importing touches nothing.
@@ -50,7 +51,8 @@ test("the types resolve for ES modules and CommonJS", () => {
   const dir = mkdtempSync(join(tmpdir(), "picloud-types-"));
   onTestFinished(() => rmSync(dir, { recursive: true, force: true }));
   const use = entries.map((entry, i) => `import * as m${i} from "@picloud/client${entry.slice(1)}"; export type M${i} = typeof m${i};`).join("\n");
-  writeFileSync(join(dir, "a.mts"), use + '\nimport { createClient } from "@picloud/client"; createClient({ app: "a" }).topic<number>("t").last?.data.toFixed();');
+  const typed = 'import { createClient } from "@picloud/client"; createClient({ app: "a" }).topic<number>("t").last?.data.toFixed();';
+  writeFileSync(join(dir, "a.mts"), use + "\n" + typed);
   writeFileSync(join(dir, "b.cts"), use);
   mkdirSync(join(dir, "node_modules/@picloud"), { recursive: true });
   symlinkSync(root, join(dir, "node_modules/@picloud/client"));

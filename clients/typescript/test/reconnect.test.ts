@@ -1,6 +1,6 @@
-import { expect, onTestFinished, test, vi } from "vitest";
+import { expect, test, vi } from "vitest";
 import { AuthError, PicloudError, StatusError, type TokenReason } from "../src/index.js";
-import { fake, pass, turns } from "./fake.js";
+import { fake, page, pass, turns } from "./fake.js";
 
 /** dataOf collects the data of a topic. */
 function collect(client: ReturnType<typeof fake>["client"], name = "t"): unknown[] {
@@ -267,17 +267,6 @@ test("a request that is refused renews the token, too, once for all", async () =
 });
 
 // Pages.
-
-/** page gives the process a document and a window for the time of a test. */
-function page(): { document: EventTarget & { visibilityState: string }; fire(target: "document" | "window", kind: string): void } {
-  onTestFinished(() => void vi.unstubAllGlobals());
-  const document = Object.assign(new EventTarget(), { visibilityState: "visible" });
-  const window = new EventTarget();
-  vi.stubGlobal("document", document);
-  vi.stubGlobal("addEventListener", window.addEventListener.bind(window));
-  vi.stubGlobal("removeEventListener", window.removeEventListener.bind(window));
-  return { document, fire: (target, kind) => (target === "document" ? document : window).dispatchEvent(new Event(kind)) };
-}
 
 test.each([
   ["window", "online"],

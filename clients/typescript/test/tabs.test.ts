@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { type Client, type ClientOptions, createClient } from "../src/index.js";
 import { type FakeServer, fakeServer } from "../src/testing.js";
-import { pass, turns } from "./fake.js";
+import { page, pass, turns } from "./fake.js";
 
 /** A tab: a client with a channel of its own, which can crash. */
 interface Tab {
@@ -190,7 +190,11 @@ test("followers tell the leader's states", async () => {
   server.drop();
   await turns();
   await pass(1000);
-  expect(states.filter((name, i) => name !== states[i - 1])).toEqual(["waiting", "connecting", "open"]);
+  for (let i = 0; i < 10; i++) {
+    server.publish("t", i);
+    await turns();
+  }
+  expect([states, tabs[1]!.got.length]).toEqual([["waiting", "connecting", "open"], 10]);
 });
 
 test("a tab that reads nothing any more leads no one, and the other goes on", async () => {
@@ -202,4 +206,24 @@ test("a tab that reads nothing any more leads no one, and the other goes on", as
   server.publish("t", 1);
   await turns();
   expect([tabs[1]!.got, tabs[1]!.client.state.leader]).toEqual([[1], true]);
+});
+
+test("tabs that are put aside by the browser let the stream go, and come back where they were", async () => {
+  const { fire } = page();
+  for (let i = 0; i < 3; i++) await open();
+  await pass(1000);
+  server.publish("t", 1);
+  await turns();
+  fire("window", "pagehide");
+  await turns();
+  expect([server.streams.length, tabs.map(({ client }) => client.state.name)]).toEqual([0, ["paused", "paused", "paused"]]);
+  server.publish("t", 2);
+  await pass(60_000);
+  expect(server.streams).toHaveLength(0);
+  fire("window", "pageshow");
+  await pass(1000);
+  server.publish("t", 3);
+  await turns();
+  expect([server.streams.length, leaders().length]).toEqual([1, 1]);
+  expect(tabs.map((tab) => tab.got)).toEqual([[1, 2, 3], [1, 2, 3], [1, 2, 3]]);
 });

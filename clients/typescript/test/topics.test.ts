@@ -178,7 +178,8 @@ test.each(["all", "an id"])("a topic begins at %s, and what comes meanwhile come
   server.handle("GET", "/v1/apps/a/topics/a/events", async (request) => {
     server.publish("a", 4); // comes on the stream before the page does
     await turns();
-    const history = [1, 2, 3, 4].map((n) => ({ id: "0000000001." + [0, 1, 2, 4, 5][n], topic: "a", data: n, published_at: new Date(), source: "fake" }));
+    const idOf = (n: number): string => "0000000001." + [0, 1, 2, 4, 5][n];
+    const history = [1, 2, 3, 4].map((n) => ({ id: idOf(n), topic: "a", data: n, published_at: new Date(), source: "fake" }));
     const since = request.url.searchParams.get("since");
     return Response.json({ events: since === "all" ? history : history.slice(1), next: null });
   });
@@ -208,7 +209,8 @@ test("history that cannot be had now is asked for again", async () => {
   const a = collect(client, "a", { since: "all" });
   server.handle("GET", "/v1/apps/a/topics/a/events", (request) => {
     if (failures-- > 0) return new Response("", { status: 503 });
-    return Response.json({ events: [{ id: "0000000001.1", topic: "a", data: request.url.searchParams.get("since"), published_at: "", source: "" }], next: null });
+    const data = request.url.searchParams.get("since");
+    return Response.json({ events: [{ id: "0000000001.1", topic: "a", data, published_at: "", source: "" }], next: null });
   });
   await pass(1000);
   await pass(2000);
@@ -238,7 +240,11 @@ test("events of other nodes and states pass as they come", async () => {
   for (const data of [1, 1]) stream!.send(`data: ${JSON.stringify({ ...envelope, data })}\n\n`);
   stream!.send(`data: ${JSON.stringify({ ...envelope, data: 2, node: "other", id: "0000000009.9", clock: "unsynced" })}\n\n`);
   await turns();
-  expect(events.map((e) => [e.data, e.id, e.node, e.unsynced])).toEqual([[1, undefined, undefined, undefined], [1, undefined, undefined, undefined], [2, "0000000009.9", "other", true]]);
+  expect(events.map((e) => [e.data, e.id, e.node, e.unsynced])).toEqual([
+    [1, undefined, undefined, undefined],
+    [1, undefined, undefined, undefined],
+    [2, "0000000009.9", "other", true],
+  ]);
   expect(events[0]!.publishedAt).toEqual(new Date("2026-11-23T20:15:00.123Z"));
   server.drop();
   await pass(1000);

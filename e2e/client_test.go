@@ -15,9 +15,10 @@ import (
 
 // clientTab is a page that reads a topic with the client that the node serves.
 type clientTab struct {
-	ctx    context.Context
-	close  context.CancelFunc
-	number int
+	number   int
+	close    context.CancelFunc
+	evaluate func(script string) (string, error) // of a page that does not answer in time: an error
+	crash    func()
 }
 
 // reading is what a page says of its client.
@@ -46,12 +47,24 @@ const openClient = `import("/assets/client.js").then(({createClient}) => {
 // openTab opens a tab of the browser on an origin that is not secure, as a page of a LAN is.
 func openTab(ctx context.Context, t *testing.T, number int, origin string) *clientTab {
 	t.Helper()
-	tab := &clientTab{number: number}
-	tab.ctx, tab.close = chromedp.NewContext(ctx)
-	if _, err := chromedp.Run(tab.ctx, chromedp.Navigate(origin+"/healthz")); err != nil {
+	own, end := chromedp.NewContext(ctx)
+	tab := &clientTab{
+		number: number, close: end,
+		evaluate: func(script string) (string, error) {
+			limited, cancel := context.WithTimeout(own, 30*time.Second)
+			defer cancel()
+			return chromedp.Run(limited, chromedp.Evaluate[string](script, chromedp.EvalAwaitPromise))
+		},
+		crash: func() {
+			limited, cancel := context.WithTimeout(own, 3*time.Second)
+			defer cancel()
+			_, _ = chromedp.Run(limited, chromedp.Navigate("chrome://crash")) // does not come back
+		},
+	}
+	if _, err := chromedp.Run(own, chromedp.Navigate(origin+"/healthz")); err != nil {
 		t.Fatal(err)
 	}
-	text, err := chromedp.Run(tab.ctx, chromedp.Evaluate[string](openClient, chromedp.EvalAwaitPromise))
+	text, err := tab.evaluate(openClient)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,12 +74,10 @@ func openTab(ctx context.Context, t *testing.T, number int, origin string) *clie
 	return tab
 }
 
-// read returns what a tab has read. A tab that does not answer in time has an error.
+// read returns what a tab has read.
 func (tab *clientTab) read() (reading, error) {
-	ctx, cancel := context.WithTimeout(tab.ctx, 20*time.Second)
-	defer cancel()
 	var r reading
-	text, err := chromedp.Run(ctx, chromedp.Evaluate[string](`JSON.stringify({...seen, State: client.state})`))
+	text, err := tab.evaluate(`JSON.stringify({...seen, State: client.state})`)
 	if err != nil {
 		return r, err
 	}
@@ -175,13 +186,11 @@ func TestTabsShareAStream(t *testing.T) {
 	tabs = slices.Delete(tabs, leader, leader+1)
 	leader = settled("after the end of the leader")
 
-	crash, cancel := context.WithTimeout(tabs[leader].ctx, 3*time.Second)
-	_, _ = chromedp.Run(crash, chromedp.Navigate("chrome://crash")) // does not come back
-	cancel()
+	tabs[leader].crash()
 	tabs = slices.Delete(tabs, leader, leader+1)
 	leader = settled("after the crash of the leader")
 
-	if _, err := chromedp.Run(tabs[leader].ctx, chromedp.Evaluate[bool](`(() => { const end = Date.now() + 5000; while (Date.now() < end); return true; })()`)); err != nil {
+	if _, err := tabs[leader].evaluate(`(() => { const end = Date.now() + 5000; while (Date.now() < end); return ""; })()`); err != nil {
 		t.Fatal(err)
 	}
 	settled("after a leader that was busy for 5 s")
@@ -224,6 +233,6 @@ func (tab *clientTab) wait(t *testing.T, number int) {
 		if time.Now().After(deadline) {
 			t.Fatalf("tab %d waited for %d: %+v", tab.number, number, r)
 		}
-		pause(tab.ctx, 50*time.Millisecond) // as above
+		pause(t.Context(), 50*time.Millisecond) // as above
 	}
 }

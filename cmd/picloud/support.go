@@ -208,7 +208,7 @@ func writeParts(w io.Writer, folder string, parts []part) error {
 	z := gzip.NewWriter(w)
 	t := tar.NewWriter(z)
 	for _, p := range parts {
-		head := &tar.Header{Name: folder + "/" + p.name, Mode: 0o600, Size: int64(len(p.text)), ModTime: time.Now()}
+		head := &tar.Header{Name: folder + "/" + p.name, Mode: 0o600, Size: int64(len(p.text)), ModTime: time.Now().Truncate(time.Second)}
 		if err := t.WriteHeader(head); err != nil {
 			return err
 		}

@@ -79,7 +79,8 @@ func TestEntriesOfTheJournal(t *testing.T) {
 	if diff := cmp.Diff(want, receive(t, conn)); diff != "" {
 		t.Error(diff)
 	}
-	log.WithGroup("board").Error("two\nlines", slog.String("odd.näme=\n", strings.Repeat("ü", maxField)))
+	odd := "odd.näme=\n"
+	log.WithGroup("board").Error("two\nlines", slog.String(odd, strings.Repeat("ü", maxField)))
 	got := receive(t, conn)
 	if got["PRIORITY"] != "3" || !strings.HasPrefix(got["MESSAGE"], "two\nlines") || len(got) != 5 {
 		t.Errorf("%.200v", got)

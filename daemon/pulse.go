@@ -72,7 +72,7 @@ func (p *pulse) ask(ctx context.Context) error {
 	for _, part := range p.parts {
 		p.wait(part.name)
 		hung := time.AfterFunc(2*p.every, func() {
-			p.log.Error("part of the node hangs; systemd restarts the node unless it moves soon", slog.String("part", part.name))
+			p.log.Error("part of the node hangs", slog.String("part", part.name))
 		})
 		err := part.beat(ctx)
 		hung.Stop()

@@ -61,7 +61,7 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 		return nil, err
 	}
 	m := &machine{memory: budget.New(cfg.MemoryBudget, set)}
-	sc.Busy, sc.Now = m.strained, clockOf("committer", time.Now)
+	sc.Busy = hangable("committer", m.strained)
 	st, err := store.Open(sc)
 	if err != nil {
 		return nil, fmt.Errorf("open the data directory: %w", err)
@@ -71,7 +71,7 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 	publisher := publish.New(publish.Config{Committer: st, MaxData: cfg.PublishMaxBytes})
 	hub, err := realtime.New(realtime.Config{
 		History: st, Node: st.Node().ID, Capacity: cfg.Capacity, Heartbeat: cfg.Heartbeat, WriteTimeout: cfg.WriteTimeout,
-		MaxSubscribers: cfg.MaxSubscribers, MaxPerApp: cfg.MaxPerApp, MaxPerAddress: cfg.MaxPerAddress, Budget: m.memory, Now: clockOf("hub", st.Now), Logger: log, Metrics: set,
+		MaxSubscribers: cfg.MaxSubscribers, MaxPerApp: cfg.MaxPerApp, MaxPerAddress: cfg.MaxPerAddress, Budget: m.memory, Now: hangable("hub", st.Now), Logger: log, Metrics: set,
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("make the hub: %w", err), st.Close())
@@ -88,7 +88,7 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 	st.SetBroadcaster(m.listeners())
 	m.sensors = sensor.New(sensor.Config{Sensors: cfg.Sensors, Simulated: cfg.Driver == hw.DriverSim, Publisher: publisher, Topics: boardStore{st}, Logger: log})
 	m.scripts = newScripts(cfg, st, publisher, authority, m.board, m.memory, log)
-	m.owed = dispatch.NewDispatcher(dispatch.DispatcherConfig{Outbox: st, Handler: trigger.New(m.scripts, st), Tick: cfg.CronTick, Now: clockOf("dispatcher", time.Now), ClockSure: st.ClockSure, Budget: m.memory, Logger: log})
+	m.owed = dispatch.NewDispatcher(dispatch.DispatcherConfig{Outbox: st, Handler: trigger.New(m.scripts, st), Tick: cfg.CronTick, Now: hangable("dispatcher", time.Now), ClockSure: st.ClockSure, Budget: m.memory, Logger: log})
 	st.SetDeliverer(m.owed)
 	st.SetAppDeleted(func(app string) {
 		m.scripts.EndApp(app)

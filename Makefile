@@ -77,9 +77,9 @@ damage: ## random damage to the files of a data directory: FAULTS=2000
 hostile: ## a node of 512 MiB under everything hostile at once for HOSTILE=20m
 	PICLOUD_E2E_HOSTILE=$(HOSTILE) $(GO) test -count=1 -timeout 0 -run 'TestHostileSoak' -v ./e2e/
 
-nightly: ## the long runs: fuzzing for 2 minutes each, 2 000 power cuts, 200 kills, emulated boards, pins, sensors and a whole Raspberry Pi, the appliance, an hour of soak, 20 minutes of hostility, 2 000 faults
+nightly: ## the long runs: fuzzing for 2 minutes each, 2 000 power cuts, 200 kills, emulated boards, pins, sensors and a whole Raspberry Pi, the appliance, an hour of soak, 20 minutes of hostility, 2 000 faults, packages
 	FUZZTIME=2m scripts/fuzz
-	$(MAKE) powercut crash boards pins i2c pi appliance soak hostile damage
+	$(MAKE) powercut crash boards pins i2c pi appliance soak hostile damage package-test
 
 fuzz: ## every fuzz target for FUZZTIME=30s each
 	FUZZTIME=$(FUZZTIME) scripts/fuzz
@@ -90,6 +90,20 @@ bench: ## every benchmark, and beside nchan and a bare loop: BENCH=regexp BENCHT
 
 cross: ## build for every board: linux arm64, arm (ARMv6) and amd64, without cgo
 	scripts/cross
+
+.PHONY: deb apt release package-test
+
+deb: ## Debian packages for arm64, armhf (ARMv6) and amd64 in dist/
+	scripts/deb
+
+apt: ## a signed apt repository of the packages in dist/apt: URL=https://apt.example.org/picloud
+	scripts/apt-repository "$(URL)"
+
+release: ## the files of a release from the commit of its tag (docs/release.md)
+	scripts/release
+
+package-test: ## the packages on Debian 12 and 13: lintian, install, upgrade, downgrade, remove, purge (root)
+	scripts/package-test
 
 install-tools: ## install what the tests need: a compiler, curl, nginx, caddy, PostgreSQL, PgBouncer, chromium, golangci-lint
 	scripts/setup-test

@@ -19,8 +19,11 @@ import (
 	"github.com/picloud/picloud/script"
 )
 
-// version is that of the product; releases set it with -ldflags.
-var version = "0.1.0-dev"
+// Packages set both with -ldflags.
+var (
+	version  = "0.1.0-dev" // of the product
+	revision string        // the commit; empty: as Go has recorded it
+)
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == script.WorkerArg {
@@ -163,6 +166,9 @@ func versionNumbers() map[string]string {
 
 // commit returns the commit this binary was built from.
 func commit() string {
+	if revision != "" {
+		return revision
+	}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
 			if s.Key == "vcs.revision" && len(s.Value) >= 12 {

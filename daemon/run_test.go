@@ -124,14 +124,14 @@ func TestStopAtAnyMoment(t *testing.T) { //nolint:paralleltest // counts what th
 		if err := daemon.Run(ctx, cfg, daemon.Options{Log: io.Discard}); err != nil {
 			t.Fatalf("round %d: %v", round, err)
 		}
-		if took := time.Since(began); took > 4*time.Second {
+		if took := time.Since(began); took > 30*time.Second {
 			t.Errorf("round %d: it took %v to end", round, took)
 		}
 		if round == 0 {
 			routines, files = runtime.NumGoroutine(), descriptors()
 		}
 	}
-	for deadline := time.Now().Add(10 * time.Second); runtime.NumGoroutine() > routines || descriptors() > files; {
+	for deadline := time.Now().Add(time.Minute); runtime.NumGoroutine() > routines || descriptors() > files; {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d goroutines and %d descriptors, after the first round %d and %d", runtime.NumGoroutine(), descriptors(), routines, files)
 		}

@@ -1,6 +1,7 @@
 package sensor
 
 import (
+	"context"
 	"errors"
 	"io"
 	"io/fs"
@@ -147,8 +148,11 @@ func readNumber(path string, pattern *regexp.Regexp) (float64, error) {
 }
 
 // resolve returns the one file that the path of a sensor matches below the root.
-func (s *Settings) resolve(root string) (string, error) {
-	names, _ := filepath.Glob(filepath.Join(root, s.Path)) // Complete has checked the pattern
+func (s *Settings) resolve(ctx context.Context, root string) (string, error) {
+	names, err := find(ctx, root, s.Path)
+	if err != nil {
+		return "", s.explainFile(err)
+	}
 	switch len(names) {
 	case 0:
 		if s.Driver == driverDS18B20 {

@@ -115,7 +115,7 @@ func (p *probe) once(ctx context.Context) ([]Value, error) {
 		case <-p.pending:
 			p.pending = nil
 		default:
-			return nil, faultf("a reading of %s has not returned: the kernel waits for it; check the wires, or restart the board", p.set.Place())
+			return nil, p.hangs()
 		}
 	}
 	limit := p.driver.timeout
@@ -132,7 +132,7 @@ func (p *probe) once(ctx context.Context) ([]Value, error) {
 		if p.bus != nil {
 			values, err = p.fromBus(ctx)
 		} else {
-			values, err = p.fromFile()
+			values, err = p.fromFile(ctx)
 		}
 		if err == nil {
 			values, err = p.driver.check(values)
@@ -147,8 +147,16 @@ func (p *probe) once(ctx context.Context) ([]Value, error) {
 	}
 }
 
-func (p *probe) fromFile() ([]Value, error) {
-	path, err := p.set.resolve(p.cfg.Root)
+// hangs words that the reading which was abandoned has not returned yet.
+func (p *probe) hangs() error {
+	if p.set.Driver == driverFile {
+		return faultf("a reading of %s has not returned: the kernel waits for what is behind that file", p.set.Place())
+	}
+	return faultf("a reading of %s has not returned: the kernel waits for it; check the wires, or restart the board", p.set.Place())
+}
+
+func (p *probe) fromFile(ctx context.Context) ([]Value, error) {
+	path, err := p.set.resolve(ctx, p.cfg.Root)
 	if err != nil {
 		return nil, err
 	}

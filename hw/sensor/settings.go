@@ -134,14 +134,14 @@ func (s Settings) completeFile(d *driver, faults map[string]error) Settings {
 		s.Path = d.path
 	}
 	s.Path = filepath.Clean(s.Path)
-	_, bad := filepath.Match(s.Path, "")
+	bad := checkPath(s.Path)
 	switch {
 	case s.Path == ".":
 		faults["path"] = errors.New("say which file has the value; 'picloud hw scan' lists those of sensors")
 	case !filepath.IsAbs(s.Path):
 		faults["path"] = fmt.Errorf("%q: use a whole path, from /", s.Path)
 	case bad != nil:
-		faults["path"] = fmt.Errorf("%q: the pattern is not closed", s.Path)
+		faults["path"] = bad
 	case !strings.HasPrefix(s.Path, "/sys/") && (!s.OutOfSys || s.Driver != driverFile):
 		faults["path"] = fmt.Errorf("%q is outside /sys: with driver = %q such a file is read where outside_sys = true permits it", s.Path, driverFile)
 	}

@@ -75,9 +75,10 @@ var SensorSettings = []SensorSetting{
 		get: func(s *sensor.Settings) string { return strconv.FormatBool(s.OutOfSys) },
 	},
 	{
-		Key: "pattern", For: "file", Text: "Regular expression whose only group is the number in the file. Default: the first number.",
-		set: sensorText(func(s *sensor.Settings) *string { return &s.Pattern }),
-		get: func(s *sensor.Settings) string { return s.Pattern },
+		Key: "pattern", For: "file",
+		Text: "Regular expression whose only group is the number in the file. Default: the file holds one decimal number alone.",
+		set:  sensorText(func(s *sensor.Settings) *string { return &s.Pattern }),
+		get:  func(s *sensor.Settings) string { return s.Pattern },
 	},
 	{
 		Key: "unit", For: "iio, hwmon, file", Text: "Name of the value in events. Default: as the kernel's file is called, else value.",

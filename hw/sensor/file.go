@@ -3,13 +3,8 @@ package sensor
 import (
 	"context"
 	"errors"
-	"io"
 	"io/fs"
-	"math"
-	"os"
 	"path/filepath"
-	"regexp"
-	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -61,7 +56,7 @@ func kindOf(driver, path string) kind {
 // readDS18B20 reads a temperature in thousandths of a degree. 85 °C is what the device
 // has when it was powered and has not measured yet.
 func readDS18B20(path string, s *Settings) ([]Value, error) {
-	n, err := readNumber(path, nil)
+	n, err := s.number(path)
 	if err != nil {
 		return nil, err
 	}
@@ -72,22 +67,22 @@ func readDS18B20(path string, s *Settings) ([]Value, error) {
 }
 
 func readHwmon(path string, s *Settings) ([]Value, error) {
-	n, err := readNumber(path, nil)
+	n, err := s.number(path)
 	return []Value{{s.Unit, n*kindOf(s.Driver, path).scale*s.Scale + s.Offset}}, err
 }
 
 // readIIO reads a channel of IIO. A raw one has its scale and its offset in files beside it.
 func readIIO(path string, s *Settings) ([]Value, error) {
-	n, err := readNumber(path, nil)
+	n, err := s.number(path)
 	if err != nil {
 		return nil, err
 	}
 	if base, raw := strings.CutSuffix(path, "_raw"); raw {
-		offset, err := beside(base, "_offset", 0)
+		offset, err := s.beside(base, "_offset", 0)
 		if err != nil {
 			return nil, err
 		}
-		scale, err := beside(base, "_scale", 1)
+		scale, err := s.beside(base, "_scale", 1)
 		if err != nil {
 			return nil, err
 		}
@@ -97,9 +92,9 @@ func readIIO(path string, s *Settings) ([]Value, error) {
 }
 
 // beside reads a file that a channel has for itself or shares with others of its kind.
-func beside(base, suffix string, otherwise float64) (float64, error) {
+func (s *Settings) beside(base, suffix string, otherwise float64) (float64, error) {
 	for _, name := range []string{base, strings.TrimRight(base, "0123456789")} {
-		n, err := readNumber(name+suffix, nil)
+		n, err := s.number(name + suffix)
 		if err == nil || !errors.Is(err, fs.ErrNotExist) {
 			return n, err
 		}
@@ -108,43 +103,8 @@ func beside(base, suffix string, otherwise float64) (float64, error) {
 }
 
 func readFile(path string, s *Settings) ([]Value, error) {
-	n, err := readNumber(path, s.pattern)
+	n, err := s.number(path)
 	return []Value{{s.Unit, n*s.Scale + s.Offset}}, err
-}
-
-// maxFile is how much of a file is read, in bytes.
-const maxFile = 64 << 10
-
-// plainNumber is the first number of a file.
-var plainNumber = regexp.MustCompile(`([-+]?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)`)
-
-// readNumber returns the number in a file that the first group of a pattern matches; nil:
-// the first one.
-func readNumber(path string, pattern *regexp.Regexp) (float64, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0) // #nosec G304 -- the operator names it
-	if err != nil {
-		return 0, err
-	}
-	defer func() { _ = f.Close() }() // only read
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return 0, errors.Join(err, faultf("%s is no regular file", path))
-	}
-	b, err := io.ReadAll(io.LimitReader(f, maxFile))
-	if err != nil {
-		return 0, err
-	}
-	if pattern == nil {
-		pattern = plainNumber
-	}
-	m := pattern.FindSubmatch(b)
-	if m == nil {
-		return 0, faultf("%s has no number where the settings look for it", path)
-	}
-	n, err := strconv.ParseFloat(string(m[1]), 64)
-	if err != nil || math.IsInf(n, 0) {
-		return 0, faultf("%s has %q, which is no number", path, m[1])
-	}
-	return n, nil
 }
 
 // resolve returns the one file that the path of a sensor matches below the root.
@@ -165,19 +125,31 @@ func (s *Settings) resolve(ctx context.Context, root string) (string, error) {
 	inside := func(name string) string {
 		return "/" + strings.TrimLeft(strings.TrimPrefix(name, filepath.Clean(root)), "/")
 	}
-	return "", faultf("%s fits %d files, such as %s and %s: name one", s.Path, len(names), inside(names[0]), inside(names[1]))
+	return "", faultf("%s fits %d files, such as %s and %s: name one", s.Path, len(names), shown(inside(names[0])), shown(inside(names[1])))
 }
 
-// explainFile words an error of a file for people.
+// explainFile words an error of a file for people. Behind one of the driver file there may
+// be no device at all.
 func (s *Settings) explainFile(err error) error {
 	if f, ok := errors.AsType[*fault](err); ok {
 		return f
 	}
+	device := s.Driver != driverFile
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		return faultf("%s is closed to this user: change its permissions, or let the user join its group, and restart the node", s.Path)
+	case errors.Is(err, unix.ELOOP):
+		return faultf("%s leads in a circle of symbolic links", s.Path)
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
+		if !device {
+			return faultf("%s is gone", s.Path)
+		}
 		return faultf("the device of %s is gone: check its wires and its supply", s.Path)
+	case device:
+		return faultf("the kernel cannot read the sensor of %s: check its wires and its supply", s.Path)
 	}
-	return faultf("the kernel cannot read the sensor of %s: check its wires and its supply", s.Path)
+	if errno, ok := errors.AsType[unix.Errno](err); ok {
+		return faultf("the kernel cannot read %s: %v", s.Path, errno)
+	}
+	return faultf("%s cannot be read", s.Path)
 }

@@ -78,7 +78,7 @@ func TestFilesOfTheKernel(t *testing.T) {
 		{driverHwmon, "/sys/class/hwmon/hwmon0/power1_input", nil, watt, 119.8},
 		{driverHwmon, "/sys/class/hwmon/hwmon0/fan1_input", nil, rpm, 1200},
 		{driverHwmon, "/sys/class/hwmon/hwmon0/humidity1_input", nil, percent, 50.5},
-		{driverFile, "/proc/loadavg", outside, anyValue, 0.52},
+		{driverFile, "/proc/loadavg", func(s *Settings) { outside(s); s.Pattern = `^(\S+)` }, anyValue, 0.52},
 		{driverFile, "/run/meter", func(s *Settings) { outside(s); s.Pattern, s.Unit, s.Scale = `now=(\S+)`, watt, 0.5 }, watt, -175},
 	} {
 		s := complete(t, "x", c.driver, func(s *Settings) {
@@ -102,6 +102,9 @@ func TestFilesWithoutAValue(t *testing.T) {
 	if err := syscall.Mkfifo(filepath.Join(root, "run/pipe"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Symlink("circle", filepath.Join(root, "run/circle")); err != nil {
+		t.Fatal(err)
+	}
 	twice := machine(t, map[string]string{"sys/bus/w1/devices/28-1/temperature": "1\n", "sys/bus/w1/devices/28-2/temperature": "2\n"})
 	unpowered := machine(t, map[string]string{"sys/bus/w1/devices/28-1/temperature": "85000\n"})
 	empty := machine(t, map[string]string{"sys/bus/w1/devices/28-1/temperature": ""})
@@ -110,9 +113,12 @@ func TestFilesWithoutAValue(t *testing.T) {
 		{twice, driverDS18B20, "", "fits 2 files, such as /sys/bus/w1/devices/28-1/temperature and /sys/bus/w1/devices/28-2/temperature"},
 		{unpowered, driverDS18B20, "", "exactly 85 °C"},
 		{empty, driverDS18B20, "", "has no number"},
-		{root, driverFile, "/run/text", "has no number"},
-		{root, driverFile, "/run/pipe", "is no regular file"},
-		{root, driverFile, "/run", "is no regular file"},
+		{root, driverFile, "/run/text", "/run/text is not one decimal number alone, such as -21.5; say with pattern where in it the number is"},
+		{root, driverFile, "/run/circle", "leads in a circle of symbolic links"},
+		{root, driverFile, "/run/pipe", "is no regular file but a pipe, and was not opened"},
+		{root, driverFile, "/run", "is no regular file but a folder"},
+		{"/", driverFile, "/dev/null", "is no regular file but a device, and was not opened"},
+		{"/", driverFile, "/proc/self/mem", "the kernel cannot read /proc/self/mem: input/output error"},
 		{root, driverFile, "/run/gone", "nothing is at /run/gone"},
 	} {
 		s := complete(t, "x", c.driver, func(s *Settings) { s.Path, s.OutOfSys = c.path, c.driver == driverFile })

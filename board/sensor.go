@@ -21,7 +21,7 @@ type Sensor struct {
 	Simulated  bool
 	Values     map[string]float64 // by unit; nil: nothing has been read since the node started
 	ReadAt     time.Time          // when Values were read; zero: never
-	Fault      string             // why it cannot be read; empty: it can
+	Fault      string             // why it cannot be read, or not without breaks; empty: it can
 	FaultSince time.Time          // zero: there is no fault
 }
 

@@ -12,5 +12,7 @@
 // does not return is abandoned, and the bus carries no other until it has returned.
 //
 // A value that was not measured is never published. A sensor that cannot be read
-// publishes one event when that begins and one when it ends, and is tried again.
+// publishes one event when that begins and one when it ends, and is tried again. One that
+// comes and goes has one fault for all of that (episode), of which there is one an hour in
+// the long run.
 package sensor

@@ -29,8 +29,10 @@ type probe struct {
 	pending   <-chan struct{}    // closed when the reading that was abandoned has returned; nil: there is none
 	published map[string]float64 // values, by unit; nil: none
 	at        time.Time          // of the event before
-	faulty    bool               // the event before was a fault
-	mute      bool               // the last attempt at publishing failed
+	reading   episode            // of readings that fail
+	cause     string             // of the reading that failed last
+	told      bool               // that the episode has begun is published, and not that it has ended
+	publish   episode            // of events that cannot be published
 }
 
 // retryMin and retryMax bound the pauses before a sensor that cannot be read is tried again.
@@ -85,10 +87,11 @@ func (p *probe) run(ctx context.Context) {
 			due = due.Add(late - late%p.set.Every + p.set.Every)
 		}
 		pause := due.Sub(now)
-		if err == nil {
-			retry.Reset()
-		} else {
+		switch {
+		case err != nil:
 			pause = retry.Next()
+		case !p.reading.open:
+			retry.Reset()
 		}
 		timer.Reset(pause)
 	}
@@ -190,29 +193,38 @@ func (p *probe) fromBus(ctx context.Context) ([]Value, error) {
 // note keeps a reading for those who ask.
 func (p *probe) note(values []Value, err error) {
 	now := time.Now()
+	begins, ends := p.reading.note(err != nil)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	was := p.latest.Fault
-	switch {
-	case err == nil:
+	if err == nil {
 		p.latest.Values, p.latest.ReadAt = byUnit(values), now
-		p.latest.Fault, p.latest.FaultSince = "", time.Time{}
-		if was != "" {
-			p.log.Info("sensor can be read again")
-		}
-	case was == "":
+	} else {
+		p.cause = err.Error()
+	}
+	switch {
+	case begins:
 		p.latest.FaultSince = now
 		p.log.Warn("sensor cannot be read; it is tried again", slog.Any("err", err))
-		fallthrough
+	case ends:
+		p.latest.FaultSince = time.Time{}
+		p.log.Info("sensor can be read again", slog.Int("returns", p.reading.returns))
+	}
+	switch {
+	case !p.reading.open:
+		p.latest.Fault = ""
+	case err != nil:
+		p.latest.Fault = p.cause
 	default:
-		p.latest.Fault = err.Error()
+		p.latest.Fault = "it comes and goes: " + p.cause
 	}
 }
 
-// report publishes a reading, if there is something to say.
+// report publishes a reading, if there is something to say. A reading within an episode is
+// published as any other, and the one that ends it says so.
 func (p *probe) report(ctx context.Context, values []Value, fault error) error {
+	recovered := fault == nil && p.told && !p.reading.open
 	switch {
-	case fault != nil && p.faulty, fault == nil && !p.faulty && !p.moved(values):
+	case fault != nil && p.told, fault == nil && !recovered && !p.moved(values):
 		return nil
 	case fault != nil:
 		values = nil
@@ -222,7 +234,7 @@ func (p *probe) report(ctx context.Context, values []Value, fault error) error {
 	if err := p.register(ctx); err != nil {
 		return err
 	}
-	data := encode(values, p.faulty, p.cfg.Simulated)
+	data := encode(values, recovered, p.cfg.Simulated)
 	if fault != nil {
 		data = encodeFault(fault)
 	}
@@ -234,10 +246,11 @@ func (p *probe) report(ctx context.Context, values []Value, fault error) error {
 	if err != nil {
 		return err
 	}
-	p.faulty, p.at = fault != nil, time.Now()
+	p.at = time.Now()
 	if fault == nil {
 		p.published = byUnit(values)
 	}
+	p.told = fault != nil || p.told && !recovered
 	return nil
 }
 
@@ -276,15 +289,14 @@ func (p *probe) moved(values []Value) bool {
 	return false
 }
 
-// tell logs once that nothing can be published, and once that it can be again.
+// tell logs when events cannot be published, and when they can be again.
 func (p *probe) tell(err error) {
-	switch {
-	case err != nil && !p.mute:
+	switch begins, ends := p.publish.note(err != nil); {
+	case begins:
 		p.log.Warn("reading was not published; it is tried again", slog.String("app", p.set.App), slog.String("topic", p.set.Topic), slog.Any("err", err))
-	case err == nil && p.mute:
-		p.log.Info("readings are published again")
+	case ends:
+		p.log.Info("readings are published again", slog.Int("returns", p.publish.returns))
 	}
-	p.mute = err != nil
 }
 
 func byUnit(values []Value) map[string]float64 {

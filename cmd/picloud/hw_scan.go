@@ -81,7 +81,9 @@ func scanText(b api.Scan) string {
 		line("# %s", hint)
 	}
 	for _, bus := range b.Buses {
-		line("# i2c-%d (%s): %d addresses in use", bus.Bus, bus.Adapter, len(bus.Devices))
+		if bus.Fault == nil || len(bus.Devices) > 0 {
+			line("# %s", busText(bus))
+		}
 		if bus.Fault != nil {
 			line("# i2c-%d: %s", bus.Bus, *bus.Fault)
 		}
@@ -113,10 +115,22 @@ func scanText(b api.Scan) string {
 		line("path = %q", f.Path)
 		line("every = \"10s\" # %s", f.Unit)
 	}
-	if len(b.Files) == 0 {
+	if len(b.Files) == 0 && !b.Simulated {
 		line("# no device on the 1-Wire bus, no channel of IIO or hwmon")
 	}
 	return out.String()
+}
+
+// busText says how many addresses of a bus are in use.
+func busText(bus api.ScannedBus) string {
+	name := fmt.Sprintf("i2c-%d", bus.Bus)
+	if bus.Adapter != "" {
+		name += fmt.Sprintf(" (%s)", bus.Adapter)
+	}
+	if len(bus.Devices) == 1 {
+		return name + ": 1 address in use"
+	}
+	return fmt.Sprintf("%s: %d addresses in use", name, len(bus.Devices))
 }
 
 // plainLines takes from each line what a terminal would obey.

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/picloud/picloud/api"
 	"github.com/picloud/picloud/board"
 	"github.com/picloud/picloud/daemon"
 	"github.com/picloud/picloud/hw"
@@ -22,6 +23,42 @@ func simulated(t *testing.T) daemon.Config {
 	}
 	t.Cleanup(runNode(t, cfg))
 	return cfg
+}
+
+// HW-4: a search is printed with what is known alone: no adapter without a name, no count
+// of a bus that was not searched, nothing of a simulated board.
+func TestScanIsPrinted(t *testing.T) {
+	t.Parallel()
+	closed, user := "/dev/i2c-20 is closed to this user", "hw.sensors.room"
+	got := scanText(api.Scan{
+		Buses: []api.ScannedBus{
+			{Bus: 0, Adapter: "bcm2835"},
+			{Bus: 1, Devices: []api.ScannedDevice{{Address: "0x76", User: &user}}},
+			{Bus: 2, Adapter: "bcm2835", Fault: &closed, Devices: []api.ScannedDevice{{Address: "0x50"}, {Address: "0x76", User: &user}}},
+			{Bus: 20, Fault: &closed},
+		},
+		Files: []api.ScannedFile{{Driver: "hwmon", Path: "/sys/class/hwmon/hwmon0/in1_input", Device: "ina2xx", Unit: "volt"}},
+	})
+	want := `# i2c-0 (bcm2835): 0 addresses in use
+# i2c-1: 1 address in use
+# 0x76: used by hw.sensors.room
+# i2c-2 (bcm2835): 2 addresses in use
+# i2c-2: /dev/i2c-20 is closed to this user
+# 0x50: answers, but there is no driver for a sensor at this address
+# 0x76: used by hw.sensors.room
+# i2c-20: /dev/i2c-20 is closed to this user
+
+[hw.sensors.hwmon-1] # ina2xx
+driver = "hwmon"
+path = "/sys/class/hwmon/hwmon0/in1_input"
+every = "10s" # volt
+`
+	if got != want {
+		t.Errorf("printed:\n%s\nwant:\n%s", got, want)
+	}
+	if got := scanText(api.Scan{Simulated: true, Hints: []string{"simulated"}}); got != "# simulated\n" {
+		t.Errorf("a simulated board: %q", got)
+	}
 }
 
 // HW-1, HW-5, HW-6, OP-1, OP-5: a simulated board says that it is one wherever it is

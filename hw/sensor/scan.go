@@ -93,8 +93,17 @@ func (p *Poller) scanBus(ctx context.Context, b *bus) board.ScannedBus {
 	return s.out
 }
 
-// explain words why an address could not be asked.
+// explain words why a bus could not be searched, or an address not be asked.
 func (s *busScan) explain(err error) string {
+	errno, _ := errors.AsType[unix.Errno](err)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Sprintf("the search of i2c-%d was not over within %v: it came to 0x%02x", s.out.Number, scanTimeout, s.next)
+	case answered(err): // to opening the bus: what a device answers is no fault of a search
+		return fmt.Sprintf("/dev/i2c-%d cannot be opened: %v", s.out.Number, errno)
+	case errors.Is(err, unix.ENOTTY):
+		return fmt.Sprintf("/dev/i2c-%d is no I²C bus", s.out.Number)
+	}
 	of := Settings{Driver: "bme280", Bus: s.out.Number, Address: s.next}
 	return of.explain(err).Error()
 }

@@ -123,6 +123,23 @@ hwmon /sys/class/hwmon/hwmon0/power1_input ina2xx watt
 	}
 }
 
+// HW-4: why a bus was not searched is about the bus, and does not advise to search it.
+func TestBusesThatCannotBeSearched(t *testing.T) {
+	t.Parallel()
+	root := machine(t, map[string]string{"dev/i2c-1": ""})
+	for err, want := range map[error]string{
+		unix.ENXIO:               "/dev/i2c-1 cannot be opened: no such device or address",
+		unix.EBUSY:               "/dev/i2c-1 cannot be opened: device or resource busy",
+		unix.ENOTTY:              "/dev/i2c-1 is no I²C bus",
+		context.DeadlineExceeded: "the search of i2c-1 was not over within 15s: it came to 0x08",
+	} {
+		open := func(int) (transport, error) { return nil, err }
+		if got := search(t, root, open).Buses; len(got) != 1 || got[0].Fault != want || len(got[0].Devices) != 0 {
+			t.Errorf("%v: %+v; want %q", err, got, want)
+		}
+	}
+}
+
 // One search runs at a time, and none on a simulated board.
 func TestOneScanAtATime(t *testing.T) {
 	t.Parallel()

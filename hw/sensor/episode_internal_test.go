@@ -119,8 +119,13 @@ func TestAFaultThatComesAndGoes(t *testing.T) {
 			err   error
 			fault string
 		}{
-			{nil, ""}, {bad, "no device answers"}, {nil, ""}, {bad, "no device answers"}, {nil, "it comes and goes: no device answers"},
-			{bad, "no device answers"}, {nil, "it comes and goes: no device answers"},
+			{nil, ""},
+			{bad, "no device answers"},
+			{nil, ""},
+			{bad, "no device answers"},
+			{nil, "it comes and goes: no device answers"},
+			{bad, "no device answers"},
+			{nil, "it comes and goes: no device answers"},
 		} {
 			time.Sleep(10 * time.Second)
 			one.note([]Value{{lux, float64(i)}}, step.err)

@@ -107,14 +107,14 @@ func readStart(path string, most int64) ([]byte, error) {
 
 // typeOf names what is no regular file.
 func typeOf(mode fs.FileMode) string {
-	switch mode.Type() &^ fs.ModeCharDevice {
-	case fs.ModeDir:
+	switch {
+	case mode.IsDir():
 		return "folder"
-	case fs.ModeDevice:
+	case mode&fs.ModeDevice != 0:
 		return "device"
-	case fs.ModeNamedPipe:
+	case mode&fs.ModeNamedPipe != 0:
 		return "pipe"
-	case fs.ModeSocket:
+	case mode&fs.ModeSocket != 0:
 		return "socket"
 	}
 	return "thing of another kind"

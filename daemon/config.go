@@ -73,7 +73,7 @@ type Config struct {
 	HealthEvery time.Duration
 	WarmCelsius int
 
-	places map[string]string // FILE:LINE of the tables that were given, by their keys
+	places map[string]string // of settings and tables that were given, by their keys: FILE:LINE, a variable or a flag
 
 	Sensors []sensor.Settings // from the file alone
 
@@ -310,19 +310,18 @@ func parseNetwork(v string) (netip.Prefix, error) {
 }
 
 // check finds faults between settings.
-func (c *Config) check() []error {
-	var faults []error
+func (c *Config) check() (faults []fault) {
 	if c.Data == "" {
-		faults = append(faults, fmt.Errorf("data: give a directory"))
+		faults = append(faults, fault{"data", errors.New("give a directory")})
 	}
 	if _, port, ok := strings.Cut(c.Listen, ":"); !ok || port == "" {
-		faults = append(faults, fmt.Errorf("listen: %q: use an address and a port, such as 0.0.0.0:7420", c.Listen))
+		faults = append(faults, fault{"listen", fmt.Errorf("%q: use an address and a port, such as 0.0.0.0:7420", c.Listen)})
 	}
 	if c.TokenTTLMin > c.TokenTTLDefault || c.TokenTTLDefault > c.TokenTTLMax {
-		faults = append(faults, fmt.Errorf("subscriber_token: the default (%v) must lie between the shortest (%v) and the longest (%v)", c.TokenTTLDefault, c.TokenTTLMin, c.TokenTTLMax))
+		faults = append(faults, fault{"subscriber_token", fmt.Errorf("the default (%v) must lie between the shortest (%v) and the longest (%v)", c.TokenTTLDefault, c.TokenTTLMin, c.TokenTTLMax)})
 	}
 	if c.Cluster == "postgres" && !c.HasDatabase() {
-		faults = append(faults, errors.New("cluster: \"postgres\" needs database.url"))
+		faults = append(faults, fault{"cluster", errors.New("\"postgres\" needs database.url")})
 	}
 	return append(append(faults, c.checkPins()...), c.checkSensors()...)
 }

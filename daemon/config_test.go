@@ -151,8 +151,8 @@ lamp = { line = "gpiochip0:22", app = "porch", start = "on", follow = "door" }
 		"[hw.outputs.lamp]\nline = 'GPIO1'\nfollow = 'door'\nfollow_path = 'data.on'":        ":4: hw.outputs.lamp.follow_path: \"data.on\" is no JSON pointer",
 		"[hw.outputs.lamp]\nline = 'GPIO1'\nfollow_path = '/lit'":                            "hw.outputs.lamp.follow_path: name the topic in follow, too",
 		"[hw.inputs.'Front Door']\nline = 'GPIO1'":                                           "cannot be the name of a pin",
-		"[hw.inputs.door]\npull = 'up'":                                                      "hw.inputs.door: say which line",
-		"[hw.inputs.door]\nline = 'GPIO1'\n[hw.outputs.lamp]\nline = 'GPIO1'":                ":4: hw.outputs.lamp: it has the line GPIO1, as hw.inputs.door has",
+		"[hw.inputs.door]\npull = 'up'":                                                      ":1: hw.inputs.door.line: say which line",
+		"[hw.inputs.door]\nline = 'GPIO1'\n[hw.outputs.lamp]\nline = 'GPIO1'":                ":4: hw.outputs.lamp.line: it has the line GPIO1, as hw.inputs.door has",
 		"hw.driver = 'sim'\n[hw.inputs.x]\nline = 'a'\n[hw.outputs.x]\nline = 'b'":           "need different names",
 		"[hw.inputs.door]\nline = 'GPIO1'\npull = 'sideways'\napp = 'Not A Name'":            "\"sideways\": use up, down or none",
 		"retention = { max_events = 0 }\n[hw.inputs]\ndoor = { line = 'GPIO1', pul = 'up' }": ":3: hw.inputs.door.pul: unknown setting of a pin",
@@ -181,12 +181,20 @@ func FuzzConfig(f *testing.F) {
 	f.Add("a.b = [1, [2]]\n")
 	f.Add("data = 1979-05-27\n")
 	f.Add("[hw.outputs]\nlamp = { line = \"GPIO22\", start = \"on\" }\n")
+	f.Add("[hw.inputs.bell]\n[hw.sensors]\nx = {}\n[hw.outputs.y]\nfollow_path = \"/x\"\n")
 	dir := f.TempDir()
 	f.Fuzz(func(t *testing.T, text string) {
 		path := filepath.Join(dir, "f.toml")
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, _ = daemon.Load(daemon.Source{File: path}) // must not panic
+		_, err := daemon.Load(daemon.Source{File: path})
+		if list, ok := err.(interface{ Unwrap() []error }); ok {
+			for _, fault := range list.Unwrap() {
+				if !strings.HasPrefix(fault.Error(), path+":") {
+					t.Errorf("a fault without a line: %v", fault)
+				}
+			}
+		}
 	})
 }

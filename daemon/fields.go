@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/picloud/picloud/pgsync"
 	"github.com/picloud/picloud/sdk"
@@ -83,10 +84,19 @@ func text(at func(*Config) *string) field {
 		Form: Form{Kind: KindText},
 		set: func(c *Config, v string) error {
 			*at(c) = v
-			return nil
+			return noControls(v)
 		},
 		get: func(c *Config) string { return *at(c) },
 	}
+}
+
+// noControls returns nil for a text without control characters, which no path and no name
+// has.
+func noControls(v string) error {
+	if strings.ContainsFunc(v, unicode.IsControl) {
+		return fmt.Errorf("%q: use no control characters", v)
+	}
+	return nil
 }
 
 // words is a list, in text separated by commas.

@@ -99,11 +99,11 @@ func (c Config) CheckLines() error {
 	if err != nil {
 		return err
 	}
-	var faults []error
-	for _, f := range list {
-		faults = append(faults, c.faultAt(pinTable(&c.Pins[f.Pin]), f.Err))
+	faults := make([]fault, len(list))
+	for i, f := range list {
+		faults[i] = fault{pinTable(&c.Pins[f.Pin]) + ".line", f.Err}
 	}
-	return errors.Join(faults...)
+	return errors.Join(c.locate(faults)...)
 }
 
 // unset is a duration that the file does not give, where 0 means something.
@@ -148,26 +148,34 @@ func given(d time.Duration, has bool, otherwise time.Duration) time.Duration {
 	return 0
 }
 
-// checkInput returns what is wrong with the events of an input.
-func checkInput(p *hw.PinConfig) error {
-	switch {
-	case p.Output:
-		return nil
-	case p.Topic == "" && (p.Kind != "" || p.Edges != "" || p.Data != "" || p.Durability != "" || p.Debounce+p.MinInterval+p.Hold+p.Double+p.Every > 0):
-		return fmt.Errorf("say to which topic its events go, such as topic = %q", p.Name)
-	case p.Topic == "":
-		return nil
-	case p.Kind != hw.KindButton && p.Hold+p.Double > 0:
-		return fmt.Errorf("hold and double are for kind = \"button\"")
-	case p.Kind != hw.KindCounter && p.Every > 0:
-		return fmt.Errorf("every is for kind = \"counter\"; min_interval limits the others")
-	case p.Kind == hw.KindButton && p.Edges != "":
-		return fmt.Errorf("edges is not for kind = \"button\"")
-	case p.Kind == hw.KindCounter && p.MinInterval > 0:
-		return fmt.Errorf("min_interval is not for kind = \"counter\", which has every")
+// checkInput adds what is wrong with the events of an input, by setting.
+func checkInput(p *hw.PinConfig, add func(key, format string, args ...any)) {
+	if p.Output {
+		return
+	}
+	if p.Topic == "" {
+		if p.Kind != "" || p.Edges != "" || p.Data != "" || p.Durability != "" || p.Debounce+p.MinInterval+p.Hold+p.Double+p.Every > 0 {
+			add("topic", "say to which topic its events go, such as topic = %q", p.Name)
+		}
+		return
+	}
+	button, counter := p.Kind == hw.KindButton, p.Kind == hw.KindCounter
+	if p.Hold > 0 && !button {
+		add("hold", "it is for kind = \"button\"")
+	}
+	if p.Double > 0 && !button {
+		add("double", "it is for kind = \"button\"")
+	}
+	if p.Every > 0 && !counter {
+		add("every", "it is for kind = \"counter\"; min_interval limits the others")
+	}
+	if p.Edges != "" && button {
+		add("edges", "it is not for kind = \"button\"")
+	}
+	if p.MinInterval > 0 && counter {
+		add("min_interval", "it is not for kind = \"counter\", which has every")
 	}
 	if err := hw.CheckTemplate(p.Kind, p.Data); err != nil {
-		return fmt.Errorf("data: %w", err)
+		add("data", "%w", err)
 	}
-	return nil
 }

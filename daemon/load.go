@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,7 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
 
 	"github.com/picloud/picloud/check"
@@ -47,6 +45,7 @@ func Load(src Source) (Config, error) {
 	for i := range Settings {
 		s := &Settings[i]
 		if v, given := src.Flags[s.Flag]; given && s.Flag != "" {
+			c.noteSetting(s.Key, "--"+s.Flag)
 			if err := s.set(&c, v); err != nil {
 				faults = append(faults, fmt.Errorf("--%s: %w", s.Flag, err))
 			}
@@ -54,7 +53,7 @@ func Load(src Source) (Config, error) {
 	}
 	if len(faults) == 0 {
 		c.completeInputs()
-		faults = c.check()
+		faults = c.locate(c.check())
 	}
 	return c, errors.Join(faults...)
 }
@@ -88,126 +87,19 @@ func loadFile(c *Config, name string) []error {
 	return parseTOML(c, name, b)
 }
 
-// parseTOML applies one file. Unknown keys are faults that name the line.
-func parseTOML(c *Config, name string, b []byte) []error {
-	var whole map[string]any
-	if err := toml.Unmarshal(b, &whole); err != nil { // finds what is not TOML, duplicates included
-		if at, ok := errors.AsType[*toml.DecodeError](err); ok {
-			line, _ := at.Position()
-			return []error{fmt.Errorf("%s:%d: %w", name, line, err)}
-		}
-		return []error{fmt.Errorf("%s: %w", name, err)}
-	}
-	var faults []error
-	var p unstable.Parser
-	p.Reset(b)
-	table := ""
-	for p.NextExpression() {
-		e := p.Expression()
-		if e.Kind == unstable.Table || e.Kind == unstable.ArrayTable {
-			table = keyOf(e) + "."
-			continue
-		}
-		if e.Kind != unstable.KeyValue {
-			continue
-		}
-		place := fmt.Sprintf("%s:%d", name, lineOf(&p, e))
-		for _, err := range applyAll(c, table+keyOf(e), e.Value(), place) {
-			faults = append(faults, fmt.Errorf("%s: %w", place, err))
-		}
-	}
-	return faults
-}
-
-func keyOf(e *unstable.Node) string {
-	var parts []string
-	for it := e.Key(); it.Next(); {
-		parts = append(parts, string(it.Node().Data))
-	}
-	return strings.Join(parts, ".")
-}
-
-func lineOf(p *unstable.Parser, e *unstable.Node) int {
-	it := e.Key()
-	if !it.Next() {
-		return 0
-	}
-	return p.Shape(it.Node().Raw).Start.Line
-}
-
-// applyAll applies a value, or those of an inline table, which are at a place.
-func applyAll(c *Config, key string, value *unstable.Node, place string) (faults []error) {
-	if value.Kind != unstable.InlineTable {
-		c.notePlace(key, place)
-		if err := apply(c, key, value); err != nil {
-			return []error{err}
-		}
-		return nil
-	}
-	for it := value.Children(); it.Next(); {
-		faults = append(faults, applyAll(c, key+"."+keyOf(it.Node()), it.Node().Value(), place)...)
-	}
-	return faults
-}
-
-// notePlace keeps where a key and its tables were given first: faults that are found when
-// all files have been read are told with it.
-func (c *Config) notePlace(key, place string) {
-	if c.places == nil {
-		c.places = map[string]string{}
-	}
-	for at := len(key); at > 0; at = strings.LastIndexByte(key[:at], '.') {
-		if _, known := c.places[key[:at]]; !known {
-			c.places[key[:at]] = place
-		}
-	}
-}
-
-// given reports whether a file has a key, or a table.
-func (c *Config) given(key string) bool { return c.places[key] != "" }
-
-// faultAt says where the key or the table is that a fault is about.
-func (c *Config) faultAt(key string, err error) error {
-	table := key[:max(0, strings.LastIndexByte(key, '.'))]
-	if place := cmp.Or(c.places[key], c.places[table]); place != "" {
-		return fmt.Errorf("%s: %s: %w", place, key, err)
-	}
-	return fmt.Errorf("%s: %w", key, err)
-}
-
+// apply sets what a known key says.
 func apply(c *Config, key string, value *unstable.Node) error {
+	v, err := textOf(value)
+	if err != nil {
+		return err
+	}
 	if output, name, field, ok := pinKey(key); ok {
-		v, err := textOf(value)
-		if err == nil {
-			err = c.setPin(output, name, field, v)
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", key, err)
-		}
-		return nil
+		return c.setPin(output, name, field, v)
 	}
 	if name, field, ok := sensorKey(key); ok {
-		v, err := textOf(value)
-		if err == nil {
-			err = c.setSensor(name, field, v)
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", key, err)
-		}
-		return nil
+		return c.setSensor(name, field, v)
 	}
-	i := slices.IndexFunc(Settings, func(s Setting) bool { return s.Key == key })
-	if i < 0 {
-		return fmt.Errorf("unknown setting %q%s", key, suggest(key, func(s *Setting) string { return s.Key }))
-	}
-	v, err := textOf(value)
-	if err == nil {
-		err = Settings[i].set(c, v)
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", key, err)
-	}
-	return nil
+	return Settings[slices.IndexFunc(Settings, func(s Setting) bool { return s.Key == key })].set(c, v)
 }
 
 func textOf(v *unstable.Node) (string, error) {
@@ -252,6 +144,7 @@ func loadEnv(c *Config, env []string) []error {
 			faults = append(faults, fmt.Errorf("unknown variable %s%s", name, suggest(name, func(s *Setting) string { return s.Env })))
 			continue
 		}
+		c.noteSetting(Settings[i].Key, name)
 		if err := Settings[i].set(c, value); err != nil {
 			faults = append(faults, fmt.Errorf("%s: %w", name, err))
 		}

@@ -30,9 +30,11 @@ type PinSetting struct {
 
 // PinSettings is the table of what can be said of a pin.
 var PinSettings = append([]PinSetting{
-	{"line", "Line of the board by the name that the kernel has for it, such as GPIO17 (`gpioinfo` lists them), or CHIP:OFFSET, such as gpiochip0:17.", true, true, func(p *hw.PinConfig, v string) error {
-		p.Line = v
-		return nil
+	{"line", "Line of the board by the name that the kernel has for it, such as GPIO17 (`gpioinfo` lists them), or CHIP:OFFSET, such as gpiochip0:17.", true, true, func(p *hw.PinConfig, v string) (err error) {
+		if v != "" { // which is as if it were missing
+			p.Line, err = hw.CleanLine(v)
+		}
+		return err
 	}, func(p *hw.PinConfig) string { return p.Line }},
 	{"app", "App whose keys and scripts may use the pin. Default: default.", true, true, func(p *hw.PinConfig, v string) error {
 		p.App = v
@@ -106,22 +108,10 @@ func pinKey(key string) (output bool, name, field string, ok bool) {
 	return parts[1] == pinOutputs, parts[2], parts[3], true
 }
 
-// setPin says something of a pin, which is made when it is named first.
-func (c *Config) setPin(output bool, name, field, text string) error {
-	i := slices.IndexFunc(PinSettings, func(s PinSetting) bool {
-		return s.Key == field && s.fits(output)
-	})
-	if i < 0 {
-		var known []string
-		for _, s := range PinSettings {
-			if s.fits(output) {
-				known = append(known, s.Key)
-			}
-		}
-		return fmt.Errorf("unknown setting of a pin; there are %s", strings.Join(known, ", "))
-	}
+// openPin returns the pin that a table is about, which is made when it is named first.
+func (c *Config) openPin(output bool, name string) (*hw.PinConfig, error) {
 	if check.AppName(name) != nil {
-		return fmt.Errorf("%q cannot be the name of a pin: use lower-case letters, digits and -, beginning with a letter", name)
+		return nil, fmt.Errorf("%q cannot be the name of a pin: use lower-case letters, digits and -, beginning with a letter", name)
 	}
 	at := slices.IndexFunc(c.Pins, func(p hw.PinConfig) bool { return p.Name == name && p.Output == output })
 	if at < 0 {
@@ -134,7 +124,26 @@ func (c *Config) setPin(output bool, name, field, text string) error {
 		}
 		c.Pins = append(slices.Clone(c.Pins), p)
 	}
-	return PinSettings[i].set(&c.Pins[at], text)
+	return &c.Pins[at], nil
+}
+
+// setPin says something of a pin.
+func (c *Config) setPin(output bool, name, field, text string) error {
+	p, err := c.openPin(output, name)
+	if err != nil {
+		return err
+	}
+	var known []string
+	for _, s := range PinSettings {
+		if !s.fits(output) {
+			continue
+		}
+		if s.Key == field {
+			return s.set(p, text)
+		}
+		known = append(known, s.Key)
+	}
+	return fmt.Errorf("unknown setting of a pin; there are %s", strings.Join(known, ", "))
 }
 
 // pinTable is the table that describes a pin.
@@ -146,28 +155,29 @@ func pinTable(p *hw.PinConfig) string {
 }
 
 // checkPins finds pins without a line, and two where there can be one.
-func (c Config) checkPins() (faults []error) {
+func (c *Config) checkPins() (faults []fault) {
 	for i := range c.Pins {
 		p := &c.Pins[i]
+		add := func(key, format string, args ...any) {
+			faults = append(faults, fault{strings.TrimSuffix(pinTable(p)+"."+key, "."), fmt.Errorf(format, args...)})
+		}
 		if p.Line == "" {
-			faults = append(faults, c.faultAt(pinTable(p), fmt.Errorf("say which line of the board it is, such as line = \"GPIO17\"")))
+			add("line", "say which line of the board it is, such as line = \"GPIO17\"")
 		}
-		if err := checkInput(p); err != nil {
-			faults = append(faults, c.faultAt(pinTable(p), err))
-		}
+		checkInput(p, add)
 		switch {
 		case p.Follow == "" && p.Output && p.FollowPath != hw.DefaultFollowPath:
-			faults = append(faults, fmt.Errorf("%s.follow_path: name the topic in follow, too", pinTable(p)))
+			add("follow_path", "name the topic in follow, too")
 		case picloud.IsSystemTopic(p.Follow) && p.App != picloud.DefaultApp:
-			faults = append(faults, fmt.Errorf("%s.follow: %s is a topic of the app %s, and the pin belongs to %s", pinTable(p), p.Follow, picloud.DefaultApp, p.App))
+			add("follow", "%s is a topic of the app %s, and the pin belongs to %s", p.Follow, picloud.DefaultApp, p.App)
 		}
 		for k := range c.Pins[:i] {
 			q := &c.Pins[k]
 			switch {
 			case p.Line == q.Line && p.Line != "" && c.Driver == hw.DriverKernel:
-				faults = append(faults, c.faultAt(pinTable(p), fmt.Errorf("it has the line %s, as %s has, and a line can have one use only", p.Line, pinTable(q))))
+				add("line", "it has the line %s, as %s has, and a line can have one use only", p.Line, pinTable(q))
 			case p.Name == q.Name && p.App == q.App:
-				faults = append(faults, c.faultAt(pinTable(p), fmt.Errorf("%s has this name, too: the pins of an app need different names", pinTable(q))))
+				add("", "%s has this name, too: the pins of an app need different names", pinTable(q))
 			}
 		}
 	}

@@ -27,18 +27,31 @@ func sensorKey(key string) (name, field string, ok bool) {
 	return strings.Cut(rest, ".")
 }
 
-// setSensor says something of a sensor, which is made when it is named first.
-func (c *Config) setSensor(name, field, text string) error {
+// openSensor returns the sensor that a table is about, which is made when it is named
+// first.
+func (c *Config) openSensor(name string) (*sensor.Settings, error) {
 	if check.AppName(name) != nil {
-		return fmt.Errorf("%q cannot be the name of a sensor: use lower-case letters, digits and -, beginning with a letter", name)
+		return nil, fmt.Errorf("%q cannot be the name of a sensor: use lower-case letters, digits and -, beginning with a letter", name)
 	}
 	at := slices.IndexFunc(c.Sensors, func(s sensor.Settings) bool { return s.Name == name })
 	if at < 0 {
 		at = len(c.Sensors)
 		c.Sensors = append(slices.Clone(c.Sensors), sensor.Defaults(name))
 	}
-	if unit, ok := strings.CutPrefix(field, "min_change."); ok {
-		return minChange(&c.Sensors[at], unit, text)
+	return &c.Sensors[at], nil
+}
+
+// minChangeTable is the setting that may be a table: a number for each unit.
+const minChangeTable = "min_change"
+
+// setSensor says something of a sensor.
+func (c *Config) setSensor(name, field, text string) error {
+	s, err := c.openSensor(name)
+	if err != nil {
+		return err
+	}
+	if unit, ok := strings.CutPrefix(field, minChangeTable+"."); ok {
+		return minChange(s, unit, text)
 	}
 	i := slices.IndexFunc(SensorSettings, func(s SensorSetting) bool { return s.Key == field })
 	if i < 0 {
@@ -52,23 +65,29 @@ func (c *Config) setSensor(name, field, text string) error {
 		}
 		return fmt.Errorf("unknown setting of a sensor%s; there are %s", hint, strings.Join(keys, ", "))
 	}
-	return SensorSettings[i].set(&c.Sensors[at], text)
+	return SensorSettings[i].set(s, text)
 }
 
 // checkSensors completes the sensors, and finds faults between their settings.
-func (c *Config) checkSensors() (faults []error) {
+func (c *Config) checkSensors() (faults []fault) {
 	c.Sensors = slices.Clone(c.Sensors)
 	for i := range c.Sensors {
 		s := &c.Sensors[i]
 		add := func(key string, err error) {
-			faults = append(faults, c.faultAt(sensorTable+s.Name+"."+key, err))
+			faults = append(faults, fault{sensorTable + s.Name + "." + key, err})
 		}
 		for _, one := range SensorSettings {
 			if c.given(sensorTable+s.Name+"."+one.Key) && !sensor.Takes(s.Driver, one.Key) {
 				add(one.Key, fmt.Errorf("the driver %s has no use for it", s.Driver))
 			}
 		}
+		if c.given(sensorTable+s.Name+"."+minChangeTable) && len(s.MinChange) == 0 {
+			add(minChangeTable, errors.New("use a number, or one for each unit, as in {celsius = 0.2, percent = 1}"))
+		}
 		complete, wrong := s.Complete()
+		if _, ok := wrong["path"]; !ok && !isChannel(s.Driver, complete.Path) {
+			wrong["path"] = fmt.Errorf("%q is no channel of %s: it lies below none of its devices; 'picloud hw scan' lists them", complete.Path, s.Driver)
+		}
 		for _, key := range slices.Sorted(maps.Keys(wrong)) {
 			add(key, wrong[key])
 		}
@@ -87,6 +106,16 @@ func (c *Config) checkSensors() (faults []error) {
 		}
 	}
 	return faults
+}
+
+// isChannel reports whether the path of a channel of the kernel leads through a device of
+// its kind, as /sys/class/hwmon/hwmon0/temp1_input and what /sys/devices has for it.
+func isChannel(driver, path string) bool {
+	switch driver {
+	case "iio", "hwmon":
+		return strings.Contains(path, "/"+driver)
+	}
+	return true
 }
 
 // showSensors writes what is said of the sensors as the file would.

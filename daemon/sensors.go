@@ -91,8 +91,8 @@ var SensorSettings = []SensorSetting{
 		},
 		get: func(s *sensor.Settings) string { return s.Unit },
 	},
-	sensorNumber("scale", "iio, hwmon, file", "What the number is multiplied with. Default: 1.",
-		func(s *sensor.Settings) *float64 { return &s.Scale }, -1e12, 1e12),
+	notZero(sensorNumber("scale", "iio, hwmon, file", "What the number is multiplied with. Default: 1.",
+		func(s *sensor.Settings) *float64 { return &s.Scale }, -1e12, 1e12)),
 	sensorNumber("offset", "files", "What is added after that. Default: 0.",
 		func(s *sensor.Settings) *float64 { return &s.Offset }, -1e12, 1e12),
 	{
@@ -154,7 +154,7 @@ var SensorSettings = []SensorSetting{
 func sensorText(at func(*sensor.Settings) *string) func(*sensor.Settings, string) error {
 	return func(s *sensor.Settings, v string) error {
 		*at(s) = v
-		return nil
+		return noControls(v)
 	}
 }
 
@@ -175,6 +175,18 @@ func sensorNumber(key, drivers, text string, at func(*sensor.Settings) *float64,
 		},
 		get: func(s *sensor.Settings) string { return strconv.FormatFloat(*at(s), 'g', -1, 64) },
 	}
+}
+
+// notZero is a number with which 0 would make every value the same.
+func notZero(setting SensorSetting) SensorSetting {
+	set := setting.set
+	setting.set = func(s *sensor.Settings, v string) error {
+		if n, err := strconv.ParseFloat(v, 64); err == nil && n == 0 {
+			return fmt.Errorf("%q: use a number other than 0", v)
+		}
+		return set(s, v)
+	}
+	return setting
 }
 
 func sensorTime(at *time.Duration, v string) error {

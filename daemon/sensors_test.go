@@ -81,7 +81,7 @@ func TestSensorsThatDoNotFit(t *testing.T) {
 		"[hw.sensors.x]\ndriver = 'bme280'\nevery = '0s'":                                          ":3: hw.sensors.x.every: \"0s\": use a time from 100ms to 24h",
 		"[hw.sensors.x]\ndriver = 'bme280'\nevery = 0":                                             ":3: hw.sensors.x.every: \"0\": use a time",
 		"[hw.sensors.x]\ndriver = 'file'\npath = '/etc/shadow'":                                    ":3: hw.sensors.x.path: \"/etc/shadow\" is outside /sys",
-		"\n[hw.sensors.x]\nevery = '1s'":                                                           ":3: hw.sensors.x.driver: say which kind of sensor",
+		"\n[hw.sensors.x]\nevery = '1s'":                                                           ":2: hw.sensors.x.driver: say which kind of sensor",
 		"[hw.sensors.x]\ndriver = 'bme290'":                                                        ":2: hw.sensors.x.driver: unknown driver \"bme290\"; did you mean bme280?",
 		"[hw.sensors.x]\ndriver = 'bme280'\npath = '/sys/x'":                                       ":3: hw.sensors.x.path: the driver bme280 has no use for it",
 		"[hw.sensors.x]\ndriver = 'bme280'\nevry = '1s'":                                           ":3: hw.sensors.x.evry: unknown setting of a sensor; did you mean every?",

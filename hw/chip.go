@@ -94,9 +94,7 @@ func (k kernel) find(name string) (chip *os.File, offset uint32, err error) {
 		return nil, 0, errors.New("this machine has no GPIO chip that can be seen; set hw.driver to \"sim\" to do without")
 	}
 	slices.SortFunc(devices, func(a, b string) int { return number(a) - number(b) })
-	wanted, at, numbered := strings.Cut(name, ":")
-	n, bad := strconv.ParseUint(at, 10, 32)
-	numbered = numbered && bad == nil
+	wanted, at, numbered := splitLine(name)
 	for _, device := range devices {
 		f, err := os.OpenFile(device, os.O_RDWR, 0)
 		if errors.Is(err, fs.ErrPermission) {
@@ -111,8 +109,8 @@ func (k kernel) find(name string) (chip *os.File, offset uint32, err error) {
 		case err != nil:
 		case numbered:
 			if wanted == text(info.Name[:]) || wanted == text(info.Label[:]) {
-				if n < uint64(info.Lines) {
-					return f, uint32(n), nil
+				if at < info.Lines {
+					return f, at, nil
 				}
 				err = fmt.Errorf("%s has %d lines, which are counted from 0", device, info.Lines)
 			}

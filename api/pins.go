@@ -32,12 +32,12 @@ type PinFollow struct {
 }
 
 // Press makes a simulated input on for ForMS milliseconds and then off, as often as Times
-// says, or leaves it as On says.
+// says, or leaves it as On says, which excludes the others.
 type Press struct {
-	On       *bool `json:"on,omitempty"`
-	ForMS    int64 `json:"for_ms,omitempty"`    // default 100
-	Times    int   `json:"times,omitempty"`     // default 1
-	BounceMS int64 `json:"bounce_ms,omitempty"` // how long the contact bounces each time
+	On       *bool  `json:"on,omitempty"`
+	ForMS    *int64 `json:"for_ms,omitempty"`    // default 100
+	Times    *int   `json:"times,omitempty"`     // default 1
+	BounceMS *int64 `json:"bounce_ms,omitempty"` // how long the contact bounces each time; default 0
 }
 
 // PinChange sets an output. ForMS makes it a pulse, after which the output is set to

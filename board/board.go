@@ -70,13 +70,14 @@ type PinChange struct {
 // Press is what a finger does to a simulated input.
 type Press struct {
 	App, Name string
-	On        *bool         // leave it on or off; nil: press and let go
+	On        *bool         // leave it on or off, and nothing else; nil: press and let go
 	For       time.Duration // how long it is on, and off after it, each time
 	Times     int           // at least 1
 	Bounce    time.Duration // how long the contact bounces at the beginning of each
 }
 
-// MaxPress is how long the whole of a press may take.
+// MaxPress is how long the whole of a press may take. Each level counts 1 millisecond more
+// than it is told to last.
 const MaxPress = 30 * time.Second
 
 // Limits of a pulse.
@@ -92,7 +93,7 @@ var (
 	ErrPinFollows     = &picloud.Error{Code: picloud.CodeConflict, Type: "pin-follows", Title: "The pin follows a topic"}
 	ErrPinOutput      = &picloud.Error{Code: picloud.CodeConflict, Type: "pin-is-output", Title: "The pin is an output", Detail: "Only pins below hw.inputs in the node's configuration can be pressed."}
 	ErrPinReal        = &picloud.Error{Code: picloud.CodeConflict, Type: "pin-is-real", Title: "The pin is not simulated", Detail: "Only inputs of a node with hw.driver = \"sim\" can be pressed from here."}
-	ErrPressInvalid   = &picloud.Error{Code: picloud.CodeUnprocessable, Type: "press-invalid", Title: "The press is not valid", Detail: "Use at least 1 millisecond and once, a bounce that is no longer, and at most 30 seconds with all pauses."}
+	ErrPressInvalid   = &picloud.Error{Code: picloud.CodeUnprocessable, Type: "press-invalid", Title: "The press is not valid", Detail: "Use at least 1 millisecond and once, a bounce that is no longer, and at most 30 seconds with all pauses, of which each counts 1 millisecond more."}
 	ErrPulseInvalid   = &picloud.Error{Code: picloud.CodeUnprocessable, Type: "pulse-invalid", Title: "The length of the pulse is not valid", Detail: "Use 1 to 86400000 milliseconds."}
 	ErrPinUnavailable = &picloud.Error{Code: picloud.CodeUnavailable, Type: "pin-unavailable", Title: "The pin cannot be used", RetryAfter: 30 * time.Second}
 )

@@ -59,19 +59,32 @@ func (s *Server) setPin(r *request) error {
 	return r.reply(fasthttp.StatusOK, pinBody(&p))
 }
 
+// or returns what a pointer points to, else a default.
+func or[T any](v *T, otherwise T) T {
+	if v == nil {
+		return otherwise
+	}
+	return *v
+}
+
 // pressPin answers when the press is over; it is cut short when the server stops.
 func (s *Server) pressPin(r *request) error {
-	b := api.Press{ForMS: 100, Times: 1}
+	var b api.Press
 	if err := r.decode(&b, true); err != nil {
 		return err
 	}
-	const longest = int64(board.MaxPress / time.Millisecond)
-	if b.ForMS < 0 || b.ForMS > longest || b.BounceMS < 0 || b.BounceMS > longest {
-		return board.ErrPressInvalid
+	press := board.Press{App: r.param("app"), Name: r.param("pin"), On: b.On}
+	if b.On == nil {
+		const longest = int64(board.MaxPress / time.Millisecond)
+		length, bounce := or(b.ForMS, 100), or(b.BounceMS, 0)
+		if length < 0 || length > longest || bounce < 0 || bounce > longest {
+			return board.ErrPressInvalid
+		}
+		press.For, press.Bounce, press.Times = time.Duration(length)*time.Millisecond, time.Duration(bounce)*time.Millisecond, or(b.Times, 1)
+	} else if b.ForMS != nil || b.Times != nil || b.BounceMS != nil {
+		return board.ErrPressInvalid.Detailf(`"on" leaves the input as it says, and excludes the others.`)
 	}
-	err := s.cfg.Board.Press(r.RequestCtx, board.Press{
-		App: r.param("app"), Name: r.param("pin"), On: b.On, For: time.Duration(b.ForMS) * time.Millisecond, Times: b.Times, Bounce: time.Duration(b.BounceMS) * time.Millisecond,
-	})
+	err := s.cfg.Board.Press(r.RequestCtx, press)
 	if err != nil {
 		return err
 	}

@@ -458,10 +458,36 @@ func TestPressIsRefused(t *testing.T) {
 	}
 	for _, err := range []error{
 		press(b, "in0", 0, 1, 0), press(b, "in0", time.Second, 0, 0), press(b, "in0", time.Second, -1, 0), press(b, "in0", time.Second, 16, 0),
+		press(b, "in0", time.Millisecond, 15_000, 0), // each level takes longer than it is told to
+		b.Press(t.Context(), board.Press{App: "a", Name: "in0", On: new(true), Times: 3}),
+		b.Press(t.Context(), board.Press{App: "a", Name: "in0", On: new(true), Bounce: time.Millisecond}),
 		press(b, "in0", time.Second, 1, -1), press(b, "in0", time.Second, 1, 2*time.Second), press(b, "in0", 1<<62, 2, 0), press(b, "in0", time.Second, math.MaxInt, 0),
 	} {
 		if !errors.Is(err, board.ErrPressInvalid) {
 			t.Errorf("%v, want %v", err, board.ErrPressInvalid)
 		}
 	}
+}
+
+// HW-5: a press ends in time, however slow the machine is, says so, and lets go.
+func TestPressIsCutShort(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		b := New(Config{Driver: DriverSim, Pins: []PinConfig{{App: "a", Name: "in0", Line: "1"}}})
+		p, err := b.find("a", "in0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		begin := time.Now()
+		err = b.chips.(*sim).press(t.Context(), p, board.Press{For: time.Second, Times: 10}, 5*time.Second)
+		if !errors.Is(err, board.ErrPressInvalid) || !strings.Contains(picloud.AsError(err).Detail, "cut short after 5s, when 2 of 10 presses were over") {
+			t.Errorf("%v", err)
+		}
+		if took := time.Since(begin); took != 5*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		if now, err := b.Pin("a", "in0"); err != nil || now.On == nil || *now.On {
+			t.Errorf("the input is left as %+v, %v", now, err)
+		}
+	})
 }

@@ -22,17 +22,34 @@ func (b *Board) Press(ctx context.Context, press board.Press) error {
 	case !simulated:
 		return board.ErrPinReal
 	case press.On != nil:
+		if press.For != 0 || press.Times != 0 || press.Bounce != 0 {
+			return board.ErrPressInvalid.Detailf("A press that leaves the input on or off has no length, number or bounce.")
+		}
 		s.bounce(ctx, p, *press.On, 0)
 		return nil
-	case press.For < time.Millisecond || press.Times < 1 || press.Bounce < 0 || press.Bounce > press.For || press.For > board.MaxPress/time.Duration(2*press.Times):
+	case press.For < time.Millisecond || press.Times < 1 || press.Bounce < 0 || press.Bounce > press.For || press.For+levelCost > board.MaxPress/2/time.Duration(press.Times):
 		return board.ErrPressInvalid
 	}
+	return s.press(ctx, p, press, board.MaxPress)
+}
+
+// levelCost is what a level may take beyond the time that it is told to: timers are late.
+const levelCost = time.Millisecond
+
+// press presses and lets go, for at most a limit.
+func (s *sim) press(ctx context.Context, p *pin, press board.Press, limit time.Duration) error {
 	defer s.bounce(context.WithoutCancel(ctx), p, false, 0)
-	for range press.Times {
+	limited, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	for done := range press.Times {
 		for _, on := range []bool{true, false} {
-			s.bounce(ctx, p, on, press.Bounce)
-			if !pause(ctx, press.For-press.Bounce) {
+			s.bounce(limited, p, on, press.Bounce)
+			switch {
+			case pause(limited, press.For-press.Bounce):
+			case ctx.Err() != nil:
 				return context.Cause(ctx)
+			default:
+				return board.ErrPressInvalid.Detailf("It was cut short after %v, when %d of %d presses were over: the machine is busy; press less often, or for longer.", limit, done, press.Times)
 			}
 		}
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -25,11 +26,21 @@ func (c *cli) hwSimPressCommand() *cobra.Command {
 			"interrupted, and waits for a node that is away.",
 		Example: "  picloud hw sim press bell\n  picloud hw sim press bell --bounce 15ms --for 2s\n  picloud hw sim press meter --for 30ms --times 20",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			press := api.Press{ForMS: length.Milliseconds(), Times: times, BounceMS: bounce.Milliseconds()}
+			switch {
+			case length%time.Millisecond != 0 || bounce%time.Millisecond != 0:
+				return fmt.Errorf("%w: --for %v --bounce %v: use whole milliseconds", errUsage, length, bounce)
+			case length <= 0 || bounce < 0 || bounce > length:
+				return fmt.Errorf("%w: --for %v --bounce %v: use 1ms or more, and a bounce that is no longer", errUsage, length, bounce)
+			case times < 1:
+				return fmt.Errorf("%w: --times %d: use 1 or more", errUsage, times)
+			case cmd.Flags().Changed("every") && every <= 0:
+				return fmt.Errorf("%w: --every %v: use a time above 0", errUsage, every)
+			}
+			press := api.Press{ForMS: new(length.Milliseconds()), Times: &times, BounceMS: new(bounce.Milliseconds())}
 			send := func() error {
 				return c.call(cmd.Context(), http.MethodPost, c.appPath("pins", args[0], "press"), press, nil)
 			}
-			if every <= 0 {
+			if every == 0 {
 				return send()
 			}
 			return unlessInterrupted(cmd.Context(), c.repeat(cmd.Context(), every, send))
@@ -38,7 +49,7 @@ func (c *cli) hwSimPressCommand() *cobra.Command {
 	cmd.Flags().DurationVar(&length, "for", 100*time.Millisecond, "how long it is on, and off after it, each time")
 	cmd.Flags().IntVar(&times, "times", 1, "how often it is pressed")
 	cmd.Flags().DurationVar(&bounce, "bounce", 0, "how long its contact bounces each time")
-	cmd.Flags().DurationVar(&every, "every", 0, "press again after so long, until interrupted; 0: not")
+	cmd.Flags().DurationVar(&every, "every", 0, "press again after so long, until interrupted (default: once)")
 	return cmd
 }
 

@@ -39,8 +39,12 @@ func (e *refusedError) Error() string {
 	if e.Detail == "" {
 		return plain(e.Title)
 	}
-	return plain(e.Title + ": " + e.Detail)
+	return plain(e.Title + ": " + commandsFor.Replace(e.Detail))
 }
+
+// commandsFor names the commands for what problem documents tell callers of the API to
+// ask.
+var commandsFor = strings.NewReplacer("GET /v1/apps.", "'picloud apps list'.", "GET /v1/incidents.", "'picloud incidents'.")
 
 func (e *refusedError) exitCode() int {
 	switch {

@@ -65,7 +65,7 @@ func (c *cli) docsWriteCommand() *cobra.Command {
 		Use: "put COLLECTION [OBJECT]", Short: "Keep a JSON object as a document, and say its id",
 		Long:    "Keeps OBJECT, or what is read from standard input when it is missing or '-', as a new document; with --id as the\none of that id; with --merge it is merged into that (RFC 7396).",
 		Example: "  picloud docs put orders '{\"who\":\"ada\",\"n\":3}'\n  picloud docs put orders --id 7 --merge '{\"n\":4}'",
-		Args:    usage(cobra.RangeArgs(1, 2)),
+		Args:    arguments(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			body, err := c.valueOf(args)
 			if err != nil {
@@ -109,7 +109,7 @@ func (c *cli) docsFindCommand() *cobra.Command {
 		Long: "Finds the documents of which each FIELD has its VALUE: JSON, or a text. --where takes comparisons.",
 		Example: "  picloud docs find orders who=ada paid=true\n" +
 			"  picloud docs find orders --where '{\"n\":{\"gte\":3},\"who\":{\"prefix\":\"a\"}}' --sort n --descending",
-		Args: usage(cobra.MinimumNArgs(1)),
+		Args: arguments(1, anyNumber),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			fields := map[string]json.RawMessage{}
 			if where != "" && json.Unmarshal([]byte(where), &fields) != nil {

@@ -44,7 +44,7 @@ func (c *cli) filesPutCommand() *cobra.Command {
 		Use: "put FILE [PATH]", Short: "Write a file of this machine into the app",
 		Long:    "Writes FILE, or what is read from standard input when it is '-', to PATH in the app; PATH is the name of FILE if it\nis missing, and one that ends with '/' is where that name goes. Whoever reads PATH meanwhile reads what was there.",
 		Example: "  picloud files put photo.jpg\n  picloud files put photo.jpg photos/2026/\n  tar c . | picloud files put - backup.tar",
-		Args:    usage(cobra.RangeArgs(1, 2)),
+		Args:    arguments(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			from, to := args[0], filepath.Base(args[0])
 			if len(args) == 2 {

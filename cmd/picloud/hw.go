@@ -43,6 +43,10 @@ func (c *cli) hwListCommand() *cobra.Command {
 			if c.json {
 				return c.print(list.Pins)
 			}
+			if len(list.Pins) == 0 {
+				c.printf("%s", noPins(c.appName()))
+				return nil
+			}
 			rows := make([][]string, len(list.Pins))
 			for i := range list.Pins {
 				p := &list.Pins[i]
@@ -91,7 +95,7 @@ func (c *cli) hwSetCommand() *cobra.Command {
 
 func (c *cli) hwPulseCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "pulse PIN DURATION [on|off]", Short: "Set an output for a while", Args: usage(cobra.RangeArgs(2, 3)),
+		Use: "pulse PIN DURATION [on|off]", Short: "Set an output for a while", Args: arguments(2, 3),
 		Long: "Sets PIN on, or off, for DURATION, 1ms to 24h, and then to the opposite. The node ends the pulse, whatever becomes\n" +
 			"of this command. Of two pulses at the same level the later end counts.",
 		Example: "  picloud hw pulse door-opener 500ms\n  picloud hw pulse pump 10m off",
@@ -112,6 +116,11 @@ func (c *cli) hwPulseCommand() *cobra.Command {
 	}
 }
 
+// noPins says how an app gets pins.
+func noPins(app string) string {
+	return fmt.Sprintf("The app %s has no pins: name them in the configuration of the node, in [hw.inputs.NAME] and [hw.outputs.NAME] (docs/board.md).\n", plain(app))
+}
+
 // setPin changes an output and shows what has become of it.
 func (c *cli) setPin(cmd *cobra.Command, name string, change api.PinChange) error {
 	var p api.Pin
@@ -126,7 +135,7 @@ func (c *cli) setPin(cmd *cobra.Command, name string, change api.PinChange) erro
 }
 
 func parseLevel(text string) (on bool, err error) {
-	switch text {
+	switch strings.ToLower(text) {
 	case "on":
 		return true, nil
 	case "off":

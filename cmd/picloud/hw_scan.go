@@ -21,6 +21,10 @@ func (c *cli) hwSensorsCommand() *cobra.Command {
 		if c.json {
 			return c.print(b)
 		}
+		if len(b.Sensors) == 0 {
+			c.printf("No sensor is configured: 'picloud hw scan' prints what to write into the configuration of the node for those that it finds (docs/board.md).\n")
+			return nil
+		}
 		var rows [][]string
 		for _, s := range b.Sensors {
 			reading := readings(s.Values)

@@ -1,9 +1,13 @@
 package main
 
 import (
+	"fmt"
+	"math"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/picloud/picloud/api"
 	"github.com/picloud/picloud/board"
@@ -132,5 +136,42 @@ func TestUnknownIsSaid(t *testing.T) {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("%q is missing in %s", want, text.String())
 		}
+	}
+}
+
+// HW-5: a board without pins and sensors says how it gets some; the level of a pin is taken in any case.
+func TestNothingIsConfigured(t *testing.T) {
+	t.Parallel()
+	cfg := startNode(t)
+	if out := ok(t, cfg, "hw", "list"); !strings.Contains(out, "The app default has no pins: name them in the configuration") || strings.Contains(out, "DIRECTION") {
+		t.Errorf("pins: %s", out)
+	}
+	if out := ok(t, cfg, "hw", "sensors"); !strings.Contains(out, "No sensor is configured: 'picloud hw scan'") || strings.Contains(out, "DRIVER") {
+		t.Errorf("sensors: %s", out)
+	}
+	if out := ok(t, simulated(t), "hw", "set", "lamp", "OFF"); !strings.HasPrefix(out, "lamp is off") {
+		t.Errorf("set: %s", out)
+	}
+}
+
+// HW-5: watching fits a terminal: lines are cut, and pins that have no room are counted.
+func TestWatchFitsTheTerminal(t *testing.T) {
+	t.Parallel()
+	v := &hwView{app: "default", pins: make([]api.Pin, 30)}
+	for i := range v.pins {
+		v.pins[i] = api.Pin{Name: fmt.Sprint("pin-", i), Line: "GPIO1", Topic: strings.Repeat("long", 40)}
+	}
+	const width, height = 80, 24
+	lines := strings.Split(v.picture(width, height), "\n")
+	if len(lines) > height || !slices.Contains(lines, "and 15 more, for which the terminal is too low") {
+		t.Errorf("%d lines:\n%s", len(lines), strings.Join(lines, "\n"))
+	}
+	for _, l := range lines {
+		if n := utf8.RuneCountInString(l); n > width {
+			t.Errorf("%d characters: %s", n, l)
+		}
+	}
+	if all := v.picture(math.MaxInt, math.MaxInt); strings.Count(all, "GPIO1") != 30 || strings.Contains(all, "…") {
+		t.Errorf("without a size:\n%s", all)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"os"
 	"slices"
@@ -64,7 +65,7 @@ func (c *cli) hwWatch(ctx context.Context) error {
 	defer tick.Stop()
 	for {
 		if v.screen && !c.json {
-			c.printf("\x1b[H\x1b[J%s", v.picture())
+			c.printf("\x1b[H\x1b[J%s", v.picture(terminalSize(c.out.w)))
 		}
 		select {
 		case e := <-events:
@@ -170,12 +171,13 @@ func (v *hwView) settle(ctx context.Context, events <-chan api.Event) {
 	}
 }
 
-// picture draws all of it.
-func (v *hwView) picture() string {
+// picture draws all of it within a width and a height; pins that have no room are
+// counted.
+func (v *hwView) picture(width, height int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "PiCloud, app %s, %s\n\n", plain(v.app), time.Now().Format(time.TimeOnly))
 	if len(v.pins) == 0 {
-		b.WriteString("The app has no pins: docs/board.md says how to give it some.\n")
+		b.WriteString(noPins(v.app))
 	}
 	rows := make([][]string, len(v.pins))
 	for i := range v.pins {
@@ -187,7 +189,12 @@ func (v *hwView) picture() string {
 		rows[i] = []string{p.Name, direction(p), level(p), p.Line, p.Topic, p.Fault + event}
 	}
 	if len(rows) > 0 {
-		tabulate(&b, "PIN DIRECTION LEVEL LINE TOPIC NEWEST", rows)
+		const others = 9 // lines, with that of the cursor
+		shown := rows[:min(len(rows), max(1, height-others))]
+		tabulate(&b, "PIN DIRECTION LEVEL LINE TOPIC NEWEST", shown)
+		if more := len(rows) - len(shown); more > 0 {
+			fmt.Fprintf(&b, "and %d more, for which the terminal is too low\n", more)
+		}
 	}
 	b.WriteString("\n")
 	if h := v.health; h == nil {
@@ -201,6 +208,18 @@ func (v *hwView) picture() string {
 	} else {
 		fmt.Fprintf(&b, "events   %s a second, %d subscribers\n", orUnknown(s.EventsPerSec, 1, "%.1f"), s.Subscribers)
 		fmt.Fprintf(&b, "latency  edge to frame: half within %s, 99 of 100 within %s, %d edges since the start\n", orUnknown(s.EdgeFrameP50, 1, "%.2f ms"), orUnknown(s.EdgeFrameP99, 1, "%.2f ms"), s.Edges)
+	}
+	return clip(b.String(), width)
+}
+
+// clip cuts lines to a width in characters.
+func clip(text string, width int) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		if r := []rune(strings.TrimSuffix(line, "\n")); len(r) > width {
+			line = string(r[:max(0, width-1)]) + "…\n"
+		}
+		b.WriteString(line)
 	}
 	return b.String()
 }
@@ -227,6 +246,17 @@ func simulatedText(simulated bool) string {
 		return " (simulated)"
 	}
 	return ""
+}
+
+// terminalSize returns the size of the terminal that is written to, which may change at any
+// time; where it is unknown, one in which all fits.
+func terminalSize(w io.Writer) (width, height int) {
+	if f, ok := w.(*os.File); ok {
+		if width, height, err := term.GetSize(int(f.Fd())); err == nil && width > 0 && height > 0 { // #nosec G115 -- descriptors are small
+			return width, height
+		}
+	}
+	return math.MaxInt, math.MaxInt
 }
 
 // isTerminal reports whether what is written is shown on a terminal.

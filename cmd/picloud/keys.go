@@ -74,7 +74,7 @@ func (c *cli) tokensCommand() *cobra.Command {
 	cmd := group("tokens", "Issue subscriber tokens and rotate their signing keys")
 	var b api.NewToken
 	var ttl time.Duration
-	mint := &cobra.Command{Use: "mint TOPIC…", Short: "Issue a subscriber token", Args: usage(cobra.MinimumNArgs(1)), RunE: func(cmd *cobra.Command, args []string) error {
+	mint := &cobra.Command{Use: "mint TOPIC…", Short: "Issue a subscriber token", Args: arguments(1, anyNumber), RunE: func(cmd *cobra.Command, args []string) error {
 		var err error
 		if b.TTLSec, err = wholeSeconds("ttl", ttl); err != nil {
 			return err

@@ -53,7 +53,7 @@ func (c *cli) kvSetCommand() *cobra.Command {
 		Use: "set KEY [VALUE]", Short: "Set a key",
 		Long:    "Sets KEY to VALUE, or to what is read from standard input when it is missing or '-'. What is not JSON is\nkept as a JSON string; with --bytes it is kept byte by byte.",
 		Example: "  picloud kv set lamp '{\"on\":true}'\n  picloud kv set --ttl 1h session-7 ada\n  picloud kv set --bytes icon < icon.png",
-		Args:    usage(cobra.RangeArgs(1, 2)),
+		Args:    arguments(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			value, err := c.valueOf(args)
 			if err != nil {
@@ -117,7 +117,7 @@ func (c *cli) valueOf(args []string) ([]byte, error) {
 func (c *cli) kvIncrementCommand() *cobra.Command {
 	var ttl time.Duration
 	cmd := &cobra.Command{
-		Use: "increment KEY [BY]", Short: "Add to the number that a key holds; 1 if BY is missing", Args: usage(cobra.RangeArgs(1, 2)),
+		Use: "increment KEY [BY]", Short: "Add to the number that a key holds; 1 if BY is missing", Args: arguments(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			in := api.Increment{By: 1}
 			var err error

@@ -132,20 +132,6 @@ func unlessInterrupted(ctx context.Context, err error) error {
 	return nil
 }
 
-// exactly is cobra.ExactArgs with our exit code.
-func exactly(n int) cobra.PositionalArgs { return usage(cobra.ExactArgs(n)) }
-
-var atMostOne = usage(cobra.MaximumNArgs(1))
-
-func usage(check cobra.PositionalArgs) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if err := check(cmd, args); err != nil {
-			return fmt.Errorf("%w: %s: %w", errUsage, cmd.UseLine(), err)
-		}
-		return nil
-	}
-}
-
 func (c *cli) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "Show the versions in this binary", Args: exactly(0),

@@ -26,7 +26,7 @@ func (c *cli) publishCommand() *cobra.Command {
 		Use: "publish TOPIC [DATA]", Short: "Publish an event, or one for each line of input",
 		Long:    "Publishes DATA, or what is read from standard input when it is missing or '-'. What is not JSON is\nsent as a JSON string. With --lines every line of input is an event as soon as it is there; a node\nthat is away is waited for, and nothing is lost or doubled.",
 		Example: "  picloud publish door '{\"open\":true}'\n  vmstat 1 | picloud publish --lines load",
-		Args:    usage(cobra.RangeArgs(1, 2)),
+		Args:    arguments(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			path := c.appPath("topics", args[0], "events")
 			if lines {

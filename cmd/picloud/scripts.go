@@ -67,7 +67,7 @@ func (c *cli) scriptsPushCommand() *cobra.Command {
 		Use: "push FILE...", Short: "Save files as scripts",
 		Long:    "Saves each FILE as a script that is called what the file is called, without .js or .mjs. A folder stands for\nthe files of that kind in it, '-' for standard input. A script that has not changed gets no new version.",
 		Example: "  picloud scripts push door.js\n  picloud scripts push scripts/\n  picloud scripts push --name door - < door.js",
-		Args:    usage(cobra.MinimumNArgs(1)),
+		Args:    arguments(1, anyNumber),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			files, err := scriptFiles(args)
 			if err != nil {
@@ -236,7 +236,7 @@ func (c *cli) scriptsRunCommand() *cobra.Command {
 		Use: "run NAME [INPUT]", Short: "Run a script once, and show its console and what it returns",
 		Long:    "Runs a script once. INPUT is JSON, or a text that becomes a JSON string; '-' reads it from standard input. The\nconsole of the script goes to standard error, what it returns to standard output.",
 		Example: "  picloud scripts run door '{\"open\":true}'",
-		Args:    usage(cobra.RangeArgs(1, 2)),
+		Args:    arguments(1, 2),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			in := api.NewRun{Export: export}
 			if len(args) == 2 {

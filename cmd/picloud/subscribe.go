@@ -26,7 +26,7 @@ func (c *cli) subscribeCommand() *cobra.Command {
 	var lossless bool
 	var count int
 	cmd := &cobra.Command{
-		Use: "subscribe TOPIC…", Short: "Show events as they come", Args: usage(cobra.MinimumNArgs(1)),
+		Use: "subscribe TOPIC…", Short: "Show events as they come", Args: arguments(1, anyNumber),
 		Long: "Shows the events of up to 64 topics as they come, until interrupted. When the node goes away it is\nwaited for, and the stream resumes where it was. With --json every event is one line of JSON.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			s := &listener{c: c, cl: c.client(), topics: args, since: since, latest: latest, lossless: lossless, left: count, counted: count > 0}
@@ -259,7 +259,7 @@ func (c *cli) eventsCommand() *cobra.Command {
 	var since string
 	var limit int
 	cmd := &cobra.Command{
-		Use: "events TOPIC…", Short: "Show the history of topics", Args: usage(cobra.MinimumNArgs(1)),
+		Use: "events TOPIC…", Short: "Show the history of topics", Args: arguments(1, anyNumber),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q := url.Values{"topic": args, "limit": {strconv.Itoa(min(limit, 1000))}}
 			if since != "" {

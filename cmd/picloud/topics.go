@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"net/http"
 	"time"
 
@@ -100,9 +99,9 @@ func (c *cli) topicsCommand() *cobra.Command {
 	f.add(create)
 	f.add(update)
 	flip := &cobra.Command{Use: "external TOPIC on|off", Short: "Let outsiders subscribe, or not", Args: exactly(2), RunE: func(cmd *cobra.Command, args []string) error {
-		on := args[1] == "on"
-		if !on && args[1] != "off" {
-			return fmt.Errorf("%w: %s: say on or off", errUsage, cmd.UseLine())
+		on, err := parseLevel(args[1])
+		if err != nil {
+			return err
 		}
 		return c.oneTopic(cmd, http.MethodPatch, c.appPath("topics", args[0], "external"), api.ExternalPatch{External: &on})
 	}}

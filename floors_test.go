@@ -30,7 +30,7 @@ var floors = [][]string{
 	{"journal"},
 	{"migrations"},
 	{"api", "check", "board"},
-	{"pathpattern", "backoff", "budget", "live"},
+	{"pathpattern", "backoff", "budget", "live", "certificate"},
 	{"."},
 }
 

@@ -16,6 +16,15 @@ type Node struct {
 	Subscribers int      `json:"subscribers"`
 	Apps        Activity `json:"apps"`
 	Memory      Memory   `json:"memory"`
+	TLS         *TLS     `json:"tls"` // null: the node serves no HTTPS
+}
+
+// TLS is the state of a node's certificate.
+type TLS struct {
+	Names     []string `json:"names"`      // DNS names and IP addresses; none: there is no certificate that can be used
+	ExpiresAt Time     `json:"expires_at"` // null: there is none
+	Expires   bool     `json:"expires"`    // it has ended, or ends soon
+	Fault     string   `json:"fault"`      // why its files cannot be used; empty: they are
 }
 
 // Memory is what requests make a node hold, of the bytes that they may.

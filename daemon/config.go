@@ -5,9 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -82,6 +80,9 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	HTTPLimits     httpapi.Limits
 	AllowedHosts   []string // lower case; "*.domain": those below it
+	TLSCert        string   // file; empty: no HTTPS
+	TLSKey         string   // file
+	TLSListen      string
 	LogLevel       slog.Level
 	LogFormat      string
 }
@@ -154,8 +155,11 @@ var Settings = []Setting{
 	{"operator_group", "PICLOUD_OPERATOR_GROUP", "", "picloud", "Members of this group may use the socket, as root may.", false, text(func(c *Config) *string { return &c.OperatorGroup })},
 	{"trusted_proxies", "PICLOUD_TRUSTED_PROXIES", "", "", "Addresses or networks whose X-Forwarded-For and X-Forwarded-Host are believed: a list, in the variable separated by commas.", false, proxies},
 
-	{"http.allowed_hosts", "PICLOUD_HTTP_ALLOWED_HOSTS", "", "", "Names under which browsers reach the node beside its IP addresses, its host name, NAME.local and localhost, such as that of a proxy: a list of pi.example.org or *.example.org, in the variable separated by commas. Requests to others get 421, so that no page of another site reaches the node under its own name.", false, hosts},
+	{"http.allowed_hosts", "PICLOUD_HTTP_ALLOWED_HOSTS", "", "", "Names under which browsers reach the node beside its IP addresses, its host name, NAME.local, localhost and the names of its certificate, such as that of a proxy: a list of pi.example.org or *.example.org, in the variable separated by commas. Requests to others get 421, so that no page of another site reaches the node under its own name.", true, hosts},
 
+	{"http.tls_cert", "PICLOUD_HTTP_TLS_CERT", "", "", "File with the certificate of the node, its chain behind it, in PEM; with http.tls_key HTTPS is served, too. Both files are read again when they change. 'picloud tls self-signed' makes them. Empty: no HTTPS.", false, text(func(c *Config) *string { return &c.TLSCert })},
+	{"http.tls_key", "PICLOUD_HTTP_TLS_KEY", "", "", "File with the private key of that certificate in PEM, which the node's user can read.", false, text(func(c *Config) *string { return &c.TLSKey })},
+	{"http.tls_listen", "PICLOUD_HTTP_TLS_LISTEN", "", "0.0.0.0:7443", "Address and port for HTTPS, beside HTTP on listen. For HTTPS alone set listen to 127.0.0.1:7420.", false, text(func(c *Config) *string { return &c.TLSListen })},
 	{"http.max_connections", "PICLOUD_HTTP_MAX_CONNECTIONS", "", "0", "Connections over TCP, without streams. 0: from the board's memory and the descriptor limit, up to 4096.", false, number(func(c *Config) *int { return &c.HTTPLimits.MaxConnections }, 0, 1_000_000)},
 	{"http.max_per_address", "PICLOUD_HTTP_MAX_PER_ADDRESS", "", "0", "Connections of one IPv4 address or IPv6 /64; trusted proxies have no such limit. 0: a quarter of the total, and three quarters for an address of the loopback.", false, number(func(c *Config) *int { return &c.HTTPLimits.MaxPerAddress }, 0, 1_000_000)},
 	{"http.max_uploads", "PICLOUD_HTTP_MAX_UPLOADS", "", "32", "Files that arrive at the same time.", false, number(func(c *Config) *int { return &c.HTTPLimits.MaxUploads }, 1, 10_000)},
@@ -249,55 +253,6 @@ var proxies = field{
 	},
 }
 
-// hosts is a list of host names in lower case, some of which may begin with "*.".
-var hosts = func() field {
-	f := words(func(c *Config) *[]string { return &c.AllowedHosts })
-	split := f.set
-	f.set = func(c *Config, v string) error {
-		if err := split(c, strings.ToLower(v)); err != nil {
-			return err
-		}
-		for i, host := range c.AllowedHosts {
-			host = strings.TrimSuffix(host, ".")
-			if !isHostName(strings.TrimPrefix(host, "*.")) {
-				return fmt.Errorf("%q: use a name such as pi.example.org, or *.example.org for all names below it; without scheme and port", host)
-			}
-			c.AllowedHosts[i] = host
-		}
-		return nil
-	}
-	return f
-}()
-
-// isHostName reports whether a text in lower case is letters, digits, hyphens and
-// underscores with single dots between them.
-func isHostName(text string) bool {
-	for label := range strings.SplitSeq(text, ".") {
-		if label == "" || strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
-			return false
-		}
-	}
-	return true
-}
-
-// hostNames returns the names of the node for the Host header: its name and the
-// machine's host name, both also as they are called in the domain local, and the
-// configured ones.
-func (c Config) hostNames() []string {
-	names := slices.Clone(c.AllowedHosts)
-	machine, _ := os.Hostname() // without one there are the other names
-	for _, name := range []string{machine, c.Name} {
-		name = strings.ToLower(strings.TrimSuffix(name, "."))
-		if !isHostName(name) {
-			continue // a name for people
-		}
-		first, _, _ := strings.Cut(name, ".")
-		names = append(names, name, first, first+".local")
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
-}
-
 func parseNetwork(v string) (netip.Prefix, error) {
 	if strings.Contains(v, "/") {
 		return netip.ParsePrefix(v)
@@ -323,6 +278,7 @@ func (c *Config) check() (faults []fault) {
 	if c.Cluster == "postgres" && !c.HasDatabase() {
 		faults = append(faults, fault{"cluster", errors.New("\"postgres\" needs database.url")})
 	}
+	faults = append(faults, c.checkTLS()...)
 	return append(append(faults, c.checkPins()...), c.checkSensors()...)
 }
 

@@ -89,6 +89,24 @@ func TestAllowedHosts(t *testing.T) {
 	}
 }
 
+// OP-9: settings of TLS that cannot work together are told before the node starts.
+func TestTLSSettings(t *testing.T) {
+	t.Parallel()
+	const pair = "[http]\ntls_cert = \"/c\"\ntls_key = \"/k\"\n"
+	for text, want := range map[string]string{
+		pair:                                     "",
+		"[http]\ntls_cert = \"/c\"\n":            "http.tls_key belong together",
+		"[http]\ntls_key = \"/k\"\n":             "http.tls_key belong together",
+		pair + "tls_listen = \"7443\"\n":         "use an address and a port",
+		pair + "tls_listen = \"0.0.0.0:7420\"\n": "HTTP has this port",
+	} {
+		_, err := daemon.Load(daemon.Source{File: write(t, map[string]string{"picloud.toml": text})})
+		if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+}
+
 func TestFilesThatCannotBeRead(t *testing.T) {
 	t.Parallel()
 	if _, err := daemon.Load(daemon.Source{File: "/nowhere/picloud.toml"}); err == nil {

@@ -126,6 +126,7 @@ func Run(ctx context.Context, cfg Config, opt Options) error {
 	for _, ln := range m.unix {
 		servers = append(servers, start(ctx, cancel, "socket", func(context.Context) error { return m.api.ServeLocal(ln) }))
 	}
+	servers = append(servers, m.startTLS(ctx, cancel, log)...)
 	addr, status := m.tcp[0].Addr().String(), m.status(l)
 	log.Info("serving", slog.String("listen", addr), slog.String("socket", m.unix[0].Addr().String()),
 		slog.String("data", cfg.Data), slog.String("node", m.store.Node().ID), slog.String("version", opt.Build.Version))

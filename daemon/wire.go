@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"syscall"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/auth"
 	"github.com/picloud/picloud/budget"
+	"github.com/picloud/picloud/certificate"
 	"github.com/picloud/picloud/dispatch"
 	"github.com/picloud/picloud/httpapi"
 	"github.com/picloud/picloud/hw"
@@ -49,6 +51,9 @@ type machine struct {
 	api     *httpapi.Server
 	pulse   *pulse
 	sockets
+
+	certificate *certificate.Keeper // nil: no HTTPS
+	secure      net.Listener        // nil as well
 }
 
 // wire makes the parts, from the bottom up, and opens the listeners.
@@ -109,16 +114,21 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 		m.scrub = scrub.New(scrub.Config{Store: st, Compare: m.central.comparer(), Busy: m.busy, Logger: log})
 	}
 	m.pulse = newPulse(m, log.With(slog.String("component", "pulse")))
+	m.certificate = newCertificate(cfg, log)
+	names := &hostNames{config: func() Config { return *life.config.Load() }, certificate: m.certificate}
 	m.api, err = httpapi.New(httpapi.Config{
 		Store: st, Publisher: publisher, Hub: hub, Authority: authority, Sync: m.central.lane(), Scripts: m.scripts, Board: m.board, Monitor: m.monitor, Scrubber: m.scrub, Dispatcher: m.owed, Sensors: m.sensors, Version: build.Version, Commit: build.Commit, Started: started,
 		MaxData: cfg.PublishMaxBytes, OperatorGroup: cfg.OperatorGroup, Ready: life.ready, Alive: m.pulse.alive,
-		TrustedProxies: cfg.TrustedProxies, Hosts: cfg.hostNames(), Limits: cfg.HTTPLimits, Budget: m.memory, Metrics: set, Logger: log,
+		TrustedProxies: cfg.TrustedProxies, Hosts: names.list, Certificate: m.certificate, Limits: cfg.HTTPLimits, Budget: m.memory, Metrics: set, Logger: log,
 	})
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("make the HTTP server: %w", err), st.Close())
 	}
 	if m.sockets, err = listen(cfg); err != nil {
 		return nil, errors.Join(err, st.Close())
+	}
+	if m.secure, err = listenTLS(cfg); err != nil {
+		return nil, errors.Join(err, m.sockets.close(), st.Close())
 	}
 	return m, nil
 }

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -31,11 +32,12 @@ type node struct {
 	url    string
 	env    []string
 	args   []string
-	uid    uint32     // not 0: run the daemon as this user
-	wrap   []string   // a command that runs the daemon; empty: none
-	passes []*os.File // descriptors 3 and up of the daemon
-	plain  bool       // run the binary without the race detector
-	output *os.File   // where the daemon writes; nil: its log is kept
+	uid    uint32       // not 0: run the daemon as this user
+	wrap   []string     // a command that runs the daemon; empty: none
+	passes []*os.File   // descriptors 3 and up of the daemon
+	plain  bool         // run the binary without the race detector
+	output *os.File     // where the daemon writes; nil: its log is kept
+	client *http.Client // for requests and streams; nil: the usual ones
 
 	mu   sync.Mutex
 	proc *process
@@ -314,7 +316,7 @@ func (n *node) request(method, path, key, body string, headers ...string) (answe
 	for i := 0; i+1 < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}
-	res, err := httpClient.Do(req)
+	res, err := cmp.Or(n.client, httpClient).Do(req)
 	if err != nil {
 		return answer{}, err
 	}

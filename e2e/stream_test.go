@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -47,6 +48,10 @@ var streamClient = &http.Client{Transport: &http.Transport{
 
 // openStream subscribes; headers are pairs of name and value.
 func openStream(ctx context.Context, url, key string, headers ...string) (*stream, error) {
+	return openStreamWith(ctx, streamClient, url, key, headers...)
+}
+
+func openStreamWith(ctx context.Context, client *http.Client, url, key string, headers ...string) (*stream, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
@@ -60,7 +65,7 @@ func openStream(ctx context.Context, url, key string, headers ...string) (*strea
 	for i := 0; i+1 < len(headers); i += 2 {
 		req.Header.Set(headers[i], headers[i+1])
 	}
-	res, err := streamClient.Do(req)
+	res, err := client.Do(req)
 	if err != nil {
 		cancel()
 		return nil, err
@@ -79,7 +84,7 @@ func openStream(ctx context.Context, url, key string, headers ...string) (*strea
 // subscribe opens a stream that must open, and ends it with the test.
 func (n *node) subscribe(key, path string, headers ...string) *stream {
 	n.t.Helper()
-	s, err := openStream(n.t.Context(), n.url+path, key, headers...)
+	s, err := openStreamWith(n.t.Context(), cmp.Or(n.client, streamClient), n.url+path, key, headers...)
 	if err != nil {
 		n.t.Fatalf("subscribe to %s: %v", path, err)
 	}

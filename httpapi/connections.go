@@ -113,7 +113,8 @@ func descriptors() int {
 type limitedListener struct {
 	net.Listener
 
-	all *connections
+	all    *connections
+	silent bool // refuses without an answer: the peer expects TLS
 }
 
 // Accept waits for the next connection that has room. Others are refused.
@@ -124,14 +125,15 @@ func (l limitedListener) Accept() (net.Conn, error) {
 		if err != nil || !ok {
 			return conn, err
 		}
-		if c := l.all.admit(tcp); c != nil {
+		if c := l.all.admit(tcp, l.silent); c != nil {
 			return c, nil
 		}
 	}
 }
 
-// admit returns a connection that counts, or nil after having refused it.
-func (c *connections) admit(tcp *net.TCPConn) *connection {
+// admit returns a connection that counts, or nil after having refused it, with an answer
+// unless silent.
+func (c *connections) admit(tcp *net.TCPConn, silent bool) *connection {
 	n := &connection{TCPConn: tcp, all: c}
 	n.wait()
 	limit := c.perAddress
@@ -149,12 +151,12 @@ func (c *connections) admit(tcp *net.TCPConn) *connection {
 	switch {
 	case n.peer.IsValid() && len(c.peers[n.peer]) >= limit:
 		c.mu.Unlock()
-		c.refuse(n, errAddressFull, c.refusedAddress)
+		c.refuse(n, errAddressFull, c.refusedAddress, silent)
 		return nil
 	case c.open >= room:
 		if victim = c.victim(n.peer); victim == nil {
 			c.mu.Unlock()
-			c.refuse(n, errConnectionsFull, c.refusedTotal)
+			c.refuse(n, errConnectionsFull, c.refusedTotal, silent)
 			return nil
 		}
 	}
@@ -242,43 +244,68 @@ var (
 	}
 )
 
-// refuse answers a new connection without reading from it, and closes it. It does not
-// wait: a new connection has room for the answer.
-func (c *connections) refuse(n *connection, e *picloud.Error, counter *metrics.Counter) {
+// refuse closes a new connection, with an answer unless silent, without reading from it.
+func (c *connections) refuse(n *connection, e *picloud.Error, counter *metrics.Counter, silent bool) {
 	counter.Inc()
 	c.mu.Lock()
-	silent := time.Since(c.logged) < logRefusals
-	if !silent {
+	told := time.Since(c.logged) < logRefusals
+	if !told {
 		c.logged = time.Now()
 	}
 	c.mu.Unlock()
-	if !silent {
+	if !told {
 		c.log.Warn("connections are refused", slog.String("limit", e.Type), slog.String("address", n.peer.String()))
 	}
+	if !silent {
+		n.answer(e)
+	}
+	_ = n.TCPConn.Close()
+}
+
+// answer writes a problem to a connection that is closed then. It does not wait: a new
+// connection has room for it.
+func (n *connection) answer(e *picloud.Error) {
 	status, after := statusOf[e.Code], int(e.RetryAfter.Seconds())
 	body, err := json.Marshal(api.Problem{Type: api.ProblemPrefix + e.Type, Title: e.Title, Status: status, Detail: e.Detail, RetryAfter: after})
 	if err != nil {
 		panic(err) // strings and numbers
 	}
+	retry := ""
+	if after > 0 {
+		retry = fmt.Sprintf("Retry-After: %d\r\n", after)
+	}
 	_ = n.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
 	// What fails here fails for a peer that gets no answer either way.
-	_, _ = fmt.Fprintf(n.TCPConn, "HTTP/1.1 %d %s\r\nContent-Type: application/problem+json\r\nCache-Control: no-store\r\nRetry-After: %d\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
-		status, fasthttp.StatusMessage(status), after, len(body), body)
-	_ = n.TCPConn.CloseWrite()
-	_ = n.TCPConn.Close()
+	_, _ = fmt.Fprintf(n.TCPConn, "HTTP/1.1 %d %s\r\nContent-Type: application/problem+json\r\nCache-Control: no-store\r\n%sContent-Length: %d\r\nConnection: close\r\n\r\n%s",
+		status, fasthttp.StatusMessage(status), retry, len(body), body)
+	_ = n.CloseWrite()
 }
 
 // connectionState follows what the HTTP server does with a connection.
 func connectionState(conn net.Conn, state fasthttp.ConnState) {
-	if n, ok := conn.(*connection); ok && state == fasthttp.StateIdle {
+	if state != fasthttp.StateIdle {
+		return
+	}
+	if n := counted(conn); n != nil {
 		n.wait()
 	}
+}
+
+// counted returns the connection that counts of one that is served; nil: none does.
+func counted(conn net.Conn) *connection {
+	switch c := conn.(type) {
+	case *connection:
+		return c
+	case *secureConn:
+		return c.wire.connection
+	}
+	return nil
 }
 
 // begin notes that a request has arrived: its connection is no longer closed for a
 // newcomer.
 func (r *request) begin() error {
-	if n, ok := r.Conn().(*connection); ok && !n.begin() {
+	if n := counted(r.Conn()); n != nil && !n.begin() {
 		return errConnectionsFull // which nobody gets: the connection is closed
 	}
 	return nil

@@ -42,7 +42,7 @@ func TestConnectionsAreCounted(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if n := c.admit(conn.(*net.TCPConn)); n != nil {
+			if n := c.admit(conn.(*net.TCPConn), false); n != nil {
 				open = append(open, n)
 			} else {
 				refused++

@@ -62,7 +62,7 @@ func (s *Server) knowsHost(host string) bool {
 	if _, err := netip.ParseAddr(name); err == nil {
 		return true
 	}
-	return name == "localhost" || strings.HasSuffix(name, ".localhost") || slices.ContainsFunc(s.cfg.Hosts, func(known string) bool {
+	return name == "localhost" || strings.HasSuffix(name, ".localhost") || slices.ContainsFunc(s.cfg.Hosts(), func(known string) bool {
 		domain, below := strings.CutPrefix(known, "*")
 		return name == known || below && len(name) > len(domain) && strings.HasSuffix(name, domain)
 	})

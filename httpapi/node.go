@@ -10,6 +10,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/api"
+	"github.com/picloud/picloud/certificate"
 )
 
 func (s *Server) showNode(r *request) error {
@@ -28,7 +29,7 @@ func (s *Server) showNode(r *request) error {
 		Triggers: t.Triggers, Running: t.Running, Waiting: max(t.Waiting, s.cfg.Store.CountAllDeliveries()-t.Running), Paused: t.Paused, Error: t.Error,
 		Done: t.Done, Failed: t.Failed, Buried: t.Buried, DeadLetters: s.cfg.Store.CountDeadLetters(), Behind: st.TriggersBehind, Dropped: st.Dropped,
 	}
-	b.Memory = s.memory()
+	b.Memory, b.TLS = s.memory(), s.certificate()
 	for _, u := range usages {
 		b.Apps.DataBytes += u.Data.Bytes
 		b.Apps.DataQuota = u.Data.MaxBytes
@@ -41,6 +42,19 @@ func (s *Server) showNode(r *request) error {
 		b.Notes = []string{}
 	}
 	return r.reply(fasthttp.StatusOK, b)
+}
+
+func (s *Server) certificate() *api.TLS {
+	if s.cfg.Certificate == nil {
+		return nil
+	}
+	st := s.cfg.Certificate.Status()
+	t := &api.TLS{Names: st.Names, ExpiresAt: api.At(st.NotAfter), Fault: st.Fault}
+	t.Expires = len(st.Names) > 0 && certificate.Expires(st, s.cfg.Now())
+	if t.Names == nil {
+		t.Names = []string{}
+	}
+	return t
 }
 
 func (s *Server) memory() api.Memory {

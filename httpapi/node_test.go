@@ -36,6 +36,7 @@ import (
 type node struct {
 	url    string
 	addr   string
+	secure string // address of the port for TLS; empty: there is no certificate
 	store  *store.Store
 	hub    *realtime.Hub
 	auth   *auth.Authority
@@ -53,14 +54,14 @@ func newNode(tb testing.TB, change ...func(*httpapi.Config)) *node {
 		tb.Fatal(err)
 	}
 	authority := auth.New(auth.Config{Keys: st})
-	hub, err := realtime.New(realtime.Config{History: st, Node: st.Node().ID, MaxSubscribers: 20})
+	hub, err := realtime.New(realtime.Config{History: st, Node: st.Node().ID, MaxSubscribers: 20, WriteTimeout: time.Hour}) // on a busy machine readers wait long
 	if err != nil {
 		tb.Fatal(err)
 	}
 	st.SetBroadcaster(hub)
 	cfg := httpapi.Config{
 		Store: st, Publisher: publish.New(publish.Config{Committer: st}), Hub: hub, Authority: authority,
-		Version: "1.2.3", Commit: "abc", ReadTimeout: 2 * time.Second, Metrics: metrics.NewSet(), Hosts: []string{"x", "node.example", "*.apps.example"},
+		Version: "1.2.3", Commit: "abc", ReadTimeout: 2 * time.Second, Metrics: metrics.NewSet(), Hosts: func() []string { return []string{"x", "node.example", "*.apps.example"} },
 	}
 	mint := func(ctx context.Context, by picloud.Principal, app string, topics []string, ttl time.Duration) (string, time.Time, error) {
 		t, err := authority.Mint(ctx, by, app, topics, ttl)
@@ -124,7 +125,16 @@ func newNode(tb testing.TB, change ...func(*httpapi.Config)) *node {
 			tb.Error(err)
 		}
 	})
-	n := &node{url: "http://" + tcp.Addr().String(), addr: tcp.Addr().String(), store: st, hub: hub, auth: authority, server: srv, cfg: cfg}
+	secure := ""
+	if cfg.Certificate != nil {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			tb.Fatal(err)
+		}
+		secure = ln.Addr().String()
+		run(func() error { return srv.ServeTLS(ln) })
+	}
+	n := &node{secure: secure, url: "http://" + tcp.Addr().String(), addr: tcp.Addr().String(), store: st, hub: hub, auth: authority, server: srv, cfg: cfg}
 	n.local = &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "unix", socket)

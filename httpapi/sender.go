@@ -10,8 +10,12 @@ import (
 // closed its side of the connection. A client that closes that side alone, and reads on,
 // counts as gone, as with most servers.
 func (r *request) waits() bool {
-	conn, ok := r.Conn().(syscall.Conn)
-	if !ok {
+	var conn syscall.Conn
+	if n := counted(r.Conn()); n != nil {
+		conn = n
+	} else if c, ok := r.Conn().(syscall.Conn); ok {
+		conn = c
+	} else {
 		return true
 	}
 	raw, err := conn.SyscallConn()

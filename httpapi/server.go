@@ -18,6 +18,7 @@ import (
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/auth"
 	"github.com/picloud/picloud/budget"
+	"github.com/picloud/picloud/certificate"
 	"github.com/picloud/picloud/dispatch"
 	"github.com/picloud/picloud/hw"
 	"github.com/picloud/picloud/realtime"
@@ -44,16 +45,17 @@ type Config struct {
 	Version, Commit string
 	Started         time.Time
 
-	MaxData        int            // bytes of one event, as the publisher has it
-	OperatorGroup  string         // may use the Unix socket; default auth.DefaultGroup
-	Ready, Alive   func() error   // nil: always
-	TrustedProxies []netip.Prefix // whose X-Forwarded-For and X-Forwarded-Host are believed
-	Hosts          []string       // lower-case names of this node beside its IP addresses and localhost; *.domain: those below it
-	ReadTimeout    time.Duration  // for a whole request; default 10 s
-	WriteTimeout   time.Duration  // for a response that does not move; default 60 s
-	IdleTimeout    time.Duration  // between requests; default 60 s
-	Limits                        // of connections and uploads
-	Budget         *budget.Budget // nil: of the default size
+	MaxData        int                 // bytes of one event, as the publisher has it
+	OperatorGroup  string              // may use the Unix socket; default auth.DefaultGroup
+	Ready, Alive   func() error        // nil: always
+	TrustedProxies []netip.Prefix      // whose X-Forwarded-For and X-Forwarded-Host are believed
+	Hosts          func() []string     // lower-case names of this node beside its IP addresses and localhost; *.domain: those below it; nil: none
+	Certificate    *certificate.Keeper // for TLS; nil: none
+	ReadTimeout    time.Duration       // for a whole request; default 10 s
+	WriteTimeout   time.Duration       // for a response that does not move; default 60 s
+	IdleTimeout    time.Duration       // between requests; default 60 s
+	Limits                             // of connections and uploads
+	Budget         *budget.Budget      // nil: of the default size
 	Metrics        *metrics.Set
 	Logger         *slog.Logger // nil: discard
 	Now            func() time.Time
@@ -105,6 +107,9 @@ func (c Config) withDefaults() Config {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
+	if c.Hosts == nil {
+		c.Hosts = func() []string { return nil }
+	}
 	if c.Now == nil {
 		c.Now = time.Now
 	}
@@ -149,6 +154,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.openapi = doc
 	s.metrics.register(s.cfg.Metrics)
+	if s.cfg.Certificate != nil {
+		measureCertificate(s.cfg.Metrics, s.cfg.Certificate)
+	}
 	s.http = &fasthttp.Server{
 		Handler:                       s.handle,
 		ErrorHandler:                  s.refuse,
@@ -176,7 +184,7 @@ func New(cfg Config) (*Server, error) {
 // Serve answers on a TCP listener, where a bearer credential says who asks. It
 // returns nil after Shutdown.
 func (s *Server) Serve(ln net.Listener) error {
-	return s.serve(limitedListener{ln, s.connections})
+	return s.serve(limitedListener{ln, s.connections, false})
 }
 
 // ServeLocal answers on a Unix socket, where the kernel says who asks; a bearer

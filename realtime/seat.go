@@ -91,11 +91,15 @@ func (s *Seat) Release() {
 	}
 }
 
-// Attach makes a connection a stream and returns at once. The connection
-// belongs to the hub from now on, which closes it in the end and then gives the
-// seat back.
+// Attach makes a connection, which may be Secure, a stream and returns at once.
+// The connection belongs to the hub from now on, which closes it in the end and
+// then gives the seat back.
 func (s *Seat) Attach(conn net.Conn, sub Subscription) {
 	h := s.hub
+	var sealer Sealer
+	if secure, ok := conn.(Secure); ok {
+		conn, sealer = secure.Detach()
+	}
 	fd, err := takeSocket(conn)
 	_ = conn.Close() // the descriptor was duplicated
 	if err != nil {
@@ -105,7 +109,7 @@ func (s *Seat) Attach(conn net.Conn, sub Subscription) {
 	}
 	tune(fd, h.cfg.WriteTimeout)
 	sh := h.shards[int(h.turn.Add(1))%len(h.shards)]
-	one := newSubscriber(sh, s, fd, &sub)
+	one := newSubscriber(sh, s, fd, sealer, &sub)
 	if err := h.join(one); err != nil {
 		_ = unix.Close(fd) // nothing was sent
 		s.Release()

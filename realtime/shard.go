@@ -37,6 +37,7 @@ type shard struct {
 	members     map[*ring][]*subscriber
 	watchers    map[*subscriber]struct{} // those that carry states
 	scratch     []byte
+	records     []byte // encrypted, for a socket
 	merge       []merged
 	views       []view
 	edges       []time.Time
@@ -277,7 +278,7 @@ func (s *shard) ready(ev *unix.EpollEvent) {
 	switch n, err := s.send(sub, sub.rest); {
 	case err != nil:
 		s.drop(sub)
-	case n < len(sub.rest):
+	case n < len(sub.rest) || sub.sealed.waits():
 		sub.rest = sub.rest[n:]
 		s.stall(sub)
 	default:
@@ -325,6 +326,14 @@ func (s *shard) write(sub *subscriber, b []byte) bool {
 
 // send writes as much as the socket takes.
 func (s *shard) send(sub *subscriber, b []byte) (int, error) {
+	if sub.sealed != nil {
+		return s.sendSealed(sub, b)
+	}
+	return s.push(sub, b)
+}
+
+// push writes as much as the socket takes, as it is.
+func (s *shard) push(sub *subscriber, b []byte) (int, error) {
 	done := 0
 	for done < len(b) {
 		n, err := writeSocket(sub.fd, b[done:])
@@ -374,7 +383,10 @@ func (s *shard) end(sub *subscriber, frame []byte) {
 		if !sub.opened {
 			frame = append(sub.appendHello(nil, nil, false), frame...)
 		}
-		_, _ = s.send(sub, frame) // it is going to be closed anyway
+		n, err := s.send(sub, frame) // it is going to be closed anyway
+		if sub.sealed != nil && err == nil && n == len(frame) {
+			s.endSealed(sub)
+		}
 		_ = unix.Shutdown(sub.fd, unix.SHUT_WR)
 	}
 	s.drop(sub)
@@ -400,6 +412,7 @@ func (s *shard) drop(sub *subscriber) {
 	s.hub.leave(sub)
 	sub.seat.Release()
 	s.forgetRest(sub)
+	sub.sealed.forgetRest()
 }
 
 func (s *shard) dropMember(sub *subscriber, i int) {

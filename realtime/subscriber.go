@@ -43,12 +43,13 @@ const (
 // subscriber is one stream. All of it belongs to its shard's goroutine once it
 // has been added there.
 type subscriber struct {
-	shard *shard
-	app   *app
-	seat  *Seat
-	sub   Subscription
-	fd    int
-	id    int32 // tells it from an earlier one with the same descriptor
+	shard  *shard
+	app    *app
+	seat   *Seat
+	sub    Subscription
+	fd     int
+	sealed *sealed // nil: the stream is not encrypted
+	id     int32   // tells it from an earlier one with the same descriptor
 
 	state     state
 	blocked   bool          // the socket takes nothing; an event of the poller will end that
@@ -81,9 +82,12 @@ type cursor struct {
 	slot int    // in shard.members[ring]
 }
 
-func newSubscriber(sh *shard, seat *Seat, fd int, sub *Subscription) *subscriber {
+func newSubscriber(sh *shard, seat *Seat, fd int, sealer Sealer, sub *Subscription) *subscriber {
 	s := &subscriber{shard: sh, seat: seat, sub: *sub, fd: fd, events: sub.Topics}
 	s.lease = sh.hub.cfg.Budget.Lease(budget.Streams, budget.PartyOf(sub.App, seat.address))
+	if sealer != nil {
+		s.sealed = &sealed{sealer: sealer, lease: sh.hub.cfg.Budget.Lease(budget.Streams, budget.PartyOf(sub.App, seat.address))}
+	}
 	if slices.ContainsFunc(sub.Topics, picloud.IsStateTopic) {
 		s.events = nil
 		for _, topic := range sub.Topics {

@@ -83,6 +83,9 @@ func (c *cli) examine(cmd *cobra.Command) []finding {
 	findings = append(findings, node...)
 	if len(node) == 1 { // it does not answer
 		findings = append(findings, portFinding(cfg.Listen))
+		if f, ok := tlsFinding(&cfg); ok {
+			findings = append(findings, f)
+		}
 	}
 	return findings
 }
@@ -172,6 +175,9 @@ func (c *cli) nodeFindings(cmd *cobra.Command) []finding {
 		return []finding{{"node", false, says, nodeFix(err)}}
 	}
 	findings := []finding{nodeFinding(&n), appsFinding(&n.Apps)}
+	if n.TLS != nil {
+		findings = append(findings, certificateFinding(n.TLS))
+	}
 	var r board.Report
 	if err := c.call(cmd.Context(), http.MethodGet, "/v1/node/board", nil, &r); err == nil { // a node of an earlier version has none
 		findings = append(findings, boardFinding(&r))

@@ -116,7 +116,7 @@ func (c *cli) root() *cobra.Command {
 		c.appsCommand(), c.topicsCommand(), c.keysCommand(), c.tokensCommand(),
 		c.publishCommand(), c.subscribeCommand(), c.eventsCommand(), c.kvCommand(), c.docsCommand(), c.filesCommand(), c.secretsCommand(),
 		c.applyCommand(), c.scriptsCommand(), c.triggersCommand(), c.endpointsCommand(), c.runsCommand(), c.lettersCommand(),
-		c.syncCommand(), c.migrateCommand(), c.recoveryKeyCommand(), c.nodeCommand(),
+		c.syncCommand(), c.migrateCommand(), c.recoveryKeyCommand(), c.nodeCommand(), c.tlsCommand(),
 		c.hwCommand(), c.backupCommand(), c.restoreCommand(), c.supportCommand(), c.configCommand(), c.demoCommand(),
 		c.manCommand(), c.versionCommand(),
 	)

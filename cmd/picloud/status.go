@@ -41,6 +41,9 @@ func (c *cli) statusCommand() *cobra.Command {
 				c.printf("slow         %d triggers are behind, %d deliveries dropped since the start\n", n.Apps.Behind, n.Apps.Dropped)
 			}
 			c.printf("data         %s\n", dataLine(n.Apps))
+			if n.TLS != nil {
+				c.printf("https        %s\n", plain(certificateFinding(n.TLS).Says))
+			}
 			c.printf("postgres     %s\n", syncLine(st))
 			c.printf("board        %s\n", plain(boardLine(&r)))
 			for _, note := range n.Notes {

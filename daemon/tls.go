@@ -1,0 +1,60 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+
+	"github.com/picloud/picloud/certificate"
+)
+
+// hasTLS reports whether the node serves HTTPS, too.
+func (c Config) hasTLS() bool { return c.TLSCert != "" && c.TLSKey != "" }
+
+// newCertificate returns what keeps the node's certificate; nil: it serves no HTTPS. Files that
+// cannot be used stop nothing else: they are told, and taken once they can.
+func newCertificate(cfg Config, log *slog.Logger) *certificate.Keeper {
+	if !cfg.hasTLS() {
+		return nil
+	}
+	return certificate.New(certificate.Config{CertFile: cfg.TLSCert, KeyFile: cfg.TLSKey, Logger: log})
+}
+
+// listenTLS opens the port for HTTPS; nil: there is none.
+func listenTLS(cfg Config) (net.Listener, error) {
+	if !cfg.hasTLS() {
+		return nil, nil
+	}
+	return listenTCP(cfg.TLSListen)
+}
+
+// startTLS starts what serves HTTPS, if that is configured.
+func (m *machine) startTLS(ctx context.Context, cancel context.CancelCauseFunc, log *slog.Logger) []*part {
+	if m.certificate == nil {
+		return nil
+	}
+	log.Info("serving HTTPS", slog.String("listen", m.secure.Addr().String()))
+	return []*part{
+		start(ctx, cancel, "certificate", m.certificate.Run),
+		start(ctx, cancel, "https", func(context.Context) error { return m.api.ServeTLS(m.secure) }),
+	}
+}
+
+// checkTLS finds faults between the settings of TLS.
+func (c *Config) checkTLS() []error {
+	if (c.TLSCert == "") != (c.TLSKey == "") {
+		return []error{c.faultAt("http.tls_cert", errors.New("http.tls_cert and http.tls_key belong together: give both, or none"))}
+	}
+	if !c.hasTLS() {
+		return nil
+	}
+	_, port, err := net.SplitHostPort(c.TLSListen)
+	if err != nil || port == "" {
+		return []error{c.faultAt("http.tls_listen", errors.New("use an address and a port, such as 0.0.0.0:7443"))}
+	}
+	if _, plain, err := net.SplitHostPort(c.Listen); err == nil && plain == port && port != "0" {
+		return []error{c.faultAt("http.tls_listen", errors.New("HTTP has this port (listen): use another, such as 0.0.0.0:7443"))}
+	}
+	return nil
+}

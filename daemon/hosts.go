@@ -53,13 +53,18 @@ type hostNames struct {
 	machine     func() (string, error) // nil: os.Hostname
 	certificate *certificate.Keeper    // nil: none
 
-	mu    sync.Mutex // guards what follows
-	at    time.Time
-	names []string
+	mu       sync.Mutex // guards what follows
+	at       time.Time
+	names    []string
+	machines []string // host names that the machine has had, newest last
 }
 
+// hostsKept is how many host names of the machine the node answers to: the network knows an
+// earlier one until the multicast DNS service starts again.
+const hostsKept = 4
+
 // list returns the names: the configured ones, those of the certificate, and the node's name
-// and the machine's host name, both also as they are called in the domain local.
+// and the machine's host names, all also as they are called in the domain local.
 func (h *hostNames) list() []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -83,8 +88,11 @@ func (h *hostNames) read() []string {
 	if machine == nil {
 		machine = os.Hostname
 	}
-	host, _ := machine() // without one there are the other names
-	for _, name := range []string{host, cfg.Name} {
+	if host, err := machine(); err == nil && !slices.Contains(h.machines, host) {
+		h.machines = append(h.machines, host)
+		h.machines = h.machines[max(0, len(h.machines)-hostsKept):]
+	}
+	for _, name := range append(slices.Clone(h.machines), cfg.Name) {
 		name = strings.ToLower(strings.TrimSuffix(name, "."))
 		if !IsHostName(name) {
 			continue // a name for people

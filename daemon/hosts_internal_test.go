@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -50,10 +51,17 @@ func TestHostNamesFollow(t *testing.T) {
 		expect([]string{"pi", "pi.lan", "pi.local", "pi-2.local", "cert.example.org", "cloud.example.org"}, []string{"garden", "garden shed", "10.0.0.1", "pi-2", ""})
 		machine, cfg = "greenhouse", Config{Name: "Shed", AllowedHosts: []string{"*.example.org"}}
 		time.Sleep(hostsLast) //nolint:forbidigo // of the bubble
-		expect([]string{"greenhouse", "greenhouse.local", "shed", "shed.local", "*.example.org"}, []string{"pi", "pi.local", "cloud.example.org"})
-		machine, fault = "", errors.New("none")
+		expect([]string{"greenhouse", "greenhouse.local", "pi.local", "shed", "shed.local", "*.example.org"}, []string{"cloud.example.org"})
+		fault = errors.New("none")
 		time.Sleep(hostsLast) //nolint:forbidigo // of the bubble
-		expect([]string{"shed"}, []string{"greenhouse", "", ".local"})
+		expect([]string{"shed", "greenhouse"}, []string{"", ".local"})
+		fault = nil
+		for i := range hostsKept {
+			machine = fmt.Sprint("host", i)
+			time.Sleep(hostsLast) //nolint:forbidigo // of the bubble
+			expect([]string{machine}, nil)
+		}
+		expect([]string{"host0"}, []string{"greenhouse", "pi"})
 	})
 }
 

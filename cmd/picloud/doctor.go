@@ -87,7 +87,7 @@ func (c *cli) examine(cmd *cobra.Command) []finding {
 			findings = append(findings, f)
 		}
 	}
-	return findings
+	return append(findings, nameFinding(&cfg, avahiSocket, avahiService))
 }
 
 func dataFinding(dir string) finding {

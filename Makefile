@@ -12,7 +12,7 @@ HOSTILE ?= 20m
 FAULTS  ?= 2000
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test unit race e2e crash powercut boards pins i2c pi appliance soak hostile damage lint fmt nightly fuzz bench cross install-tools ci clean
+.PHONY: help build run test unit race e2e crash powercut boards pins i2c pi appliance lan soak hostile damage lint fmt nightly fuzz bench cross install-tools ci clean
 
 help: ## print this list
 	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | while IFS=$$'\t' read -r t d; do printf '  make %-14s %s\n' "$$t" "$$d"; done
@@ -58,6 +58,9 @@ pi: ## the real binary on a whole emulated Raspberry Pi: its pins, its clock, it
 appliance: ## the binary under its units, with a real systemd, in containers of Debian 12 and 13 (root, Debian)
 	scripts/appliance
 
+lan: ## a network of two machines: the browser of one finds the node on the other by its name (Debian, root)
+	scripts/lan
+
 soak: ## full load for SOAK=1h, with flat memory
 	PICLOUD_E2E_SOAK=$(SOAK) $(GO) test -count=1 -timeout 0 -run 'TestSoak' -v ./e2e/
 
@@ -77,9 +80,9 @@ damage: ## random damage to the files of a data directory: FAULTS=2000
 hostile: ## a node of 512 MiB under everything hostile at once for HOSTILE=20m
 	PICLOUD_E2E_HOSTILE=$(HOSTILE) $(GO) test -count=1 -timeout 0 -run 'TestHostileSoak' -v ./e2e/
 
-nightly: ## the long runs: fuzzing for 2 minutes each, 2 000 power cuts, 200 kills, emulated boards, pins, sensors and a whole Raspberry Pi, the appliance, an hour of soak, 20 minutes of hostility, 2 000 faults, packages
+nightly: ## the long runs: fuzzing for 2 minutes each, 2 000 power cuts, 200 kills, emulated boards, pins, sensors and a whole Raspberry Pi, the appliance, a network of two machines, an hour of soak, 20 minutes of hostility, 2 000 faults, packages
 	FUZZTIME=2m scripts/fuzz
-	$(MAKE) powercut crash boards pins i2c pi appliance soak hostile damage package-test
+	$(MAKE) powercut crash boards pins i2c pi appliance lan soak hostile damage package-test
 
 fuzz: ## every fuzz target for FUZZTIME=30s each
 	FUZZTIME=$(FUZZTIME) scripts/fuzz

@@ -32,6 +32,26 @@ func browser(t *testing.T, more ...chromedp.ExecAllocatorOption) context.Context
 	return ctx
 }
 
+// trusting returns a home directory for a browser that trusts an authority; "": no further one.
+func trusting(t *testing.T, authority string) (home string) {
+	t.Helper()
+	home = t.TempDir()
+	store := filepath.Join(home, ".pki", "nssdb")
+	if err := os.MkdirAll(store, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	commands := [][]string{{"-N", "--empty-password"}}
+	if authority != "" {
+		commands = append(commands, []string{"-A", "-t", "C,,", "-n", "PiCloud", "-i", authority})
+	}
+	for _, args := range commands {
+		if out, err := exec.CommandContext(t.Context(), "certutil", append([]string{"-d", "sql:" + store}, args...)...).CombinedOutput(); err != nil {
+			t.Fatalf("certutil: %v: %s", err, out)
+		}
+	}
+	return home
+}
+
 func evaluate(ctx context.Context, t *testing.T, script string, v any) {
 	t.Helper()
 	text, err := chromedp.Run(ctx, chromedp.Evaluate[string]("JSON.stringify("+script+")"))

@@ -239,6 +239,7 @@ func TestStreamsThroughProxiesOutliveTheNode(t *testing.T) {
 					s, err := openStreamWith(t.Context(), front.client, front.url+path, key, "Last-Event-ID", r.ID)
 					tries.Add(1)
 					if _, lost := errors.AsType[*url.Error](err); lost {
+						pause(t.Context(), 50*time.Millisecond)
 						continue
 					}
 					if err != nil {

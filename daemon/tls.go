@@ -42,19 +42,19 @@ func (m *machine) startTLS(ctx context.Context, cancel context.CancelCauseFunc, 
 }
 
 // checkTLS finds faults between the settings of TLS.
-func (c *Config) checkTLS() []error {
+func (c *Config) checkTLS() []fault {
 	if (c.TLSCert == "") != (c.TLSKey == "") {
-		return []error{c.faultAt("http.tls_cert", errors.New("http.tls_cert and http.tls_key belong together: give both, or none"))}
+		return []fault{{"http.tls_cert", errors.New("http.tls_cert and http.tls_key belong together: give both, or none")}}
 	}
 	if !c.hasTLS() {
 		return nil
 	}
 	_, port, err := net.SplitHostPort(c.TLSListen)
 	if err != nil || port == "" {
-		return []error{c.faultAt("http.tls_listen", errors.New("use an address and a port, such as 0.0.0.0:7443"))}
+		return []fault{{"http.tls_listen", errors.New("use an address and a port, such as 0.0.0.0:7443")}}
 	}
 	if _, plain, err := net.SplitHostPort(c.Listen); err == nil && plain == port && port != "0" {
-		return []error{c.faultAt("http.tls_listen", errors.New("HTTP has this port (listen): use another, such as 0.0.0.0:7443"))}
+		return []fault{{"http.tls_listen", errors.New("HTTP has this port (listen): use another, such as 0.0.0.0:7443")}}
 	}
 	return nil
 }

@@ -130,6 +130,7 @@ func TestCallersMayLeaveAtAnyMoment(t *testing.T) {
 		"MarkDone":  func(ctx context.Context) []any { return results(s.MarkDone(ctx, saved, []uint64{1 << 40})) },
 		"ShareKeys": func(ctx context.Context) []any { return results(s.ShareKeys(ctx, nil, nil)) },
 		"Tick":      func(ctx context.Context) []any { return results(s.Tick(ctx, saved, time.Now(), true)) },
+		"Beat":      func(ctx context.Context) []any { return results(s.Beat(ctx)) },
 		"Verify": func(ctx context.Context) []any {
 			return results(s.Verify(ctx, func(store.Verification) error { return ctx.Err() }))
 		},

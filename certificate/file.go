@@ -2,8 +2,6 @@ package certificate
 
 import (
 	"crypto/x509"
-	"fmt"
-	"io"
 	"os"
 	"slices"
 	"syscall"
@@ -12,24 +10,6 @@ import (
 
 // maxFile bounds a PEM file in bytes.
 const maxFile = 1 << 20
-
-// readFile reads a PEM file. It waits for no pipe and reads no more than such a file has.
-func readFile(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // #nosec G304 -- the operator names it
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }() // only read
-	switch info, err := f.Stat(); {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is no regular file", path)
-	case info.Size() > maxFile:
-		return nil, fmt.Errorf("%s has %d bytes, which is no PEM file", path, info.Size())
-	}
-	return io.ReadAll(io.LimitReader(f, maxFile))
-}
 
 // fileState tells a file from one that has taken its place, links followed.
 type fileState struct {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/picloud/picloud/keyfile"
 )
 
 // Config configures a Keeper.
@@ -64,7 +66,7 @@ func New(cfg Config) *Keeper {
 }
 
 // Run follows the files until ctx ends. It looks at them instead of watching their directories,
-// since that also finds what another directory is linked to.
+// since a link in a parent directory may be replaced, too.
 func (k *Keeper) Run(ctx context.Context) error {
 	tick := time.NewTicker(k.cfg.Every)
 	defer tick.Stop()
@@ -78,8 +80,8 @@ func (k *Keeper) Run(ctx context.Context) error {
 	}
 }
 
-// look reads the files if they are not what they were. Of two files that are replaced one after
-// the other it may see one only: a fault is logged when the next look still finds it.
+// look reads files that have changed. While certificate and key are replaced one after the
+// other the pair does not match for a moment: a fault is logged when the next look still finds it.
 func (k *Keeper) look() {
 	now := statePair(k.cfg.CertFile, k.cfg.KeyFile)
 	k.mu.Lock()
@@ -179,11 +181,11 @@ func Load(certFile, keyFile string) (*tls.Certificate, error) {
 }
 
 func loadPair(certFile, keyFile string) (*tls.Certificate, error) {
-	cert, err := readFile(certFile)
+	cert, err := keyfile.Read(certFile, maxFile)
 	if err != nil {
 		return nil, fmt.Errorf("read the certificate: %w", err)
 	}
-	key, err := readFile(keyFile)
+	key, err := keyfile.Read(keyFile, maxFile)
 	if err != nil {
 		return nil, fmt.Errorf("read the key of the certificate: %w", err)
 	}

@@ -1,37 +1,18 @@
 package certificate_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/picloud/picloud/certificate"
+	"github.com/picloud/picloud/logtest"
 )
-
-// lines is a log that is read while it is written.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) count(text string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.b.String(), text)
-}
 
 // issue makes an authority and a certificate in a new directory.
 func issue(t *testing.T, hosts ...string) string {
@@ -48,9 +29,9 @@ func issue(t *testing.T, hosts ...string) string {
 }
 
 // keep returns a Keeper of the pair in dir that follows it, and its log.
-func keep(t *testing.T, dir string) (*certificate.Keeper, *lines) {
+func keep(t *testing.T, dir string) (*certificate.Keeper, *logtest.Buffer) {
 	t.Helper()
-	log := new(lines)
+	log := new(logtest.Buffer)
 	k := certificate.New(certificate.Config{
 		CertFile: filepath.Join(dir, certificate.CertFile), KeyFile: filepath.Join(dir, certificate.KeyFile),
 		Every: 5 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(log, nil)),
@@ -118,7 +99,7 @@ func TestPairIsFollowed(t *testing.T) {
 	eventually(t, "the second pair", func() bool { return shows(t, k, "second.local") && k.Status().Fault == "" })
 
 	copyPair(t, first, dir, certificate.CertFile) // with the key of the second
-	eventually(t, "the fault", func() bool { return k.Status().Fault != "" && log.count("the one before stays") == 1 })
+	eventually(t, "the fault", func() bool { return k.Status().Fault != "" && log.Count("the one before stays") == 1 })
 	if !shows(t, k, "second.local") || k.Status().Names[0] != "second.local" {
 		t.Errorf("with a key of another certificate: %+v", k.Status())
 	}
@@ -129,7 +110,7 @@ func TestPairIsFollowed(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the missing key", func() bool {
-		return strings.Contains(k.Status().Fault, "no such file") && log.count("the one before stays") == 2
+		return strings.Contains(k.Status().Fault, "no such file") && log.Count("the one before stays") == 2
 	})
 	if err := os.WriteFile(filepath.Join(dir, certificate.KeyFile), []byte("rubbish"), 0o600); err != nil { // in place
 		t.Fatal(err)
@@ -184,7 +165,7 @@ func TestPairComesLater(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	k, log := keep(t, dir)
-	if _, err := k.Certificate(nil); err == nil || k.Status().Fault == "" || log.count("TLS refuses connections") != 1 {
+	if _, err := k.Certificate(nil); err == nil || k.Status().Fault == "" || log.Count("TLS refuses connections") != 1 {
 		t.Errorf("without files: %v, %+v", err, k.Status())
 	}
 	copyPair(t, issue(t, "pi.local"), dir, certificate.CertFile, certificate.KeyFile)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/dispatch"
+	"github.com/picloud/picloud/keyfile"
 	"github.com/picloud/picloud/pgsync"
 	"github.com/picloud/picloud/realtime"
 	"github.com/picloud/picloud/scrub"
@@ -114,7 +115,7 @@ func (l *life) databaseURL() (string, error) {
 	cfg := l.config.Load()
 	switch {
 	case cfg.DatabaseURLFile != "":
-		b, err := os.ReadFile(cfg.DatabaseURLFile) // #nosec G304 -- the operator names it
+		b, err := keyfile.Read(cfg.DatabaseURLFile, maxKey)
 		return strings.TrimSpace(string(b)), err
 	case cfg.DatabaseURL != "":
 		return cfg.DatabaseURL, nil

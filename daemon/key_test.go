@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/picloud/picloud/daemon"
+	"github.com/picloud/picloud/logtest"
 )
 
 // DM-6: whatever secrets.key_file names, the start ends, with a word about it.
@@ -17,7 +18,7 @@ func TestOddKeyOfSecretsIsRefused(t *testing.T) {
 		"no regular file": func(path string) error { return syscall.Mkfifo(path, 0o600) },
 		"no such file":    func(string) error { return nil },
 		"bytes":           func(path string) error { return os.WriteFile(path, []byte("short"), 0o600) },
-		"which is no key": func(path string) error {
+		"more than the 65536": func(path string) error {
 			if err := os.WriteFile(path, nil, 0o600); err != nil {
 				return err
 			}
@@ -31,7 +32,7 @@ func TestOddKeyOfSecretsIsRefused(t *testing.T) {
 			if err := put(cfg.SecretsKey); err != nil {
 				t.Fatal(err)
 			}
-			if err := daemon.Run(t.Context(), cfg, daemon.Options{Log: new(logBuffer)}); err == nil || !strings.Contains(err.Error(), name) {
+			if err := daemon.Run(t.Context(), cfg, daemon.Options{Log: new(logtest.Buffer)}); err == nil || !strings.Contains(err.Error(), name) {
 				t.Errorf("%v", err)
 			}
 		})

@@ -1,7 +1,6 @@
 package daemon_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,31 +16,14 @@ import (
 	"time"
 
 	"github.com/picloud/picloud/daemon"
+	"github.com/picloud/picloud/logtest"
 	"github.com/picloud/picloud/store"
 )
 
-// logBuffer is a log that tests read while it is written.
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // start runs a daemon and returns its address and how to stop it.
-func start(t *testing.T, cfg daemon.Config, opt daemon.Options) (addr string, log *logBuffer, stop func() error) {
+func start(t *testing.T, cfg daemon.Config, opt daemon.Options) (addr string, log *logtest.Buffer, stop func() error) {
 	t.Helper()
-	log = &logBuffer{}
+	log = new(logtest.Buffer)
 	serves := make(chan string, 1)
 	opt.Log, opt.Serves = log, func(a string) { serves <- a }
 	ctx, cancel := context.WithCancel(context.Background())

@@ -3,6 +3,7 @@ package daemon
 import (
 	"strings"
 
+	"github.com/picloud/picloud/keyfile"
 	"github.com/picloud/picloud/pgsync"
 )
 
@@ -11,10 +12,10 @@ import (
 func (c Config) Secrets() []string {
 	urls := []string{c.DatabaseURL, c.DatabaseDirectURL}
 	var secrets []string
-	if b, err := readKey(c.DatabaseURLFile); err == nil {
+	if b, err := keyfile.Read(c.DatabaseURLFile, maxKey); err == nil {
 		urls = append(urls, strings.TrimSpace(string(b)))
 	}
-	if b, err := readKey(c.SecretsKey); err == nil {
+	if b, err := keyfile.Read(c.SecretsKey, maxKey); err == nil {
 		secrets = append(secrets, string(b))
 	}
 	for _, u := range urls {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/picloud/picloud/daemon"
+	"github.com/picloud/picloud/logtest"
 )
 
 // notices receives what systemd is told.
@@ -60,7 +61,7 @@ func TestSystemdIsTold(t *testing.T) { //nolint:paralleltest // sets the environ
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() {
-		done <- daemon.Run(ctx, cfg, daemon.Options{Log: new(logBuffer), Reload: load, Watch: []string{file}})
+		done <- daemon.Run(ctx, cfg, daemon.Options{Log: new(logtest.Buffer), Reload: load, Watch: []string{file}})
 	}()
 	ready := told.until(`(?m)^READY=1$`)
 	addr := strings.TrimSuffix(ready[strings.Index(ready, "Serving on ")+len("Serving on "):], ".")

@@ -3,11 +3,8 @@ package daemon
 import (
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
-	"os"
-	"syscall"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -20,6 +17,7 @@ import (
 	"github.com/picloud/picloud/httpapi"
 	"github.com/picloud/picloud/hw"
 	"github.com/picloud/picloud/hw/sensor"
+	"github.com/picloud/picloud/keyfile"
 	"github.com/picloud/picloud/provision"
 	"github.com/picloud/picloud/publish"
 	"github.com/picloud/picloud/realtime"
@@ -151,33 +149,15 @@ func (c Config) credential() ([]byte, error) {
 	if c.SecretsKey == "" {
 		return nil, nil
 	}
-	b, err := readKey(c.SecretsKey)
+	b, err := keyfile.Read(c.SecretsKey, maxKey)
 	if err == nil && len(b) < 16 {
 		err = fmt.Errorf("%s has %d bytes: use at least 16 random ones", c.SecretsKey, len(b))
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read the key of secrets: %w", err)
+		return nil, fmt.Errorf("read secrets.key_file: %w", err)
 	}
 	return b, nil
 }
 
-// maxKey bounds a file with a key in bytes.
+// maxKey bounds a file with a key or a URL in bytes.
 const maxKey = 64 << 10
-
-// readKey reads a file with a key. It waits for no pipe and reads no more than a key has.
-func readKey(path string) ([]byte, error) {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // #nosec G304 -- the operator names it
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = f.Close() }() // only read
-	switch info, err := f.Stat(); {
-	case err != nil:
-		return nil, err
-	case !info.Mode().IsRegular():
-		return nil, fmt.Errorf("%s is no regular file; name one in secrets.key_file", path)
-	case info.Size() > maxKey:
-		return nil, fmt.Errorf("%s has %d bytes, which is no key; name another file in secrets.key_file", path, info.Size())
-	}
-	return io.ReadAll(io.LimitReader(f, maxKey))
-}

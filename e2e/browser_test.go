@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+
+	"github.com/picloud/picloud/logtest"
 )
 
 // browser starts a real Chromium with one page, and with further options.
@@ -80,7 +82,7 @@ func TestPageSurvivesRestart(t *testing.T) {
 	n := startNode(t)
 	demo := exec.CommandContext(t.Context(), binary, "demo", "--every", "200ms")
 	demo.Env = n.environ()
-	log := new(buffer)
+	log := new(logtest.Buffer)
 	demo.Stdout, demo.Stderr = log, log
 	if err := demo.Start(); err != nil {
 		t.Fatal(err)

@@ -21,6 +21,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/picloud/picloud/logtest"
 )
 
 // node is one data directory and the daemon that runs, or does not run, on it.
@@ -46,27 +48,9 @@ type node struct {
 // process is one run of the daemon.
 type process struct {
 	cmd    *exec.Cmd
-	log    *buffer
+	log    *logtest.Buffer
 	exited chan struct{} // closed when it has ended and its code is known
 	code   int
-}
-
-// buffer collects output while others read it.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
 }
 
 var nextPort atomic.Int32
@@ -140,7 +124,7 @@ func (n *node) launch() *process {
 		name = plainBinary(n.t)
 	}
 	line := append(append(slices.Clone(n.wrap), name, "serve"), n.args...)
-	p := &process{cmd: exec.Command(line[0], line[1:]...), log: new(buffer), exited: make(chan struct{})}
+	p := &process{cmd: exec.Command(line[0], line[1:]...), log: new(logtest.Buffer), exited: make(chan struct{})}
 	p.cmd.Env = n.environ()
 	p.cmd.ExtraFiles = n.passes
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/picloud/picloud/logtest"
 )
 
 // proxies start a proxy in front of a node, over TLS. Their configurations are those of
@@ -74,7 +76,7 @@ func behind(t *testing.T, n *node, name string) *node {
 	certificate := filepath.Join(n.home, "tls-"+name)
 	n.cli("tls", "self-signed", "--to", certificate)
 	cmd := proxies[name](t, t.TempDir(), listen, certificate, n.listen)
-	log := new(buffer)
+	log := new(logtest.Buffer)
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

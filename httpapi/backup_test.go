@@ -6,37 +6,18 @@ import (
 	"math/rand/v2"
 	"net"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/httpapi"
+	"github.com/picloud/picloud/logtest"
 )
-
-// logged is a log that is read while it is written.
-type logged struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-// Write implements io.Writer.
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
 
 // OP-3: a caller who leaves a download is no error of the node.
 func TestBackupThatIsLeftIsNoError(t *testing.T) {
 	t.Parallel()
-	var log logged
+	var log logtest.Buffer
 	n := newNode(t, func(c *httpapi.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
 	noise := rand.NewChaCha8([32]byte{})
 	if _, err := n.store.PutFile(t.Context(), picloud.FileChange{App: "default", Path: "large", Size: -1}, io.LimitReader(noise, 32<<20)); err != nil {

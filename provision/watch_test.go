@@ -1,42 +1,22 @@
 package provision_test
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
+	"github.com/picloud/picloud/logtest"
 	"github.com/picloud/picloud/provision"
 	"github.com/picloud/picloud/store"
 )
 
-// logBuffer is a log that can be read while it is written.
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer // guarded by mu
-}
-
-func (l *logBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logBuffer) count(text string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.b.String(), text)
-}
-
 // watch runs a Watcher of dir until the test ends.
-func watch(t *testing.T, st *store.Store, dir string) *logBuffer {
+func watch(t *testing.T, st *store.Store, dir string) *logtest.Buffer {
 	t.Helper()
-	log := &logBuffer{}
+	log := new(logtest.Buffer)
 	w := provision.NewWatcher(provision.WatcherConfig{Dir: dir, Store: st, Settle: 10 * time.Millisecond, Logger: slog.New(slog.NewTextHandler(log, nil))})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -115,10 +95,10 @@ func TestWatcherLogsAFaultOnce(t *testing.T) {
 	write(t, filepath.Join(dir, "e", "app.toml"), `name = "till"`) // everything is read again
 	eventually(t, "till is not created", created("till"))
 	for text, want := range map[string]int{"the key nonsense is not known": 1, "which " + filepath.Join(dir, "b") + " is already": 1, "could not be applied": 2} {
-		if got := log.count(text); got != want {
+		if got := log.Count(text); got != want {
 			t.Errorf("%q is logged %d times, want %d", text, got, want)
 		}
 	}
 	write(t, filepath.Join(dir, "a", "app.toml"), `other = 1`)
-	eventually(t, "the other fault is not logged", func() bool { return log.count("other is not known") == 1 })
+	eventually(t, "the other fault is not logged", func() bool { return log.Count("other is not known") == 1 })
 }

@@ -7,31 +7,11 @@ import (
 	"io"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/picloud/picloud/api"
+	"github.com/picloud/picloud/logtest"
 )
-
-// safeBuffer is written by a command while the test reads it.
-type safeBuffer struct {
-	mu sync.Mutex
-	b  strings.Builder
-}
-
-// Write adds to the buffer.
-func (b *safeBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-// String returns what was written.
-func (b *safeBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
 
 func TestAsJSON(t *testing.T) {
 	t.Parallel()
@@ -82,7 +62,7 @@ func TestLinesAndSubscribeOverARestart(t *testing.T) {
 	stop := runNode(t, cfg)
 	const lines = 60
 
-	var heard, told safeBuffer
+	var heard, told logtest.Buffer
 	listening := make(chan int, 1)
 	go func() {
 		listening <- run([]string{"--data", cfg.Data, "subscribe", "load", "--json", "-n", fmt.Sprint(lines)}, nil, &heard, &told)
@@ -90,7 +70,7 @@ func TestLinesAndSubscribeOverARestart(t *testing.T) {
 	until(t, "the subscriber", func() bool { return strings.Contains(told.String(), "listening") })
 
 	in, feed := io.Pipe()
-	var waited safeBuffer
+	var waited logtest.Buffer
 	publishing := make(chan int, 1)
 	go func() {
 		publishing <- run([]string{"--data", cfg.Data, "publish", "--lines", "load"}, in, io.Discard, &waited)

@@ -11,6 +11,7 @@ const (
 	heapTick  = 10 * time.Second
 	heapQuiet = 16 << 20 // bytes allocated between two looks, below which the node is at rest
 	heapSlack = 8 << 20  // bytes more than after the last time, from which giving back is worth it
+	heapRests = 3        // looks at a node that has come to rest, each of which gives back
 )
 
 // giveBack returns memory to the board when the node has come to rest, until ctx ends. The
@@ -19,21 +20,40 @@ const (
 func giveBack(ctx context.Context) error {
 	tick := time.NewTicker(heapTick)
 	defer tick.Stop()
-	allocated, _ := heap()
-	var left uint64
+	var w heapWatch
+	w.allocated, _ = heap()
 	for {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
 			return nil
 		}
-		now, resident := heap()
-		if now-allocated < heapQuiet && resident > left+heapSlack {
+		if w.due(heap()) {
 			debug.FreeOSMemory()
-			_, left = heap()
+			_, w.left = heap()
 		}
-		allocated = now
 	}
+}
+
+// heapWatch says when memory is to be given back. The first looks after a busy time give
+// back in any case: what that time has left behind, such as a backlog, goes bit by bit, and
+// a heap that was full the last time would hide the rest of it.
+type heapWatch struct {
+	allocated uint64 // since the start, at the last look
+	left      uint64 // bytes that the heap took when memory was given back last
+	rests     int    // looks since the node was busy
+}
+
+// due takes what heap returns.
+func (w *heapWatch) due(allocated, resident uint64) bool {
+	quiet := allocated-w.allocated < heapQuiet
+	w.allocated = allocated
+	if !quiet {
+		w.rests = 0
+		return false
+	}
+	w.rests++
+	return w.rests <= heapRests || resident > w.left+heapSlack
 }
 
 // heap returns how many bytes were allocated since the start, and how many the heap takes

@@ -19,8 +19,8 @@ const maxFile = 64 << 10
 var errNoAnswer = errors.New("the kernel has not answered for some seconds")
 
 // kernelFiles reads files of the kernel, any of which may hang. A file is read once at a time,
-// however many want it, so that one that hangs holds up one goroutine, and whoever wants
-// it for filePatience at the most. It is safe for concurrent use.
+// for all callers together: a file that hangs holds up one goroutine, and each caller for
+// filePatience at most. It is safe for concurrent use.
 type kernelFiles struct {
 	mu      sync.Mutex // guards what follows
 	reading map[string]*fileRead

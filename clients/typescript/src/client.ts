@@ -35,7 +35,7 @@ export interface ClientOptions extends TokenSource {
 
 /** What a client is doing. */
 export interface State extends LinkState {
-  /** Whether what has been read may be old: the stream is not open. */
+  /** Whether newer events may be missing, because the stream is not open. */
   readonly stale: boolean;
   /** Whether the stream is this client's own, and not another tab's. */
   readonly leader: boolean;
@@ -54,7 +54,7 @@ export interface ClientEvents {
   expired: { readonly reason: string };
   /** The node ends the stream: `shutdown` or `error`. The client comes back. */
   bye: { readonly reason: string };
-  /** Each failure; those that are `fatal` end what they are about. */
+  /** Each failure. A `fatal` one ends its topic, or the client. */
   error: PicloudError;
 }
 
@@ -119,7 +119,7 @@ export function createClient(options: ClientOptions): Client {
     if (open) comesBack ||= state.name !== "open";
     else reading.lost();
     state = { ...now, stale: !open, leader: tabs?.leads ?? true };
-    if (name === "idle" || name === "stopped") reading.cursor = null; // what is read after it is read from then on
+    if (name === "idle" || name === "stopped") reading.cursor = null; // the next topics begin with new events
     emit("state", state);
     if (error) emit("error", error);
     if (name === "stopped" || name === "closed") reading.end(error);
@@ -165,7 +165,7 @@ export function createClient(options: ClientOptions): Client {
               },
             });
           },
-          () => {}, // the stream will say what is wrong
+          () => {}, // the stream reports the error
         )
       : undefined;
 

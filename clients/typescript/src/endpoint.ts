@@ -6,9 +6,9 @@ export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 
 /** What an endpoint may be told. */
 export interface EndpointOptions<Req, Res> {
-  /** Checks what is sent, before it is. */
+  /** Validates the request before it is sent. */
   request?: Validator<Req> | undefined;
-  /** Makes a Res of what comes. */
+  /** Validates the response, and turns it into a Res. */
   response?: Validator<Res> | undefined;
   /** Milliseconds until a TimeoutError. */
   timeout?: number | undefined;
@@ -16,7 +16,7 @@ export interface EndpointOptions<Req, Res> {
 
 /** What one request to an endpoint may be told. */
 export interface RequestOptions extends CallOptions {
-  /** Sent as Idempotency-Key; what it means is up to the script. */
+  /** Sent as the header Idempotency-Key, which the script may use. */
   idempotencyKey?: string | undefined;
   headers?: HeadersInit | undefined;
 }

@@ -46,10 +46,11 @@ export function createReading(http: Http, path: string, cursor: string | null, o
   const backfill = async (reader: Reader, since: Since, border: string): Promise<void> => {
     const { name } = reader.topic;
     reader.hold();
-    for (let attempt = 0; ; attempt++) {
+    const wanted = (): boolean | undefined => readers.get(name)?.has(reader);
+    for (let attempt = 0; wanted(); attempt++) {
       try {
         for await (const event of history<unknown>(http, path, name, { since: reader.seen ?? since, page: 1000 })) {
-          if (!readers.get(name)?.has(reader) || isAfter(event.id!, border)) break;
+          if (!wanted() || isAfter(event.id!, border)) break;
           reader.take(event, true);
         }
         break;

@@ -107,7 +107,7 @@ export function createReader<T>(name: string, options: TopicOptions<T>, onClose:
   let resolve: () => void;
   let reject: (error: PicloudError | undefined) => void;
   const ready = new Promise<void>((...both) => ([resolve, reject] = both));
-  ready.catch(() => {}); // whoever waits for it is told; no one has to
+  ready.catch(() => {}); // a rejection that no caller awaits is no error
   let last: TopicEvent<T> | undefined;
   let over = false;
   let cause: PicloudError | undefined;

@@ -217,6 +217,19 @@ test("history that cannot be had now is asked for again", async () => {
   expect(a.got).toEqual(["all"]);
 });
 
+test.each(["topic", "client"])("history is not asked for any more when the %s is closed", async (which) => {
+  const { server, client } = fake();
+  const { topic } = collect(client, "a", { since: "all" });
+  server.handle("GET", "/v1/apps/a/topics/a/events", () => new Response("", { status: 503 }));
+  const asked = (): number => server.requests.filter((request) => request.url.pathname.endsWith("/topics/a/events")).length;
+  await pass(5000);
+  const before = asked();
+  expect(before).toBeGreaterThan(1);
+  (which === "topic" ? topic : client).close();
+  await pass(120_000);
+  expect(asked()).toBe(before);
+});
+
 test("a client begins after the cursor of another one", async () => {
   const { server, client } = fake();
   const { id } = server.publish("a", 1);

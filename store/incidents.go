@@ -202,7 +202,7 @@ func (s *Store) writeIncidents() error {
 // apps are only in the list of incidents.
 const eventText = "A loss or damage was found: 'picloud incidents list' says what and what to do."
 
-// stageIncidents stages incidents with their events.
+// stageIncidents stages incidents for which there is room, with their events.
 func (s *Store) stageIncidents(g *group, found []Incident) error {
 	var fresh []Incident
 	err := s.stageChanges(g, func(tx *tx) error {
@@ -212,7 +212,14 @@ func (s *Store) stageIncidents(g *group, found []Incident) error {
 				fresh = append(fresh, in)
 			}
 		}
-		tx.putIncidents(fresh)
+		after := tx.putIncidents(fresh)
+		fresh = slices.DeleteFunc(fresh, func(in Incident) bool {
+			_, kept := after.Get(in.ID)
+			if !kept {
+				s.incidents.forget(in.ID) // there is no room; the log has it
+			}
+			return !kept
+		})
 		return nil
 	})
 	if err != nil {

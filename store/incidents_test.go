@@ -157,7 +157,14 @@ func TestIncidentsAreBounded(t *testing.T) {
 		}
 		publish(t, s, "default", "t", `1`) // after what was noted
 	}
-	note(0, 150)
+	note(0, 100)
+	note(100, 150) // there is no room for them
+	for range 5 {
+		publish(t, s, "default", "t", `1`)
+	}
+	if got := history(t, s, "default", picloud.TopicNodeDamage); len(got) != 100 {
+		t.Errorf("%d events tell of 100 incidents", len(got))
+	}
 	first := s.open()
 	if len(first) != 100 {
 		t.Fatalf("%d are kept", len(first))

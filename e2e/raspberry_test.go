@@ -261,7 +261,7 @@ func TestPublishUntilThePowerIsCut(t *testing.T) {
 	n := newNode(t)
 	n.data = "/card/kept"
 	n.serve()
-	key := n.key("default", "app:write")
+	key := n.key("default", "app:publish")
 	for i := 0; ; i++ {
 		var r receipt
 		n.do(201, &r, "POST", "/v1/apps/default/topics/kept/events", key, strconv.Itoa(i))

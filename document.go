@@ -5,7 +5,7 @@ import "time"
 // Document is a JSON object in a collection of an app.
 type Document struct {
 	App, Collection, ID  string
-	Body                 []byte // compact JSON; nobody may change its bytes, since readers share them
+	Body                 []byte // compact JSON; must not be changed, since readers share its bytes
 	Version              uint64 // rises with every change, and when it is made again after its end
 	CreatedAt, UpdatedAt time.Time
 }

@@ -62,7 +62,7 @@ const (
 	ResultWaiting = "waiting"
 	ResultDone    = "done"
 	ResultFailed  = "failed"
-	ResultRefused = "refused" // the script wanted to know who asks
+	ResultRefused = "refused" // the script wanted an authenticated caller
 )
 
 // Result is what has become of a request that is answered later.

@@ -13,7 +13,7 @@ type Code string
 // The classes of errors that leave the process.
 const (
 	CodeInvalid         Code = "invalid"          // 400: the request cannot be understood
-	CodeUnauthenticated Code = "unauthenticated"  // 401: who asks could not be established
+	CodeUnauthenticated Code = "unauthenticated"  // 401: the caller could not be authenticated
 	CodeForbidden       Code = "forbidden"        // 403: known, but not allowed
 	CodeNotFound        Code = "not-found"        // 404: not there, or not to be probed
 	CodeConflict        Code = "conflict"         // 409: clashes with what is there
@@ -76,7 +76,7 @@ func AsError(err error) *Error {
 	return e
 }
 
-// Errors about who asks.
+// Errors of authentication.
 var (
 	ErrUnauthenticated = &Error{
 		Code: CodeUnauthenticated, Type: "unauthenticated", Title: "Authentication is required or was refused",

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Event is an immutable, committed fact. Data is compact JSON; nobody may
+// Event is an immutable, committed fact. Data is compact JSON; callers must not
 // change its bytes, since readers share them.
 type Event struct {
 	Position

@@ -6,7 +6,7 @@ import (
 )
 
 // EncodeJSON is json.Marshal without the escapes for HTML, which make a text up to six
-// times as long as it is, and which nobody asked for.
+// times as long as it is, and which was not asked for.
 func EncodeJSON(v any) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)

@@ -6,7 +6,7 @@ import "time"
 type Entry struct {
 	App       string
 	Key       string
-	Value     []byte // nobody may change its bytes, since readers share them
+	Value     []byte // must not be changed, since readers share its bytes
 	Binary    bool   // the value is any bytes; otherwise it is compact JSON
 	Version   uint64 // rises with every change of the key, and when it is made again after its end
 	UpdatedAt time.Time

@@ -79,7 +79,7 @@ const (
 	AppTokenMint   Capability = "AppTokenMint"
 	AppInvoke      Capability = "AppInvoke" // run a script
 
-	AppSecretManage Capability = "AppSecretManage" // set and delete secrets; nobody reads them
+	AppSecretManage Capability = "AppSecretManage" // set and delete secrets, which cannot be read
 	AppScriptManage Capability = "AppScriptManage" // scripts, and what makes them run
 	AppScriptRead   Capability = "AppScriptRead"   // and how their runs went
 
@@ -142,7 +142,7 @@ func CanSee(p Principal, app string) bool {
 	return len(p.Scopes) > 0
 }
 
-// LocalOperator is the principal of whoever may use the Unix socket.
+// LocalOperator is the principal of callers on the Unix socket.
 func LocalOperator() Principal {
 	return Principal{Kind: KindLocal, Scopes: []Scope{ScopeInstanceAdmin}}
 }

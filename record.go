@@ -50,7 +50,7 @@ type RecordReader interface {
 	// Next returns the next durable record, or io.EOF when there is none yet.
 	Next() (Record, error)
 	// Passed returns how far the reader has come: every record up to it was
-	// returned or concerns nobody but the node.
+	// returned or concerns the node alone.
 	Passed() uint64
 	Close() error
 }

@@ -50,7 +50,7 @@ type ScriptCall struct {
 	Module, Method string // such as kv and get
 	Args           []json.RawMessage
 	Cause          Cause // of the changes it makes
-	Anonymous      bool  // it runs for somebody who did not say who they are
+	Anonymous      bool  // it runs for an anonymous caller
 
 	// Reserve, if not nil, waits until the run may hold an answer of so many bytes. What
 	// answers with much calls it once, before it makes the answer.

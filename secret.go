@@ -2,7 +2,7 @@ package picloud
 
 import "time"
 
-// Secret is something that scripts may read and nobody else, under a name.
+// Secret is a named value that only scripts may read.
 type Secret struct {
 	App       string    `json:"app"`
 	Name      string    `json:"name"`

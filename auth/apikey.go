@@ -68,8 +68,8 @@ func splitKey(bearer string) (id, secret string, ok bool) {
 // App, Scopes and ExpiresAt come from the draft; a fault in them is a public
 // error.
 //
-// It does not check who asks: the caller must not hand out scopes that the
-// asker lacks.
+// It does not check rights: its caller must not hand out scopes that the
+// requester lacks.
 func (a *Authority) IssueKey(ctx context.Context, draft picloud.APIKey) (picloud.APIKey, string, error) {
 	if err := check.APIKey(draft); err != nil {
 		return picloud.APIKey{}, "", err

@@ -50,11 +50,11 @@ type Config struct {
 	Refresh func()
 }
 
-// RefreshEvery is how often a key that is not known is asked for: whoever
-// invents tokens must not keep the node busy.
+// RefreshEvery is how often a key that is not known is asked for:
+// invented tokens must not keep the node busy.
 const RefreshEvery = 5 * time.Second
 
-// Authority answers who asks, and issues keys and tokens. Its methods may be
+// Authority authenticates callers, and issues keys and tokens. Its methods may be
 // called concurrently.
 type Authority struct {
 	cfg    Config

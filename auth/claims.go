@@ -116,7 +116,7 @@ func readDate(raw json.RawMessage) (*jwt.NumericDate, error) {
 }
 
 // keyID returns the kid of a token whose header is acceptable: no name twice,
-// and no extension that whoever signed requires to be understood.
+// and no extension that the signer requires to be understood.
 func keyID(t *jwt.Token) (string, error) {
 	segment, _, _ := strings.Cut(t.Raw, ".")
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(segment)

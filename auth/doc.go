@@ -1,4 +1,4 @@
-// Package auth establishes who asks: API keys of programs, subscriber tokens of
+// Package auth authenticates callers: API keys of programs, subscriber tokens of
 // browsers, and the peer of the Unix socket. The HTTP edge and the script SDK
 // call it.
 //

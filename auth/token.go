@@ -25,7 +25,7 @@ type Token struct {
 }
 
 // Mint issues a subscriber token of app for by. The topics must be registered;
-// whether they are external is judged when somebody subscribes. A ttl of 0 is
+// whether they are external is judged at each subscription. A ttl of 0 is
 // the default; any other is clamped to the configured bounds and cut to whole
 // seconds, which is what a token can say.
 //

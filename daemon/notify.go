@@ -22,7 +22,7 @@ const maxStatus = 500
 
 // notify sends assignments to systemd in one message, when it runs us.
 func notify(assignments ...string) {
-	_, _ = sd.SdNotify(false, strings.Join(assignments, "\n")) // without systemd there is nobody to tell
+	_, _ = sd.SdNotify(false, strings.Join(assignments, "\n")) // without systemd there is no receiver
 }
 
 // saysStatus returns the assignment of STATUS=. A line break in text would begin another

@@ -92,7 +92,7 @@ func Run(ctx context.Context, cfg Config, opt Options) error {
 	defer cancel(nil)
 	storePart := start(ctx, cancel, "store", m.store.Run)
 	hubPart := start(ctx, cancel, "realtime", m.hub.Run)
-	boardPart := start(ctx, cancel, "hw", m.board.Run) // whoever is first, it or a script, an output begins as it is to start
+	boardPart := start(ctx, cancel, "hw", m.board.Run) // whether it or a script is first, an output begins in its state for the start
 	parts := []*part{start(ctx, cancel, "stats", m.stats.Run), start(ctx, cancel, "monitor", m.monitor.Run), start(ctx, cancel, "heap", giveBack)}
 	if !m.store.Health().ReadOnly {
 		parts = append(parts, start(ctx, cancel, "dispatch", m.owed.Run))

@@ -154,7 +154,7 @@ func (o *outbox) letters(t *testing.T) []picloud.DeadLetter {
 	return list
 }
 
-// inBubble runs a test over a node with a clock that waits for nobody.
+// inBubble runs a test over a node with a clock that waits for no goroutine.
 func inBubble(t *testing.T, handle func(ctx context.Context, t picloud.Trigger, d picloud.Delivery) error, test func(t *testing.T, o *outbox)) {
 	t.Helper()
 	t.Parallel()

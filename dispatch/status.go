@@ -32,7 +32,7 @@ type Status struct {
 	SetAside uint64    // as far as the consumer has told
 	Lost     uint64    // dropped by the journal before they were handed over, ever
 
-	Refused []picloud.Refused // the newest of those that are set aside, newest first; nobody may change them
+	Refused []picloud.Refused // the newest of those that are set aside, newest first; must not be changed
 
 	Error   string    // of the last failure; empty while all is well
 	Advice  string    // the one thing to do about it; empty: wait

@@ -12,7 +12,7 @@ import (
 	"github.com/picloud/picloud/auth"
 )
 
-// admit establishes who asks and whether the route is open to them.
+// admit authenticates the caller and checks that the route is open to it.
 func (s *Server) admit(r *request) error {
 	if r.route.open {
 		return nil
@@ -60,7 +60,7 @@ func bearerOf(ctx *fasthttp.RequestCtx) (bearer string, given bool) {
 }
 
 // may answers whether p has a capability; in an app, when there is one.
-// Whoever cannot see an app gets the answer for one that does not exist.
+// A caller that cannot see an app gets the answer for one that does not exist.
 func (s *Server) may(p picloud.Principal, c picloud.Capability, app string) error {
 	if p.Kind == picloud.KindAnonymous {
 		return picloud.ErrUnauthenticated

@@ -145,7 +145,7 @@ func bodyFault(err error) error {
 // alive gives an answer more time, because it moves.
 func (r *request) alive() { _ = r.Conn().SetWriteDeadline(time.Now().Add(r.s.cfg.WriteTimeout)) }
 
-// drain reads some of what nobody has read and is still being sent: closing a
+// drain reads some of a body that was not read and is still being sent: closing a
 // connection with unread bytes would take the answer away from the sender.
 func (r *request) drain() {
 	in := r.RequestBodyStream()

@@ -306,7 +306,7 @@ func counted(conn net.Conn) *connection {
 // newcomer.
 func (r *request) begin() error {
 	if n := counted(r.Conn()); n != nil && !n.begin() {
-		return errConnectionsFull // which nobody gets: the connection is closed
+		return errConnectionsFull // for the log: the connection is closed
 	}
 	return nil
 }

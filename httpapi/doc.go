@@ -4,7 +4,7 @@
 // It turns requests into calls of the roles below and their errors into status
 // codes; nothing else in the process knows what a status code is. One table of
 // routes feeds the router, the answers to wrong methods and the OpenAPI
-// document. Who asks is established once per request, before a handler runs.
+// document. The caller is authenticated once per request, before a handler runs.
 //
 // The package keeps no state of its own and makes no decision that lasts: what
 // may be done follows from picloud.Can and the store, and a stream that has been

@@ -32,7 +32,7 @@ func (s *Server) invoke(r *request, path string) error {
 	r.sandboxed = true
 	all, err := s.cfg.Store.Endpoints(app)
 	if err != nil {
-		return errRoute // which apps there are is nobody's business
+		return errRoute // which apps there are is not public
 	}
 	method := string(r.Method())
 	preflight := method == fasthttp.MethodOptions && len(r.Request.Header.Peek("Access-Control-Request-Method")) > 0
@@ -161,7 +161,7 @@ func (s *Server) answer(r *request, e *picloud.Endpoint, path string, params []p
 	return r.replyOutput(res.Output, res.Response)
 }
 
-// admitTo establishes who asks, and whether the endpoint is open to them.
+// admitTo authenticates the caller, and checks that the endpoint is open to it.
 func (s *Server) admitTo(r *request, e *picloud.Endpoint) error {
 	if e.Auth == picloud.EndpointPublic {
 		s.recognise(r, e.App)
@@ -176,7 +176,7 @@ func (s *Server) admitTo(r *request, e *picloud.Endpoint) error {
 	return s.may(p, picloud.AppInvoke, e.App)
 }
 
-// recognise establishes who asks, where anybody may. The script learns who it is; a
+// recognise authenticates the caller of an endpoint that is open to all. The script learns who it is; a
 // credential that is no API key may be meant for the script.
 func (s *Server) recognise(r *request, app string) {
 	if p, err := s.who(r); err == nil && picloud.Can(p, picloud.AppInvoke, app) {
@@ -184,8 +184,8 @@ func (s *Server) recognise(r *request, app string) {
 	}
 }
 
-// endpointFault words what a script failed at for whoever asked: what exactly it
-// was is for the operator, who finds the run by its id.
+// endpointFault words the failure of a script for its caller. The details are for
+// the operator, who finds the run by its id.
 func endpointFault(err error) error {
 	fault, ok := errors.AsType[*script.Error](err)
 	switch {

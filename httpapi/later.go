@@ -25,7 +25,7 @@ func prefersLater(r *request) bool {
 	return false
 }
 
-// maxLaterOfAnybody bounds what somebody who does not say who they are can have kept
+// maxLaterOfAnybody bounds what an anonymous caller can have kept
 // by one request, headers included.
 const maxLaterOfAnybody = 64 << 10
 
@@ -36,7 +36,7 @@ func (s *Server) acceptLater(r *request, e *picloud.Endpoint, later picloud.Late
 		return err
 	}
 	if r.principal.Kind == picloud.KindAnonymous && len(text) > maxLaterOfAnybody {
-		return errTooLarge.Detailf("a request that is answered later has at most %d bytes when nobody says who asks: it is kept on the card", maxLaterOfAnybody)
+		return errTooLarge.Detailf("a request that is answered later has at most %d bytes when its caller is anonymous: it is kept on the card", maxLaterOfAnybody)
 	}
 	id, err := s.cfg.Store.Accept(r.patience(), *e, text)
 	if err != nil {
@@ -66,8 +66,8 @@ func (r *request) wait() (time.Duration, error) {
 	return time.Duration(n) * time.Second, nil
 }
 
-// showResult answers what the script of an endpoint has answered. Whoever knows the
-// id may have it.
+// showResult answers what the script of an endpoint has answered. Knowing the
+// id is the right to it.
 func (s *Server) showResult(r *request) error {
 	wait, err := r.wait()
 	if err != nil {

@@ -31,7 +31,7 @@ const (
 	memoryPatience = 2 * time.Second
 )
 
-// lease returns a lease in the name of who asks. Requests over the operator's socket have
+// lease returns a lease in the name of the caller. Requests over the operator's socket have
 // a share of their own.
 func (r *request) lease(h budget.Holder) budget.Lease {
 	if _, local := r.Conn().(*net.UnixConn); local {
@@ -40,7 +40,7 @@ func (r *request) lease(h budget.Holder) budget.Lease {
 	return r.s.cfg.Budget.Lease(h, budget.PartyOf(r.param("app"), r.s.address(r.RequestCtx)))
 }
 
-// await draws bytes in the name of who asks, and waits a moment for room.
+// await draws bytes in the name of the caller, and waits a moment for room.
 func (r *request) await(h budget.Holder, bytes int) (budget.Lease, error) {
 	l := r.lease(h)
 	ctx, cancel := context.WithTimeout(r.patience(), memoryPatience)

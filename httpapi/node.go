@@ -105,8 +105,8 @@ func (s *Server) healthz(r *request) error { return s.probe(r, s.cfg.Alive, "ok\
 
 func (s *Server) readyz(r *request) error { return s.probe(r, s.cfg.Ready, "ready\n") }
 
-// errNotReady answers a probe that fails. What is wrong is public here: it is
-// for whoever runs the node.
+// errNotReady answers a probe that fails. What is wrong is public here, for
+// the operator.
 var errNotReady = &picloud.Error{Code: picloud.CodeUnavailable, Type: "not-ready", Title: "The node is not ready", RetryAfter: time.Second}
 
 func (s *Server) probe(r *request, check func() error, text string) error {

@@ -181,13 +181,13 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// Serve answers on a TCP listener, where a bearer credential says who asks. It
+// Serve answers on a TCP listener, where a bearer credential identifies the caller. It
 // returns nil after Shutdown.
 func (s *Server) Serve(ln net.Listener) error {
 	return s.serve(limitedListener{ln, s.connections, false})
 }
 
-// ServeLocal answers on a Unix socket, where the kernel says who asks; a bearer
+// ServeLocal answers on a Unix socket, where the kernel identifies the caller; a bearer
 // credential wins over that. It returns nil after Shutdown.
 func (s *Server) ServeLocal(ln net.Listener) error { return s.serve(ln) }
 

@@ -40,9 +40,9 @@ func (s *Server) credential(r *request, stream bool) (credential, error) {
 	return credential{principal: p}, err
 }
 
-// decide answers whether somebody may read topics, now and from now on.
+// decide answers whether a caller may read topics, now and from now on.
 //
-// Whoever may subscribe in the app gets every topic. To anybody else the one
+// A caller with the right to subscribe in the app gets every topic. To any other the one
 // answer for an app that does not exist, a topic that does not exist and one
 // that is internal is the same; only then it matters whether a token is needed.
 func (s *Server) decide(app string, topics []string, cred *credential) (realtime.Grant, error) {

@@ -3,7 +3,7 @@
 //
 // Pins are reached through the character devices of the kernel (GPIO uAPI v2),
 // or simulated. A board without what is asked for is no fault of the node: it
-// runs, and whoever uses a pin hears what is missing and what to do.
+// runs, and users of a pin are told what is missing and what to do.
 //
 // An output is set by requests (outputs.go), which may be pulses, or follows the events
 // of a topic (follow.go).

@@ -408,7 +408,7 @@ func (b *Board) ReadPin(app, name string) (on bool, err error) {
 	return on, unavailable(err)
 }
 
-// unavailable words why a pin cannot be used, for whoever asked.
+// unavailable words why a pin cannot be used, for the caller.
 func unavailable(err error) error {
 	if err == nil {
 		return nil

@@ -77,7 +77,7 @@ func (j *Journal) writeFooter(s *segment) error {
 }
 
 // Drop gives up complete segments that end below an LSN. Their files are reused
-// or removed as soon as nobody reads them any more.
+// or removed as soon as no reader uses them any more.
 func (j *Journal) Drop(below LSN) error {
 	if err := j.err(); err != nil {
 		return err

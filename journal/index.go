@@ -115,7 +115,7 @@ func (j *Journal) Keys(yield func(key []byte, spans []Span) bool) {
 }
 
 // Entries returns the entries of a key in one segment, in order, unsynced ones
-// included. Nobody may change them. ErrGone when the segment was dropped.
+// included. Callers must not change them. ErrGone when the segment was dropped.
 func (j *Journal) Entries(key []byte, segment LSN) ([]Entry, error) {
 	s, err := j.pin(segment)
 	if err != nil {

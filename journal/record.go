@@ -15,7 +15,7 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// sum begins with the journal's id, so that nobody who can choose a body can
+// sum begins with the journal's id, so that an author of a body cannot
 // put a valid record into it, and records of another journal are never taken
 // for ours.
 func sum(id uint64, b []byte) uint32 {

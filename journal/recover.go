@@ -343,7 +343,7 @@ func (j *Journal) takeNewest(c *candidate, b []byte, runs []run, rec *Recovery) 
 	case !c.valid && isZero(b) && (j.provenEnd(s.base-1) || j.ended == EndUnnoted): // nothing was in it
 		return s.base, j.beginAgain(c)
 	case !c.valid && runs[len(runs)-1].records == 0:
-		// Nobody knows how many records there were: as many as it can have held,
+		// How many records there were is unknown: as many as it can have held,
 		// so that no LSN is ever given twice.
 		next := s.base + LSN(max(s.size, dataStart)/headSize) // #nosec G115 -- a count
 		if j.end.id != 0 {

@@ -56,7 +56,7 @@ func (j *Journal) SharedUpTo(lsn LSN) LSN {
 	}
 	r, err := j.reader(lsn, markEvery)
 	if err != nil {
-		return lsn // dropped: nobody can tell
+		return lsn // dropped: it cannot be told
 	}
 	defer func() { _ = r.Close() }() // only read
 	if err := r.seek(); err != nil {

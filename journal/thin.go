@@ -113,7 +113,7 @@ func (s *segment) footerBound() int64 {
 	return (n + 4095) / 4096 * 4096
 }
 
-// closeReplaced closes files that another has taken the place of, when nobody
+// closeReplaced closes files that another has taken the place of, when no reader
 // reads them any more. The caller holds fileMu.
 func (j *Journal) closeReplaced() {
 	j.mu.Lock()

@@ -21,7 +21,7 @@ const (
 	maxSessions  = 16
 )
 
-// sessions returns the sessions that may be found in the database if nobody but
+// sessions returns the sessions that may be found in the database if no session but
 // this node has written there; the present one is among them, durably.
 //
 // A copy of the card has the list as it was when the copy was made. As soon as

@@ -20,14 +20,14 @@ import (
 type Relay interface {
 	// Relay hands over events, of each node in its order.
 	Relay(events []picloud.Event)
-	// Listened lists the topics that somebody here listens to, by app.
+	// Listened lists the topics that have subscribers here, by app.
 	Listened() (apps, topics []string)
 }
 
 // Cluster brings events of other nodes to live subscribers of this one. A
 // notification is only a hint to look; what there is to see is found by the
 // positions of the nodes. Each node copies itself in order and moves its
-// position in the same transaction, so that whoever sees a position sees all
+// position in the same transaction, so that a reader that sees a position sees all
 // events up to it, and none can appear behind it later.
 type Cluster struct {
 	cfg     Config

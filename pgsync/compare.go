@@ -27,7 +27,7 @@ type Comparison struct {
 	Missing []string // things that the copy had not, or an older version of, and has now
 }
 
-// asking is somebody who waits for a comparison.
+// asking is a caller that waits for a comparison.
 type asking chan compared
 
 type compared struct {

@@ -18,10 +18,10 @@ import (
 const (
 	connectTimeout = 10 * time.Second
 	keepAliveIdle  = 10 * time.Second
-	userTimeout    = 20 * time.Second // of bytes that nobody acknowledges
+	userTimeout    = 20 * time.Second // of bytes without an acknowledgement
 )
 
-// Codes of prepared statements that are there already, or are not: somebody between the
+// Codes of prepared statements that are there already, or are not: a pooler between the
 // node and the server hands its connection on to others.
 const (
 	codeStatementThere = "42P05"

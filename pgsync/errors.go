@@ -9,7 +9,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 )
 
-// advisedError is an error that passes when somebody has done something. Trying again
+// advisedError is an error that passes when the operator has acted on it. Trying again
 // is harmless, and finds out when it was done.
 type advisedError struct {
 	err    error
@@ -102,9 +102,9 @@ func classify(doing string, err error) error {
 	}
 	switch {
 	case strings.HasPrefix(pg.Code, "22"), // data exception: jsonb takes no \u0000, numeric no exponent of a million
-		strings.HasPrefix(pg.Code, "23"), // a constraint somebody added
+		strings.HasPrefix(pg.Code, "23"), // a constraint that was added
 		strings.HasPrefix(pg.Code, "54"), // a limit of the server: index rows, arrays
-		strings.HasPrefix(pg.Code, "P0"): // raised by somebody's trigger
+		strings.HasPrefix(pg.Code, "P0"): // raised by a trigger that was added
 		return &permanentError{err}
 	}
 	return err

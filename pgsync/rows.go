@@ -126,7 +126,7 @@ func (s *Sync) queueDelete(b *pgx.Batch, node string, t thing) {
 		collection, id, _ := strings.Cut(t.name, "\x00")
 		b.Queue(s.q("DELETE FROM @documents WHERE node_id = $1 AND app = $2 AND collection = $3 AND id = $4"), node, t.app, collection, id)
 	case picloud.ChangeDropped: // never gone
-	case picloud.ChangeClock: // nobody will ever know: the events stay as they are
+	case picloud.ChangeClock: // the time stays unknown: the events stay as they are
 	case picloud.ChangeSigningKey:
 		b.Queue(s.q("DELETE FROM @app_secrets WHERE node_id = $1 AND app = $2 AND key_id = $3"), node, t.app, t.name)
 	default:

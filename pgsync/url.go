@@ -33,7 +33,7 @@ func RedactURL(text string) string {
 		return secretWord.ReplaceAllString(text, "${1}xxxxx")
 	}
 	u, err := url.Parse(text)
-	if err != nil { // nobody knows where the password is
+	if err != nil { // the password may be anywhere in it
 		return scheme + "://xxxxx"
 	}
 	q := u.Query()

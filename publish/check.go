@@ -49,7 +49,7 @@ func (s *Service) check(p picloud.Publication, into []picloud.Draft) error {
 	return nil
 }
 
-// checkTopic lets the system alone publish under the system's names, and nobody a
+// checkTopic lets the system alone publish under the system's names, and no caller a
 // state, which is in no journal.
 func checkTopic(by picloud.Principal, topic string) error {
 	if picloud.IsStateTopic(topic) {

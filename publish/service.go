@@ -66,8 +66,8 @@ func (s *Service) Check(p picloud.Publication) error {
 	return s.check(p, nil)
 }
 
-// authorize answers whether p.By may publish in p.App at all. Whoever may not
-// see an app learns nothing about it.
+// authorize answers whether p.By may publish in p.App at all. A caller that may
+// not see an app learns nothing about it.
 func (s *Service) authorize(p picloud.Publication) error {
 	switch {
 	case p.By.Kind == picloud.KindAnonymous:

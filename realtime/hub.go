@@ -118,7 +118,7 @@ type app struct {
 	rings map[string]*ring
 }
 
-// New returns a Hub. It serves nobody until Run is called.
+// New returns a Hub. It serves no stream until Run is called.
 func New(cfg Config) (*Hub, error) {
 	cfg = cfg.withDefaults()
 	h := &Hub{cfg: cfg, began: time.Now(), log: cfg.Logger.With(slog.String("component", "realtime")), apps: map[string]*app{}, retain: max(cfg.Capacity, minRetain)}
@@ -181,7 +181,7 @@ func (h *Hub) Broadcast(events []picloud.Event) {
 		e := &events[i]
 		a := h.apps[e.App]
 		if a == nil {
-			continue // nobody has ever subscribed: Head will tell
+			continue // there has never been a subscriber: Head will tell
 		}
 		if r := a.rings[e.Topic]; r != nil {
 			r.add(e)

@@ -74,7 +74,7 @@ func (q *replayQueue) next() *subscriber {
 	return s
 }
 
-// work reads pages for whoever waits, one page at a time, so that a long replay
+// work reads pages for subscribers that wait, one page at a time, so that a long replay
 // does not keep others waiting. It goes on when the shard has taken the page: there are as
 // many pages at a time as there are workers.
 func (q *replayQueue) work(ctx context.Context, h *Hub) {

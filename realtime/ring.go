@@ -61,7 +61,7 @@ func newRing(h *Hub, topic string, last uint64) *ring {
 	return &ring{topic: topic, all: &h.rings, lease: h.cfg.Budget.Lease(budget.Streams, budget.Party{}), retain: h.retain, members: make([]atomic.Int32, h.cfg.Shards), acked: make([]uint64, h.cfg.Shards), evicted: last}
 }
 
-// add encodes an event. Older entries go when nobody may need them any more, or
+// add encodes an event. Older entries go when no subscriber may need them any more, or
 // when there are too many: large events must not fill a small board's memory.
 func (r *ring) add(e *picloud.Event) {
 	r.mu.Lock()

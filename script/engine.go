@@ -385,7 +385,7 @@ func (e *engine) load(_ *quickjs.VM, name string) (string, error) {
 	return e.daemon.need(script)
 }
 
-// own is a stack without the frames of the SDK, which nobody can do anything
+// own is a stack without the frames of the SDK, which authors can do nothing
 // about.
 func own(stack string) string {
 	var b strings.Builder

@@ -45,7 +45,7 @@ func (e *Error) Permanent() bool {
 	return e.Reason == ReasonSyntax || e.Reason == ReasonMissing || e.Reason == ReasonInput
 }
 
-// Unauthenticated reports whether the script wanted to know who asks.
+// Unauthenticated reports whether the script wanted an authenticated caller.
 func (e *Error) Unauthenticated() bool { return e.Name == "UnauthenticatedError" }
 
 // Unavailable reports whether the script is not to blame: it did not run, or was cut off.

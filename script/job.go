@@ -28,7 +28,7 @@ type Job struct {
 	Attempt  int
 	Hops     int // of the changes it makes; see picloud.MaxHops
 
-	// Anonymous says that the run is for somebody who did not say who they are, for
+	// Anonymous says that the run is for an anonymous caller, for
 	// whom the SDK does not do everything.
 	Anonymous bool
 

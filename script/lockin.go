@@ -58,7 +58,7 @@ func lockIn(filter bool) error {
 	return nil
 }
 
-// threadsOnly lets the runtime make threads, and nobody a process.
+// threadsOnly lets the runtime make threads, and no process.
 var threadsOnly = []seccomp.NameWithConditions{{
 	Name:       "clone",
 	Conditions: []seccomp.Condition{{Argument: 0, Operation: seccomp.BitsSet, Value: unix.CLONE_THREAD}},

@@ -43,7 +43,7 @@ func spawn(ctx context.Context, executable, sandbox string, within time.Duration
 	p.cmd.Env = []string{"GOTRACEBACK=none", "GODEBUG=madvdontneed=1", "GORACE=atexit_sleep_ms=0", sandboxEnv + "=" + sandbox}
 	p.cmd.Dir = "/"
 	p.cmd.Stderr = &p.stderr
-	p.cmd.WaitDelay = time.Second // whoever inherited its stderr does not hold us up
+	p.cmd.WaitDelay = time.Second // a process that inherited its stderr does not hold us up
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	err = p.cmd.Start()
 	_ = theirs.Close() // while we hold it, the end of the worker would go unnoticed

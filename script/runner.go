@@ -93,8 +93,8 @@ func New(cfg Config) *Runner {
 	return r
 }
 
-// Run stops workers that have nothing to do, and keeps one ready for whoever has
-// none, until ctx ends; then it ends all runs and workers. Jobs asked for later are
+// Run stops workers that have nothing to do, and keeps one ready for jobs without
+// one, until ctx ends; then it ends all runs and workers. Jobs asked for later are
 // refused.
 func (r *Runner) Run(ctx context.Context) error {
 	tick := time.NewTicker(max(r.cfg.Idle/4, time.Millisecond))
@@ -152,7 +152,7 @@ func (r *Runner) stopIdle(which func(*process) bool) {
 
 var errStopping = &Error{Reason: ReasonUnavailable, Message: "the node is stopping"}
 
-// prepare starts the spare worker, so that nobody has to wait for one to start:
+// prepare starts the spare worker, so that no job waits for one to start:
 // that takes a small board a good part of a second.
 func (r *Runner) prepare(ctx context.Context) {
 	r.mu.Lock()

@@ -156,12 +156,12 @@ declare module "picloud" {
     empty(status?: number): Response;
     redirect(url: string, status?: number): Response;
   };
-  /** Answers 401 to whoever asks an endpoint without saying who they are; returns who it is. */
+  /** Answers 401 to an anonymous caller of an endpoint; returns the caller. */
   export function requireCaller(): Caller;
 
   // ---- a small library ----
 
-  /** Lines for whoever looks at the runs of this script. */
+  /** Lines in the log of this run. */
   export const log: { debug(...values: any[]): void; info(...values: any[]): void; warn(...values: any[]): void; error(...values: any[]): void };
   export const time: { now(): number; sleep(milliseconds: number): Promise<void> };
   export type Algorithm = "sha-256" | "sha-512" | "sha-1";

@@ -8,7 +8,7 @@ import (
 
 // Runs wait for their turn in two lines: requests, whose senders wait for an answer, and
 // deliveries to triggers, which can be tried later. Requests never have all places, so
-// that what has happened is not kept waiting by who asks; they wait for a bounded time, in
+// that what has happened is not kept waiting by requests; these wait for a bounded time, in
 // bounded number, and not for a sender that has left.
 
 const (

@@ -12,7 +12,7 @@ import (
 )
 
 // WorkerArg is the argument with which the binary is executed to be a worker.
-// Whoever sees it as the first one calls Work and nothing else.
+// A program that sees it as the first one calls Work and nothing else.
 const WorkerArg = "script-worker"
 
 // workerFD is where a worker finds its end of the socket pair.
@@ -59,7 +59,7 @@ func (w *worker) run() error {
 		if err := w.do(e, &job); err != nil {
 			return err
 		}
-		// The next one is made now, when nobody waits for it, and most likely runs
+		// The next one is made now, when no job waits for it, and most likely runs
 		// the same script.
 		if e, err = newEngine(w, e.wants); err != nil {
 			return err
@@ -118,7 +118,7 @@ func (w *worker) need(script string) (string, error) {
 
 func (w *worker) line(l lineBody) {
 	if err := w.send(frameLine, l); err != nil {
-		os.Exit(1) // the daemon has gone, and there is nobody to tell
+		os.Exit(1) // the daemon has gone, and nothing can be told
 	}
 }
 

@@ -207,7 +207,7 @@ func (s *Scrubber) compare(ctx context.Context, err error) (c *Comparison, not s
 	}
 	if n := len(found.Lost); n > 0 {
 		s.cfg.Store.TellDifference(fmt.Sprintf("The copy in Postgres has %d things that this node has not, or has older versions of, such as %s, and no loss is known. "+
-			"Somebody has changed the copy, or the card has lost them.", n, found.Lost[0]))
+			"The copy was changed, or the card has lost them.", n, found.Lost[0]))
 	}
 	return &found, ""
 }

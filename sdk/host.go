@@ -129,7 +129,7 @@ type call struct {
 	args []json.RawMessage
 
 	cause     picloud.Cause // of the changes it makes
-	anonymous bool          // for somebody who did not say who they are
+	anonymous bool          // for an anonymous caller
 
 	reserve func(ctx context.Context, bytes int) error // see picloud.ScriptCall; nil: no bound
 }

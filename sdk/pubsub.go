@@ -20,7 +20,7 @@ func (h *Host) publish(ctx context.Context, c *call) (any, error) {
 		App: c.app, By: c.by, Cause: c.cause, IdempotencyKey: o.IdempotencyKey, Drafts: []picloud.Draft{{Topic: topic, Data: data}},
 	})
 	if err != nil {
-		return nil, err //nolint:wrapcheck // worded for whoever asked
+		return nil, err //nolint:wrapcheck // worded for the caller
 	}
 	return map[string]any{"id": events[0].Position.String()}, nil
 }
@@ -36,7 +36,7 @@ func (h *Host) subscriberToken(ctx context.Context, c *call) (any, error) {
 		return nil, err
 	}
 	by := c.by
-	if c.anonymous { // a token is a right, which somebody unknown does not get
+	if c.anonymous { // a token is a right, which an anonymous caller does not get
 		by = picloud.Principal{}
 	}
 	token, expires, err := h.cfg.Mint(ctx, by, c.app, topics, d)

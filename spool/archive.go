@@ -93,7 +93,7 @@ func reasonText(err error) string {
 
 // move moves a file into the folder sub beside it, with a reason beside the file
 // unless that is empty, and returns where it is. The reason comes first: a rejected file
-// without one would puzzle whoever finds it.
+// without one would puzzle its finder.
 func (s *Spool) move(path, sub, reason string) (string, error) {
 	dir, base := filepath.Split(path)
 	at, in, err := s.below(dir, sub)

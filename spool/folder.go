@@ -13,7 +13,7 @@ var errNotFolder = errors.New("a folder on the way is a link, or no folder any m
 
 // folder opens a folder of the spool by its path, step by step, and no step follows a
 // link: files that are dropped for one app must not come from the folder of another, or
-// be moved there, whoever puts links in place of folders, and whenever. The caller
+// be moved there, even when links are put in place of folders meanwhile. The caller
 // closes it.
 func (s *Spool) folder(path string) (*os.Root, error) {
 	at, err := os.OpenRoot(s.cfg.Dir)

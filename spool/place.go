@@ -21,7 +21,7 @@ type Place struct {
 }
 
 // PlaceOf returns where a file belongs that lies at path, relative to the spool
-// folder. The error says, to whoever dropped the file, what to do.
+// folder. The error says, to the user who dropped the file, what to do.
 func PlaceOf(path string) (Place, error) {
 	dir, name := filepath.Split(path)
 	parts := strings.Split(strings.TrimSuffix(dir, "/"), "/")

@@ -101,7 +101,7 @@ func (s *Spool) consider(ctx context.Context, path string) {
 	s.take(ctx, path, st)
 }
 
-// complete reports whether whoever wrote a file has finished. A write sets both
+// complete reports whether the writer of a file has finished. A write sets both
 // times of a file to the same instant and a rename moves one of them on, so a
 // file whose change is younger than its last write was renamed here whole.
 // Where that cannot be told, it must have been still for a while.

@@ -192,8 +192,8 @@ func (s *Spool) scanAfter(ctx context.Context, e fsnotify.Event, more <-chan fsn
 // scanAll looks at every folder, and makes the root when it is missing.
 func (s *Spool) scanAll(ctx context.Context) {
 	s.again = time.Time{}
-	// Group members drop files here; whoever else may is for the umask and the
-	// packaging to say.
+	// Group members drop files here; the umask and the packaging say which other
+	// users may.
 	if err := os.MkdirAll(s.cfg.Dir, 0o770); err != nil { // #nosec G301
 		s.warnOnce(s.cfg.Dir, "the spool folder cannot be made: check its owner and the disk", err)
 		return

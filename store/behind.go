@@ -298,8 +298,8 @@ func (s *Store) step(t *picloud.Trigger, b *behindRow) (step []stepped, next uin
 
 // walk calls fn with what the records from one to another tell triggers, until it has
 // read about so many bytes or fn returns false. It returns the record after the last
-// that it has read. Records that cannot be read are passed over: whoever reads the
-// history tells of them.
+// that it has read. Records that cannot be read are passed over: readers of the
+// history tell of them.
 func (s *Store) walk(from, to uint64, bytes int, fn func(m *matched) bool) (next uint64, err error) {
 	if segments := s.journal.Segments(); len(segments) > 0 {
 		from = max(from, uint64(segments[0].Base))

@@ -18,7 +18,7 @@ import (
 )
 
 // blobs are the contents of files: each is a file of its own below files/, under a
-// name that no other ever has, so that nobody ever sees one change. It is written
+// name that no other ever has, so that no reader ever sees one change. It is written
 // as <name>.tmp.*, fsynced and renamed, and the directory fsynced, before a row of
 // tableFile names it. One that no row names is garbage.
 //

@@ -186,7 +186,7 @@ func (s *Store) checkRestored(about *summary) error {
 const restoredNote = "restored as"
 
 // RestoredOnPurpose reports whether the node is one that was restored from a backup: it
-// went back to an earlier state because somebody wanted that.
+// went back to an earlier state because an operator wanted that.
 func (s *Store) RestoredOnPurpose() bool {
 	return string(s.Note(restoredNote)) == strconv.FormatUint(s.ident.Incarnation, 10)
 }

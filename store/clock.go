@@ -80,7 +80,7 @@ func (r *guessRange) has(lsn journal.LSN) bool {
 	return lsn >= r.First && (r.Last == 0 || lsn <= r.Last)
 }
 
-// guessed returns the ranges, oldest first. Nobody may change them.
+// guessed returns the ranges, oldest first. Callers must not change them.
 func (c *catalog) guessed() (list []guessRange) {
 	c.clocks().Scan(func(_ string, r clockRow) bool {
 		if len(r.Guessed) > len(list) {
@@ -186,7 +186,7 @@ func (s *Store) stageClock(g *group) error {
 		return s.stageChanges(g, func(tx *tx) error {
 			ranges := s.closed(tx.catalog.guessed())
 			for _, old := range tx.catalog.clocks().Keys() {
-				tx.remove(tableClock, old) // whatever it was, nobody will ever know
+				tx.remove(tableClock, old) // whatever it was stays unknown
 			}
 			ranges = append(ranges, guessRange{First: s.journal.Written() + 1, Began: micros(g.stamp.Started)})
 			tx.put(tableClock, w.boot, clockRow{Guessed: ranges[max(0, len(ranges)-maxGuessed):]})

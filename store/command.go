@@ -30,7 +30,7 @@ func (s *Store) newCommand() *command {
 	return &command{done: make(chan struct{}, 1)}
 }
 
-// release gives c back. Only for whoever has received from done: otherwise the
+// release gives c back. Only for a caller that has received from done: otherwise the
 // committer may still hold it.
 func (s *Store) release(c *command) {
 	*c = command{done: c.done}

@@ -59,7 +59,7 @@ const maxLetterData = 4 * picloud.MaxValue
 // the triggers that wait for dead letters; later ones are notes on it.
 //
 // Dropped counts dead letters that had to make room for this one, or for one of those.
-// So the sum of all that are there is how many were dropped since somebody purged or
+// So the sum of all that are there is how many were dropped since an operator purged or
 // redrove them.
 type deadLetterRow struct {
 	Letter  picloud.DeadLetter
@@ -164,7 +164,7 @@ const deadLetterNotes = 20
 func (t *tx) noteDeadLetter(by picloud.Trigger, id, text string) error {
 	l, err := t.deadLetter(by.App, id)
 	if err != nil {
-		return nil //nolint:nilerr // it was purged, and nobody needs the note
+		return nil //nolint:nilerr // it was purged, and the note is not needed
 	}
 	l.Letter.Notes = append(l.Letter.Notes, picloud.LetterNote{At: fromMicros(t.at), Trigger: by.Name, Text: clip(text, maxReason)})
 	if n := len(l.Letter.Notes); n > deadLetterNotes {
@@ -239,7 +239,7 @@ func (s *Store) Redrive(ctx context.Context, app string, f picloud.LetterFilter)
 		if !ok || l.Letter.GivenUp > 0 {
 			return false, nil
 		}
-		l.Letter.What.Hops = 0 // somebody has looked at it
+		l.Letter.What.Hops = 0 // an operator has looked at it
 		tx.put(tableDelivery, deliveryKey(app, t.ID, &l.Letter.LSN), l.Letter.What)
 		tx.remove(tableDeadLetter, pair(app, l.Letter.ID))
 		return true, nil
@@ -340,7 +340,7 @@ func (t *tx) eachDeadLetter(page []picloud.DeadLetter, fn func(tx *tx, l *deadLe
 	for size := 0; did.passed < len(page) && size < t.s.chunk(); did.passed++ {
 		l, err := t.deadLetter(page[did.passed].App, page[did.passed].ID)
 		if err != nil {
-			continue // somebody else was faster
+			continue // another caller was faster
 		}
 		ok, err := fn(t, &l)
 		if err != nil {

@@ -29,8 +29,8 @@ type identity struct {
 	// LostLSN is the newest loss in the journal that the epoch accounts for, so
 	// that replaying the same loss again does not begin another epoch.
 	LostLSN uint64 `json:"lost_lsn,omitempty"`
-	// KeepFiles is true once data was lost: contents of files that nothing names
-	// are kept then, for whoever can make something of them.
+	// KeepFiles is true once data was lost: contents without a file are kept
+	// then, for a person to look at.
 	KeepFiles bool `json:"keep_files,omitempty"`
 	// RecoveryKey proves, when the card has died, that who restores the node
 	// from Postgres may do so.

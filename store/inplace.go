@@ -10,7 +10,7 @@ import (
 
 // A node that is restored is made in a directory within the data directory. When all of
 // it is there, durably, a mark says so, and it is put in place file by file. Cut off
-// before the mark it is not there, and after it whoever comes next puts the rest in
+// before the mark it is not there, and after it the next start puts the rest in
 // place: it is there whole, or not at all.
 
 const (

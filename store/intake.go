@@ -7,7 +7,7 @@ import (
 )
 
 // intake is where commands wait for the committer: in a line per app, from which they
-// are taken in turns, so that an app that writes much lets nobody wait but itself. The
+// are taken in turns, so that an app that writes much lets no other app wait. The
 // turns are deficit round robin (Shreedhar and Varghese, 1995): in each a line gives
 // commands of turnBytes, or saves up for a larger one. An app that greedy ones have come
 // before finds room all the same: each may have as much waiting as remains free, so that

@@ -10,7 +10,7 @@ import (
 	"github.com/picloud/picloud/journal"
 )
 
-// OpenLog returns a reader of everything after an LSN that concerns somebody
+// OpenLog returns a reader of everything after an LSN that concerns others
 // beside the node itself. A *picloud.RecordsGoneError when some of it was
 // dropped.
 func (s *Store) OpenLog(after uint64) (picloud.RecordReader, error) {

@@ -8,7 +8,7 @@ import (
 )
 
 // Publish commits a publication and returns its events in the order of its
-// drafts. It checks neither who asks nor what the data is; package publish
+// drafts. It checks neither rights nor data; package publish
 // does. The drafts' data belong to the store from now on.
 //
 // An idempotency key that was used within 24 hours answers the first events

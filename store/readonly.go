@@ -43,7 +43,7 @@ func (s *Store) takeDir() error {
 }
 
 // lockReadOnly takes the lock of a directory that cannot be written. Without a
-// lock file nobody can hold it.
+// lock file it cannot be held.
 func lockReadOnly(path string) (*os.File, error) {
 	f, err := os.Open(path) // #nosec G304 -- below the data directory
 	if err != nil {

@@ -23,7 +23,7 @@ type Rebuilt struct {
 	// none.
 	Contents func(put func(name string, part []byte) error) error
 	// Lacking is told of each file whose content did not come, or is not the one that
-	// the file had; nil: nobody is.
+	// the file had; nil: no report.
 	Lacking func(f picloud.File)
 	// HandOver is called when all of it is durable, before the directory becomes a
 	// node: with who it will be and its newest record.
@@ -78,7 +78,7 @@ func rebuild(ctx context.Context, cfg Config, from Rebuilt) (picloud.Node, error
 }
 
 // fill commits what a copy puts, group by group, and returns the newest record.
-// There is no committer: nobody else is here yet.
+// There is no committer yet, nor any other goroutine.
 func (s *Store) fill(ctx context.Context, put func(put func(picloud.Record) error) error) (uint64, error) {
 	g := s.commit.group
 	begin := func() { g.begin(s.catalog.Load().copy(), micros(s.cfg.Now())) }

@@ -108,7 +108,7 @@ func (s *Store) readTail(r *recovery) error {
 		return nil
 	}
 	rec, err := s.newest(r.journal.Last)
-	if damage, ok := errors.AsType[*journal.DamageError](err); ok { // in a file that its footer vouches for: whoever reads the history meets it
+	if damage, ok := errors.AsType[*journal.DamageError](err); ok { // in a file that its footer vouches for: readers of the history meet it
 		s.log.Error("journal is damaged", slog.Any("err", err))
 		s.journalDamaged(damage)
 		return nil

@@ -26,7 +26,7 @@ var ErrNoRoom = errors.New("there is no room for what the backup holds")
 type Archived struct {
 	From io.Reader // a backup
 	// Damaged is told of each thing that was damaged on the node when the backup was made;
-	// nil: nobody is.
+	// nil: no report.
 	Damaged func(what string)
 }
 

@@ -106,7 +106,7 @@ type inbox struct {
 }
 
 // Accept enqueues a request, a picloud.LaterRequest as JSON, to the script of an
-// endpoint, and returns the id of its result, which nobody can guess. An error says
+// endpoint, and returns the id of its result, which cannot be guessed. An error says
 // that nothing was stored: picloud.ErrResultsFull when the app has no room for another
 // result.
 func (s *Store) Accept(ctx context.Context, e picloud.Endpoint, request []byte) (id string, err error) {
@@ -235,7 +235,7 @@ func (s *Store) SetResult(ctx context.Context, app, id string, r picloud.Result)
 }
 
 // answer keeps what has become of a request, unless its result is gone: then it has
-// come to its end, or its app was deleted, and nobody can ask for it.
+// come to its end, or its app was deleted, and it cannot be asked for.
 func (t *tx) answer(app, id string, r resultRow) error {
 	b := t.get(tableResult, []byte(pair(app, id)))
 	if b == nil {
@@ -298,7 +298,7 @@ func (i *inbox) wake(key string) {
 	}
 }
 
-// laterAttempts is how often a script may try to answer: somebody waits.
+// laterAttempts is how often a script may try to answer: its caller waits.
 const laterAttempts = 3
 
 // asTrigger is an endpoint as the dispatcher sees it.

@@ -36,7 +36,7 @@ var secretKind = rowKind{
 
 // Secrets are sealed with AES-256-GCM. The key is derived (HKDF, RFC 5869) from what
 // the node was given as its credential, or else from its recovery key, which lies in
-// node.json: then whoever restores the node has its secrets, too. The name of a
+// node.json: then the operator who restores the node has its secrets, too. The name of a
 // secret is bound to it, so that none can be passed off as another.
 
 const secretInfo = "picloud secrets 1"

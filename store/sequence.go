@@ -14,7 +14,7 @@ var sequenceKind = rowKind{
 // sequence counts the events of one app name. It outlives the app, so that a
 // position is never used twice.
 type sequence struct {
-	last    uint64        // staged by the committer, and seen by nobody else
+	last    uint64        // staged by the committer, and seen by it alone
 	visible atomic.Uint64 // committed
 
 	account account // of what the app that has the name now keeps

@@ -39,7 +39,7 @@ func (s *Store) shrinkState() {
 }
 
 // shrink makes holes of the free pages of a file. It does nothing when they are few, or
-// when some are still read. Nobody may write to it meanwhile.
+// when some are still read. It must not be written to meanwhile.
 func shrink(db *bbolt.DB) (freed int64, err error) {
 	excess, err := excessOf(db)
 	if err != nil || excess < shrinkAbove {

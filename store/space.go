@@ -43,7 +43,7 @@ func (s *space) look() {
 	}
 }
 
-// free returns how much is free, unless nobody cares or knows.
+// free returns how much is free, unless there is no reserve or it is unknown.
 func (s *space) free() (bytes int64, known bool) {
 	if s.reserve <= 0 {
 		return 0, false

@@ -29,9 +29,9 @@ type Broadcaster interface {
 type Config struct {
 	Dir          string           // data directory; made when missing
 	NodeName     string           // for people; default: the host name
-	Broadcaster  Broadcaster      // may be set later with SetBroadcaster; nil: nobody listens
-	AppDeleted   func(app string) // may be set later with SetAppDeleted; nil: nobody is told
-	Deliverer    Deliverer        // may be set later with SetDeliverer; nil: nobody delivers
+	Broadcaster  Broadcaster      // may be set later with SetBroadcaster; nil: none
+	AppDeleted   func(app string) // may be set later with SetAppDeleted; nil: none
+	Deliverer    Deliverer        // may be set later with SetDeliverer; nil: none
 	Now          func() time.Time
 	Clock        func() Clock      // what is known of the clock; nil: it is right
 	Logger       *slog.Logger      // nil: discard

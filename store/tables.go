@@ -84,7 +84,7 @@ func (t *tables) below(key string) (there bool) {
 	return t.read([]byte(key)) != nil
 }
 
-// get returns a row, or nil when there is none. Nobody may change its bytes.
+// get returns a row, or nil when there is none. Callers must not change its bytes.
 func (t *tables) get(tb table, key []byte) []byte {
 	k := rowKey(tb, key)
 	t.mu.RLock()

@@ -53,7 +53,7 @@ func (s *Store) stageChanges(g *group, fn func(tx *tx) error) error {
 	return nil
 }
 
-// stageCommand is stageChanges for what somebody asked for.
+// stageCommand is stageChanges for what a caller asked for.
 func (s *Store) stageCommand(g *group, c *command) error {
 	return s.stageChanges(g, func(tx *tx) error {
 		err := c.fn(tx)

@@ -44,7 +44,7 @@ func holdsData(u *usage, key, row []byte, sign int64) { u.data.add(amountOf(key,
 
 // account counts what the app of a name keeps.
 type account struct {
-	staged usage // by the committer, and seen by nobody else
+	staged usage // by the committer, and seen by it alone
 
 	mu        sync.Mutex // guards committed
 	committed usage

@@ -1,4 +1,4 @@
-// Package sweeper cleans up what nobody will finish: temporary files that a crash or
+// Package sweeper removes abandoned temporary files that a crash or
 // a cut line left behind, and whatever else it is given as a task. It works at the
 // start and every six hours.
 //

@@ -108,7 +108,7 @@ func (c *cli) root() *cobra.Command {
 	f.StringVar(&c.data, "data", "", "data directory of the node")
 	f.StringVar(&c.socket, "socket", "", "Unix socket of the node")
 	f.StringVar(&c.url, "url", "", "URL of a node to talk to over HTTP, such as http://pi.local:7420")
-	f.StringVar(&c.key, "key", "", "API key to show; better in PICLOUD_KEY, where nobody else sees it")
+	f.StringVar(&c.key, "key", "", "API key to show; better in PICLOUD_KEY, where other users do not see it")
 	f.StringVarP(&c.app, "app", "a", "", "app (default PICLOUD_APP, else default)")
 	f.BoolVar(&c.json, "json", false, "answer in JSON")
 	root.AddCommand(

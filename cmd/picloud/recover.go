@@ -94,7 +94,7 @@ func (c *cli) restoreFromPostgres(ctx context.Context, cfg daemon.Config, name s
 	return nil
 }
 
-// askRecoveryKey takes the recovery key from where nobody else sees it.
+// askRecoveryKey takes the recovery key from where other users do not see it.
 func (c *cli) askRecoveryKey() ([]byte, error) {
 	text := os.Getenv("PICLOUD_RECOVERY_KEY")
 	if text == "" {

@@ -10,6 +10,7 @@ type Sensor struct {
 	Simulated  bool               `json:"simulated"`   // nothing is measured
 	Values     map[string]float64 `json:"values"`      // by unit; null: nothing was read since the node started
 	ReadAt     Time               `json:"read_at"`     // when they were
+	Failed     bool               `json:"failed"`      // the latest reading: values are of one before it
 	Fault      *string            `json:"fault"`       // why it cannot be read, or not without breaks; null: it can
 	FaultSince Time               `json:"fault_since"` // null: there is none
 }

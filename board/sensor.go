@@ -21,9 +21,28 @@ type Sensor struct {
 	Simulated  bool
 	Values     map[string]float64 // by unit; nil: nothing has been read since the node started
 	ReadAt     time.Time          // when Values were read; zero: never
+	Failed     bool               // the latest reading; Values are those of one before it
 	Fault      string             // why it cannot be read, or not without breaks; empty: it can
 	FaultSince time.Time          // zero: there is no fault
 }
+
+// Measured returns nil when Values are those of the latest reading, else
+// ErrSensorUnavailable with the reason.
+func (s *Sensor) Measured() error {
+	switch {
+	case s.Failed:
+		return ErrSensorUnavailable.Detailf("%s", s.Fault)
+	case s.Values == nil:
+		return ErrSensorUnavailable.Detailf("it has not been read since the node started")
+	}
+	return nil
+}
+
+// Errors about sensors.
+var (
+	ErrSensorNotFound    = &picloud.Error{Code: picloud.CodeNotFound, Type: "sensor-not-found", Title: "There is no such sensor"}
+	ErrSensorUnavailable = &picloud.Error{Code: picloud.CodeUnavailable, Type: "sensor-unavailable", Title: "The sensor cannot be read", RetryAfter: 30 * time.Second}
+)
 
 // Scan is what a search of the board for sensors has found.
 type Scan struct {

@@ -14,6 +14,7 @@ import (
 	"github.com/picloud/picloud/budget"
 	"github.com/picloud/picloud/dispatch"
 	"github.com/picloud/picloud/hw"
+	"github.com/picloud/picloud/hw/sensor"
 	"github.com/picloud/picloud/script"
 	"github.com/picloud/picloud/sdk"
 	"github.com/picloud/picloud/store"
@@ -21,13 +22,13 @@ import (
 
 // newScripts makes what runs scripts: workers on one side, the node as scripts see
 // it on the other.
-func newScripts(cfg Config, st *store.Store, publisher picloud.Publisher, authority *auth.Authority, board *hw.Board, memory *budget.Budget, log *slog.Logger) *script.Runner {
+func newScripts(cfg Config, st *store.Store, publisher picloud.Publisher, authority *auth.Authority, board *hw.Board, sensors *sensor.Poller, memory *budget.Budget, log *slog.Logger) *script.Runner {
 	mint := func(ctx context.Context, by picloud.Principal, app string, topics []string, ttl time.Duration) (string, time.Time, error) {
 		t, err := authority.Mint(ctx, by, app, topics, ttl)
 		return t.Text, t.ExpiresAt, err
 	}
 	return script.New(script.Config{
-		Host:    sdk.New(sdk.Config{Store: st, Publisher: publisher, Mint: mint, Board: board, HTTPHosts: cfg.HTTPHosts}),
+		Host:    sdk.New(sdk.Config{Store: st, Publisher: publisher, Mint: mint, Board: board, Sensors: sensors, HTTPHosts: cfg.HTTPHosts}),
 		Record:  func(r picloud.Run) string { return st.RecordRun(r).ID },
 		Workers: cfg.ScriptWorkers, NoSandbox: !cfg.ScriptSandbox, Budget: memory, Logger: log,
 	})

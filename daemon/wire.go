@@ -90,7 +90,7 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 	m.monitor = hw.NewMonitor(hw.MonitorConfig{Board: m.board, Hub: hub, Publisher: publisher, History: st, HealthEvery: cfg.HealthEvery, Warm: float64(cfg.WarmCelsius), Logger: log})
 	st.SetBroadcaster(m.listeners())
 	m.sensors = sensor.New(sensor.Config{Sensors: cfg.Sensors, Simulated: cfg.Driver == hw.DriverSim, Publisher: publisher, Topics: boardStore{st}, Logger: log})
-	m.scripts = newScripts(cfg, st, publisher, authority, m.board, m.memory, log)
+	m.scripts = newScripts(cfg, st, publisher, authority, m.board, m.sensors, m.memory, log)
 	m.owed = dispatch.NewDispatcher(dispatch.DispatcherConfig{Outbox: st, Handler: trigger.New(m.scripts, st), Tick: cfg.CronTick, Now: hangable("dispatcher", time.Now), ClockSure: st.ClockSure, Budget: m.memory, Logger: log})
 	st.SetDeliverer(m.owed)
 	st.SetAppDeleted(func(app string) {

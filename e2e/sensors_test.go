@@ -8,7 +8,7 @@ import (
 )
 
 // HW-4, HW-5, PB-9: sensors of a simulated board publish, marked, to topics of their own
-// apps, as telemetry; an app that comes later gets its readings from then on. On a board
+// apps, as telemetry, and scripts of their apps read them; an app that comes later gets its readings from then on. On a board
 // without sensors the node runs, tells the fault once, and says what to do.
 func TestSensorsPublish(t *testing.T) {
 	t.Parallel()
@@ -44,6 +44,20 @@ topic = "temperature"
 	}
 	if metrics := string(n.do(200, nil, "GET", "/metrics", key, "").body); !strings.Contains(metrics, `picloud_sensor_value{sensor="room",unit="celsius",simulated="true"} `) {
 		t.Error("the metrics lack the sensor")
+	}
+	const source = `
+import { hw } from "picloud";
+export default async () => [await hw.sensor("room"), (await hw.sensors()).map((s) => s.name)];
+export const other = () => hw.sensor("attic");
+`
+	if _, errs, code := n.run(source, "scripts", "push", "--name", "room", "-"); code != 0 {
+		t.Fatal(errs)
+	}
+	if out := n.cli("scripts", "run", "room"); !strings.Contains(out, `"simulated":true,"values":{"celsius":`) || !strings.HasSuffix(strings.TrimSpace(out), `["room"]]`) {
+		t.Errorf("a script reads %s", out)
+	}
+	if out, errs, code := n.run("", "scripts", "run", "room", "--export", "other"); code == 0 || !strings.Contains(out+errs, "NotFoundError: There is no such sensor") {
+		t.Errorf("a sensor of another app: %d %s%s", code, out, errs)
 	}
 	n.cli("apps", "create", "attic")
 	until(t, "the attic is measured", func() bool { return len(n.history(key, "attic", "temperature")) > 0 })

@@ -107,6 +107,8 @@ func TestRoutesByPrincipal(t *testing.T) {
 		"GET /v1/apps/default/pins/lamp":            picloud.ScopeAppRead,
 		"PUT /v1/apps/default/pins/lamp":            picloud.ScopeAppWrite,
 		"POST /v1/apps/default/pins/lamp/press":     picloud.ScopeInstanceAdmin,
+		"GET /v1/apps/default/sensors":              picloud.ScopeAppRead,
+		"GET /v1/apps/default/sensors/room":         picloud.ScopeAppRead,
 		"POST /v1/apps/default/subscriber-tokens":   picloud.ScopeAppPublish,
 		"GET /v1/apps/default/signing-keys":         picloud.ScopeAppAdmin,
 		"POST /v1/apps/default/signing-keys":        picloud.ScopeAppAdmin,

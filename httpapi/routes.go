@@ -76,6 +76,8 @@ func (s *Server) table() []route {
 		{method: "GET", pattern: pin, needs: picloud.AppRead, handler: s.showPin, docs: docs{summary: "Read a pin; on is null while its level is unknown", answer: api.Pin{}}},
 		{method: "PUT", pattern: pin, needs: picloud.AppPinWrite, handler: s.setPin, docs: docs{summary: "Set an output, or make a pulse of for_ms milliseconds that ends by itself", body: api.PinChange{}, answer: api.Pin{}}},
 		{method: "POST", pattern: pin + "/press", needs: picloud.InstanceManage, handler: s.pressPin, docs: docs{summary: "Press a simulated input, of a node with hw.driver = sim; answers when it is over", body: api.Press{}, status: 204}},
+		{method: "GET", pattern: app + "/sensors", needs: picloud.AppRead, handler: s.listAppSensors, docs: docs{summary: "List the sensors of the app with their latest readings and their faults", answer: api.Sensors{}}},
+		{method: "GET", pattern: app + "/sensors/{sensor}", needs: picloud.AppRead, handler: s.showSensor, docs: docs{summary: "Show a sensor with its latest reading; values are null until there is one, and fault says why it cannot be read", answer: api.Sensor{}}},
 
 		{method: "GET", pattern: app + "/scripts", needs: picloud.AppScriptRead, page: true, handler: s.listScripts, docs: docs{summary: "List the scripts", answer: api.Scripts{}}},
 		{method: "GET", pattern: script, needs: picloud.AppScriptRead, page: true, handler: s.showScript, docs: docs{summary: "Read the source of a script; its version is the ETag", binary: scriptType}},

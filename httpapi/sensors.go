@@ -13,18 +13,40 @@ import (
 // Sensors are those of the board; *sensor.Poller implements it.
 type Sensors interface {
 	Sensors() []board.Sensor
+	AppSensors(app string) []board.Sensor
+	Sensor(app, name string) (board.Sensor, error)
 	Scan(ctx context.Context) (board.Scan, error)
 }
 
-func (s *Server) listSensors(r *request) error {
-	b := api.Sensors{Sensors: []api.Sensor{}}
-	for _, one := range s.cfg.Sensors.Sensors() {
-		b.Sensors = append(b.Sensors, api.Sensor{
-			Name: one.Name, App: one.App, Topic: one.Topic, Driver: one.Driver, Place: one.Place, Simulated: one.Simulated,
-			Values: one.Values, ReadAt: api.At(one.ReadAt), Fault: orNull(one.Fault), FaultSince: api.At(one.FaultSince),
-		})
+func sensorBody(s *board.Sensor) api.Sensor {
+	return api.Sensor{
+		Name: s.Name, App: s.App, Topic: s.Topic, Driver: s.Driver, Place: s.Place, Simulated: s.Simulated,
+		Values: s.Values, ReadAt: api.At(s.ReadAt), Failed: s.Failed, Fault: orNull(s.Fault), FaultSince: api.At(s.FaultSince),
 	}
-	return r.reply(fasthttp.StatusOK, b)
+}
+
+func sensorList(list []board.Sensor) api.Sensors {
+	out := api.Sensors{Sensors: make([]api.Sensor, len(list))}
+	for i := range list {
+		out.Sensors[i] = sensorBody(&list[i])
+	}
+	return out
+}
+
+func (s *Server) listSensors(r *request) error {
+	return r.reply(fasthttp.StatusOK, sensorList(s.cfg.Sensors.Sensors()))
+}
+
+func (s *Server) listAppSensors(r *request) error {
+	return r.reply(fasthttp.StatusOK, sensorList(s.cfg.Sensors.AppSensors(r.param("app"))))
+}
+
+func (s *Server) showSensor(r *request) error {
+	one, err := s.cfg.Sensors.Sensor(r.param("app"), r.param("sensor"))
+	if err != nil {
+		return err
+	}
+	return r.reply(fasthttp.StatusOK, sensorBody(&one))
 }
 
 func (s *Server) scanBoard(r *request) error {

@@ -21,7 +21,7 @@ var runSource string
 var sdkSource string
 
 // SDKVersion is the version of the SDK, which rises with its surface (semver).
-const SDKVersion = "0.3.0"
+const SDKVersion = "0.4.0"
 
 // Types declares the SDK for editors, in TypeScript.
 //

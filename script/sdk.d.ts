@@ -1,4 +1,4 @@
-// Type declarations of the PiCloud SDK, for editors. Version 0.3.0.
+// Type declarations of the PiCloud SDK, for editors. Version 0.4.0.
 // Write them beside your scripts with: picloud scripts types > picloud.d.ts
 
 declare module "picloud" {
@@ -128,7 +128,24 @@ declare module "picloud" {
     /** The topic whose newest event says whether an output is on. */
     follow?: { topic: string; path: string; event?: string; fault?: string };
   }
-  /** The board, and the pins that the node's configuration gives to the app. */
+  export interface Sensor {
+    readonly name: string;
+    /** The topic of its events. */
+    readonly topic: string;
+    readonly driver: string;
+    /** A bus and an address, or a file of the kernel. */
+    readonly place: string;
+    readonly simulated: boolean;
+    /** The latest reading by unit, such as `celsius`; null: nothing was read since the node started. */
+    readonly values: Readonly<Record<string, number>> | null;
+    readonly readAt: Date | null;
+    /** The latest reading has failed: `values` are those of one before it. */
+    readonly failed: boolean;
+    /** Why the sensor cannot be read, or not without breaks. */
+    readonly fault: string | null;
+    readonly faultSince: Date | null;
+  }
+  /** The board, and the pins and sensors that the node's configuration gives to the app. */
   export const hw: {
     health(): Promise<BoardHealth>;
     pins(): Promise<Pin[]>;
@@ -136,6 +153,10 @@ declare module "picloud" {
     set(name: string, on: boolean): Promise<void>;
     /** Sets an output to `on` (true) for `ms` milliseconds, 1 to 86400000, and then to the opposite, whatever becomes of the run. */
     pulse(name: string, ms: number, on?: boolean): Promise<void>;
+    /** All sensors of the app, those that cannot be read included. */
+    sensors(): Promise<Sensor[]>;
+    /** A sensor whose latest reading has succeeded; fails with UnavailableError otherwise. */
+    sensor(name: string): Promise<Sensor & { readonly values: Readonly<Record<string, number>>; readonly readAt: Date }>;
   };
 
   /** Requests to the hosts that the node's operator allows. `timeout` is in seconds. */

@@ -13,7 +13,7 @@ const { isFinite, isInteger } = Number, isArray = Array.isArray, isView = ArrayB
 
 function uncurry(f) { return f.call.bind(f); }
 
-export const version = "0.3.0";
+export const version = "0.4.0";
 
 // ---- errors ----
 
@@ -218,7 +218,15 @@ export const secrets = freeze({
   async get(name) { return (await call("secrets", "get", [name])) ?? undefined; },
 });
 
-/** The board: how it is, and the pins that the node's configuration gives to the app. What of its health is null is not known. */
+function sensorOf(s) {
+  return freeze({
+    name: s.name, topic: s.topic, driver: s.driver, place: s.place, simulated: s.simulated,
+    values: s.values && freeze(s.values), readAt: s.read_at ? new DateOf(s.read_at) : null, failed: s.failed,
+    fault: s.fault ?? null, faultSince: s.fault_since ? new DateOf(s.fault_since) : null,
+  });
+}
+
+/** The board: how it is, and the pins and sensors that the node's configuration gives to the app. What of its health is null is not known. */
 export const hw = freeze({
   async health() {
     const h = await call("hw", "health", []);
@@ -233,6 +241,8 @@ export const hw = freeze({
   async read(name) { return call("hw", "read", [name]); },
   async set(name, on) { return call("hw", "set", [name, on]); },
   async pulse(name, ms, on = true) { return call("hw", "pulse", [name, ms, on]); },
+  async sensors() { return (await call("hw", "sensors", [])).map(sensorOf); },
+  async sensor(name) { return sensorOf(await call("hw", "sensor", [name])); },
 });
 
 /** Requests to the hosts that the node's operator allows. */

@@ -38,6 +38,12 @@ type Board interface {
 	SetPin(c board.PinChange) (board.Pin, error)
 }
 
+// Sensors are those of the board; *sensor.Poller implements it.
+type Sensors interface {
+	AppSensors(app string) []board.Sensor
+	Sensor(app, name string) (board.Sensor, error)
+}
+
 // Mint issues a subscriber token, as auth.Authority does.
 type Mint func(ctx context.Context, by picloud.Principal, app string, topics []string, ttl time.Duration) (token string, expires time.Time, err error)
 
@@ -47,6 +53,7 @@ type Config struct {
 	Publisher picloud.Publisher
 	Mint      Mint
 	Board     Board
+	Sensors   Sensors
 	HTTPHosts []string // that scripts may ask: host, host:port, *.domain, an address, or * for any; none if empty
 	Resolver  Resolver // finds their addresses; nil: net.DefaultResolver
 }
@@ -76,6 +83,7 @@ func New(cfg Config) *Host {
 		"pubsub.publish": h.publish, "pubsub.subscriberToken": h.subscriberToken,
 		"secrets.get": h.secretsGet, "http.fetch": h.fetch,
 		"hw.health": h.hwHealth, "hw.pins": h.hwPins, "hw.read": h.hwRead, "hw.set": h.hwSet, "hw.pulse": h.hwPulse,
+		"hw.sensors": h.hwSensors, "hw.sensor": h.hwSensor,
 		"time.sleep":    sleep,
 		"crypto.random": random, "crypto.uuid": uuid, "crypto.hash": digest, "crypto.hmac": sign,
 	}

@@ -10,7 +10,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -20,6 +22,7 @@ import (
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/hw"
+	"github.com/picloud/picloud/hw/sensor"
 	"github.com/picloud/picloud/publish"
 	"github.com/picloud/picloud/script"
 	"github.com/picloud/picloud/sdk"
@@ -41,6 +44,34 @@ type node struct {
 	*store.Store
 	runner *script.Runner
 	site   string // a server that scripts may ask
+
+	sensors *sensor.Poller
+	wire    string // file of the sensor "room"
+}
+
+// thermometers are sensors on the 1-Wire bus: one that is there, one that is not, and one of another
+// app. The file is that of the first.
+func thermometers(t *testing.T, publisher picloud.Publisher) (poller *sensor.Poller, file string) {
+	t.Helper()
+	root := t.TempDir()
+	file = filepath.Join(root, "sys/bus/w1/devices/28-1/temperature")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, []byte("21437\n"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	var all []sensor.Settings
+	for name, path := range map[string]string{"room": "28-1", "attic": "28-2", "others": "28-1"} {
+		s := sensor.Defaults(name)
+		s.Driver, s.Path, s.Every, s.Durability = "ds18b20", "/sys/bus/w1/devices/"+path+"/temperature", time.Second, picloud.DurabilitySync
+		if name == "others" {
+			s.App = "other"
+		}
+		complete, faults := s.Complete()
+		if len(faults) > 0 {
+			t.Fatal(faults)
+		}
+		all = append(all, complete)
+	}
+	return sensor.New(sensor.Config{Sensors: all, Publisher: publisher, Root: root}), file
 }
 
 // website starts a server.
@@ -77,8 +108,10 @@ func newNode(t *testing.T) *node {
 		{App: "default", Name: "lamp", Line: "GPIO22", Output: true}, {App: "default", Name: "level", Line: "GPIO22"}, {App: "other", Name: "others", Line: "GPIO4"},
 	}})
 	server := website(t)
-	n := &node{Store: st, site: server, runner: script.New(script.Config{
-		Host:   sdk.New(sdk.Config{Store: st, Publisher: publish.New(publish.Config{Committer: st}), Mint: mint, Board: board, HTTPHosts: []string{strings.TrimPrefix(server, "http://")}}),
+	publisher := publish.New(publish.Config{Committer: st})
+	sensors, wire := thermometers(t, publisher)
+	n := &node{Store: st, site: server, sensors: sensors, wire: wire, runner: script.New(script.Config{
+		Host:   sdk.New(sdk.Config{Store: st, Publisher: publisher, Mint: mint, Board: board, Sensors: sensors, HTTPHosts: []string{strings.TrimPrefix(server, "http://")}}),
 		Limits: script.Limits{Time: time.Minute, Total: 2 * time.Minute}, // a busy machine takes its time
 	})}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -195,6 +228,50 @@ func TestBothSidesAgree(t *testing.T) {
 	slices.Sort(answered)
 	if diff := cmp.Diff(answered, slices.Compact(asked)); diff != "" {
 		t.Errorf("answered (-) and asked for (+):\n%s", diff)
+	}
+}
+
+// SC-4, HW-4: a script reads the latest values of its app's sensors. The old values of a
+// sensor that cannot be read any more are not given for present ones.
+func TestSensors(t *testing.T) {
+	t.Parallel()
+	n := newNode(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- n.sensors.Run(ctx) }()
+	defer func() { cancel(); <-ended }()
+	const body = `
+	const told = [];
+	for (const name of ["room", "attic", "others", "none"]) {
+		try { const s = await hw.sensor(name); told.push([s.name, s.values, s.readAt instanceof Date, s.fault, s.topic]); } catch (e) { told.push(e.name + " " + e.type + " " + e.message.length); }
+	}
+	return [told, (await hw.sensors()).map((s) => [s.name, s.values, s.readAt === null, s.failed, s.fault === null, s.faultSince instanceof Date, s.simulated])];`
+	faulty := func(name string) func() bool {
+		return func() bool { s, err := n.sensors.Sensor("default", name); return err == nil && s.Fault != "" }
+	}
+	await(t, "the attic is found to be missing", faulty("attic"))
+	await(t, "the room is measured", func() bool { s, err := n.sensors.Sensor("default", "room"); return err == nil && s.Values != nil })
+	out := regexp.MustCompile(`unavailable \d+|found \d+`).ReplaceAllStringFunc(n.run(t, body), func(s string) string { return strings.TrimRight(s, "0123456789") + "N" })
+	const attic, missing = `"UnavailableError sensor-unavailable N"`, `"NotFoundError sensor-not-found N","NotFoundError sensor-not-found N"`
+	if want := `[[["room",{"celsius":21.437},true,null,"sensors/room"],` + attic + `,` + missing + `],[["attic",null,true,true,false,true,false],["room",{"celsius":21.437},false,false,true,false,false]]]`; out != want {
+		t.Errorf("%s\nwant %s", out, want)
+	}
+	if err := os.Remove(n.wire); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "the room is found to be missing", faulty("room"))
+	if out := n.run(t, body); !strings.HasPrefix(out, `[["UnavailableError sensor-unavailable `) || !strings.Contains(out, `["room",{"celsius":21.437},false,true,false,true,false]`) {
+		t.Errorf("of a sensor that is gone: %s", out)
+	}
+}
+
+// await waits for what sensors do in a goroutine of their own, which tells nobody.
+func await(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !is(); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within a minute: %s", what)
+		}
 	}
 }
 

@@ -90,3 +90,24 @@ func (p *Poller) Sensors() []board.Sensor {
 	}
 	return list
 }
+
+// AppSensors lists the sensors of an app as Sensors does.
+func (p *Poller) AppSensors(app string) []board.Sensor {
+	list := []board.Sensor{}
+	for _, one := range p.probes {
+		if one.set.App == app {
+			list = append(list, one.state())
+		}
+	}
+	return list
+}
+
+// Sensor returns a sensor of an app with what was read last, or board.ErrSensorNotFound.
+func (p *Poller) Sensor(app, name string) (board.Sensor, error) {
+	for _, one := range p.probes {
+		if one.set.App == app && one.set.Name == name {
+			return one.state(), nil
+		}
+	}
+	return board.Sensor{}, board.ErrSensorNotFound.Detailf("the node's configuration has no sensor %q for the app %s below hw.sensors", name, app)
+}

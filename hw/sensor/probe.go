@@ -196,6 +196,7 @@ func (p *probe) note(values []Value, err error) {
 	begins, ends := p.reading.note(err != nil)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.latest.Failed = err != nil
 	if err == nil {
 		p.latest.Values, p.latest.ReadAt = byUnit(values), now
 	} else {

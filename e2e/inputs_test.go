@@ -162,10 +162,10 @@ func TestConfigCheckOfInputs(t *testing.T) {
 	}
 }
 
-// HW-2, HW-5: without a terminal `picloud hw watch` tells every change in a line.
+// HW-2, HW-4, HW-5: without a terminal `picloud hw watch` tells every change in a line.
 func TestWatch(t *testing.T) {
 	t.Parallel()
-	n := withPins(t, "[hw.inputs.door]\nline = \"GPIO1\"\ntopic = \"door\"\n[hw.outputs.lamp]\nline = \"GPIO2\"\n")
+	n := withPins(t, "[hw.inputs.door]\nline = \"GPIO1\"\ntopic = \"door\"\n[hw.outputs.lamp]\nline = \"GPIO2\"\n[hw.sensors.room]\ndriver = \"ds18b20\"\nevery = \"1s\"\n")
 	file := filepath.Join(n.home, "watched")
 	f, err := os.Create(file)
 	if err != nil {
@@ -187,7 +187,7 @@ func TestWatch(t *testing.T) {
 	until(t, "the pins are shown", func() bool { return strings.Contains(out(), "pin lamp is off (simulated)\n") })
 	n.cli("hw", "sim", "set", "door", "on")
 	n.cli("hw", "set", "lamp", "on")
-	for _, want := range []string{`  door  {"on":true,"at":"`, "pin door is on (simulated)\n", "pin lamp is on (simulated)\n"} {
+	for _, want := range []string{`  door  {"on":true,"at":"`, "pin door is on (simulated)\n", "pin lamp is on (simulated)\n", "  sensor room is at ", `  sensors/room  {"celsius":`} {
 		until(t, fmt.Sprintf("%q is shown", want), func() bool { return strings.Contains(out(), want) })
 	}
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {

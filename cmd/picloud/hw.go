@@ -10,13 +10,17 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/picloud/picloud/api"
+	"github.com/picloud/picloud/board"
 )
 
-// errNotReadable says that the level of a pin is unknown.
-var errNotReadable = errors.New("the pin cannot be read")
+// Errors about what is unknown.
+var (
+	errNotReadable = errors.New("the pin cannot be read")
+	errNotMeasured = errors.New("the sensor cannot be read")
+)
 
 func (c *cli) hwCommand() *cobra.Command {
-	cmd := group("hw", "Show the board and its pins, and set its outputs")
+	cmd := group("hw", "Show the board, its pins and sensors, and set its outputs")
 	cmd.AddCommand(
 		c.hwListCommand(),
 		c.hwReadCommand(),
@@ -60,11 +64,17 @@ func (c *cli) hwListCommand() *cobra.Command {
 
 func (c *cli) hwReadCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "read PIN", Short: "Show whether a pin is on or off", Args: exactly(1),
-		Long: "Shows the level of PIN: on or off. A level that is unknown is an error with exit code 6; with --json it is null.",
+		Use: "read PIN|SENSOR", Short: "Show whether a pin is on or off, or the latest reading of a sensor", Args: exactly(1),
+		Long: "Shows the level of a pin of the app, on or off, or the latest reading of a sensor; of the two, the pin where both\n" +
+			"have the name. What is unknown is an error with exit code 6; with --json it is null, and fault says why.",
+		Example: "  picloud hw read door\n  picloud hw read room",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var p api.Pin
-			if err := c.call(cmd.Context(), http.MethodGet, c.appPath("pins", args[0]), nil, &p); err != nil {
+			err := c.call(cmd.Context(), http.MethodGet, c.appPath("pins", args[0]), nil, &p)
+			if refused, ok := errors.AsType[*refusedError](err); ok && refused.Type == api.ProblemPrefix+board.ErrPinNotFound.Type {
+				return c.readSensor(cmd.Context(), args[0])
+			}
+			if err != nil {
 				return err
 			}
 			if c.json {

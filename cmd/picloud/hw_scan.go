@@ -2,56 +2,13 @@ package main
 
 import (
 	"fmt"
-	"maps"
 	"net/http"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/picloud/picloud/api"
 )
-
-func (c *cli) hwSensorsCommand() *cobra.Command {
-	return &cobra.Command{Use: "sensors", Short: "List the sensors with their latest readings", Args: exactly(0), RunE: func(cmd *cobra.Command, _ []string) error {
-		var b api.Sensors
-		if err := c.call(cmd.Context(), http.MethodGet, "/v1/node/board/sensors", nil, &b); err != nil {
-			return err
-		}
-		if c.json {
-			return c.print(b)
-		}
-		if len(b.Sensors) == 0 {
-			c.printf("No sensor is configured: 'picloud hw scan' prints what to write into the configuration of the node for those that it finds (docs/board.md).\n")
-			return nil
-		}
-		var rows [][]string
-		for _, s := range b.Sensors {
-			reading := readings(s.Values)
-			if s.Simulated {
-				reading += " (simulated)"
-			}
-			if s.Fault != nil {
-				reading = "since " + when(s.FaultSince) + ": " + *s.Fault
-			}
-			rows = append(rows, []string{s.Name, s.Driver, s.Place, s.App, s.Topic, when(s.ReadAt), reading})
-		}
-		c.table("NAME DRIVER PLACE APP TOPIC READ READING", rows)
-		return nil
-	}}
-}
-
-// readings writes values with their units.
-func readings(values map[string]float64) string {
-	if values == nil {
-		return "-"
-	}
-	var parts []string
-	for _, unit := range slices.Sorted(maps.Keys(values)) {
-		parts = append(parts, fmt.Sprintf("%v %s", values[unit], unit))
-	}
-	return strings.Join(parts, ", ")
-}
 
 func (c *cli) hwScanCommand() *cobra.Command {
 	return &cobra.Command{

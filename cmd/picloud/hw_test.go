@@ -13,13 +13,18 @@ import (
 	"github.com/picloud/picloud/board"
 	"github.com/picloud/picloud/daemon"
 	"github.com/picloud/picloud/hw"
+	"github.com/picloud/picloud/hw/sensor"
 )
 
-// simulated starts a node on a simulated board that is hot from its start, with a door
-// and a lamp.
+// simulated starts a node on a simulated board that is hot from its start, with a door,
+// a lamp and a sensor.
 func simulated(t *testing.T) daemon.Config {
 	t.Helper()
 	cfg := newConfig(t)
+	room := sensor.Defaults("room")
+	room.Driver = "bme280"
+	room, _ = room.Complete()
+	cfg.Sensors = []sensor.Settings{room}
 	cfg.Driver, cfg.WarmCelsius = hw.DriverSim, 30
 	cfg.Pins = []hw.PinConfig{
 		{App: "default", Name: "door", Line: "GPIO17", Pull: "up", Invert: true},
@@ -154,6 +159,39 @@ func TestNothingIsConfigured(t *testing.T) {
 	}
 }
 
+// HW-4: the latest reading of a sensor is read by its name, as the level of a pin is. What is
+// neither is said to be neither.
+func TestReadASensor(t *testing.T) {
+	t.Parallel()
+	cfg := simulated(t)
+	until(t, "the room to be measured", func() bool { _, _, code := do(t, cfg, "", "hw", "read", "room"); return code == 0 })
+	if out := ok(t, cfg, "hw", "read", "room"); !regexp.MustCompile(`^[\d.]+ celsius, [\d.]+ hectopascal, [\d.]+ percent \(simulated\)\n$`).MatchString(out) {
+		t.Errorf("read: %s", out)
+	}
+	if out := ok(t, cfg, "hw", "read", "room", "--json"); !strings.Contains(out, `"topic": "sensors/room"`) {
+		t.Errorf("read: %s", out)
+	}
+	if out := ok(t, cfg, "hw", "read", "lamp"); out != "on\n" {
+		t.Errorf("a pin: %s", out)
+	}
+	if _, says, code := do(t, cfg, "", "hw", "read", "roof"); code != exitNotFound || !strings.Contains(says, `There is no such pin or sensor: "roof": 'picloud hw list' and`) {
+		t.Errorf("code %d, %s", code, says)
+	}
+	attic := sensor.Defaults("attic")
+	attic.Driver, attic.Bus = "bme280", 199
+	attic, _ = attic.Complete()
+	cfg = newConfig(t)
+	cfg.Sensors = []sensor.Settings{attic}
+	t.Cleanup(runNode(t, cfg))
+	until(t, "the fault to be found", func() bool {
+		_, says, _ := do(t, cfg, "", "hw", "read", "attic")
+		return strings.Contains(says, "there is no bus /dev/i2c-199")
+	})
+	if out, _, code := do(t, cfg, "", "hw", "read", "attic"); code != exitBusy || out != "" {
+		t.Errorf("code %d, %s", code, out)
+	}
+}
+
 // HW-5: watching fits a terminal: lines are cut, and pins that have no room are counted.
 func TestWatchFitsTheTerminal(t *testing.T) {
 	t.Parallel()
@@ -170,6 +208,17 @@ func TestWatchFitsTheTerminal(t *testing.T) {
 		if n := utf8.RuneCountInString(l); n > width {
 			t.Errorf("%d characters: %s", n, l)
 		}
+	}
+	v.sensors = make([]api.Sensor, 30)
+	for i := range v.sensors {
+		v.sensors[i] = api.Sensor{Name: fmt.Sprint("sensor-", i), Driver: "ds18b20", Values: map[string]float64{"celsius": 21.5}}
+	}
+	lines = strings.Split(v.picture(width, height), "\n")
+	if len(lines) > height || !slices.Contains(lines, "and 24 more, for which the terminal is too low") || slices.ContainsFunc(lines, func(l string) bool { return utf8.RuneCountInString(l) > width }) {
+		t.Errorf("with sensors, %d lines:\n%s", len(lines), strings.Join(lines, "\n"))
+	}
+	if !slices.ContainsFunc(lines, func(l string) bool { return strings.HasPrefix(l, "sensor-5 ") && strings.HasSuffix(l, "21.5 celsius") }) {
+		t.Errorf("the sensors are not shown:\n%s", strings.Join(lines, "\n"))
 	}
 	if all := v.picture(math.MaxInt, math.MaxInt); strings.Count(all, "GPIO1") != 30 || strings.Contains(all, "…") {
 		t.Errorf("without a size:\n%s", all)

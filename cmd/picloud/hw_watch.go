@@ -23,10 +23,11 @@ import (
 
 func (c *cli) hwWatchCommand() *cobra.Command {
 	return &cobra.Command{
-		Use: "watch", Short: "Show pins, their events and the board's health live", Args: exactly(0),
-		Long: "Shows the pins of the app with their levels and newest events, the health of the board, and how long\n" +
-			"edges take to the subscribers, until interrupted. On a terminal the picture is drawn anew; otherwise, every change is\n" +
-			"a line. With --json the events and states come as lines of JSON.",
+		Use: "watch", Short: "Show pins, sensors, their events and the board's health live", Args: exactly(0),
+		Long: "Shows the pins of the app with their levels and newest events, its sensors with their latest readings, the health\n" +
+			"of the board, and how long edges take to the subscribers, until interrupted. On a terminal the picture is drawn anew;\n" +
+			"otherwise, every change of a pin, every event and every fault of a sensor is a line. With --json the events and states\n" +
+			"come as lines of JSON.",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return unlessInterrupted(cmd.Context(), c.hwWatch(cmd.Context()))
 		},
@@ -35,11 +36,12 @@ func (c *cli) hwWatchCommand() *cobra.Command {
 
 // Times of watching.
 const (
-	watchPoll   = time.Second            // between two looks at the pins
+	watchPoll   = time.Second            // between two looks at pins and sensors
 	watchSettle = 100 * time.Millisecond // for which changes are collected into one picture
 )
 
-// hwWatch follows a stream and asks for the pins beside it: not every pin has events.
+// hwWatch follows a stream and asks for pins and sensors beside it: not every change of
+// them has an event.
 func (c *cli) hwWatch(ctx context.Context) error {
 	v := &hwView{c: c, app: c.appName(), newest: map[string]api.Event{}, screen: isTerminal(c.out.w)}
 	if err := v.poll(ctx); err != nil {
@@ -86,41 +88,77 @@ type hwView struct {
 	c      *cli
 	app    string
 	screen bool
-	pins   []api.Pin
-	newest map[string]api.Event // by topic
-	health *board.Report        // nil: not told
-	stats  *stats.Stats         // nil: not told
-	stale  bool                 // a pin has changed since the last look
+
+	pins    []api.Pin
+	sensors []api.Sensor
+	newest  map[string]api.Event // by topic
+	health  *board.Report        // nil: not told
+	stats   *stats.Stats         // nil: not told
+	stale   bool                 // a pin or a sensor has changed since the last look
 }
 
-// poll asks for the pins. Without a screen it tells those that have changed.
+// poll asks for pins and sensors. Without a screen it tells those that have changed.
 func (v *hwView) poll(ctx context.Context) error {
-	var list api.Pins
-	if err := v.c.call(ctx, http.MethodGet, v.c.appPath("pins"), nil, &list); err != nil {
+	var pins api.Pins
+	if err := v.c.call(ctx, http.MethodGet, v.c.appPath("pins"), nil, &pins); err != nil {
 		return err
 	}
-	for i := range list.Pins {
-		p := &list.Pins[i]
+	var sensors api.Sensors
+	if err := v.c.call(ctx, http.MethodGet, v.c.appPath("sensors"), nil, &sensors); err != nil {
+		return err
+	}
+	if !v.screen && !v.c.json {
+		v.tellPins(pins.Pins)
+		v.tellSensors(sensors.Sensors)
+	}
+	v.pins, v.sensors, v.stale = pins.Pins, sensors.Sensors, false
+	return nil
+}
+
+func (v *hwView) tellPins(list []api.Pin) {
+	for i := range list {
+		p := &list[i]
 		k := slices.IndexFunc(v.pins, func(q api.Pin) bool { return q.Name == p.Name })
-		if !v.screen && !v.c.json && (k < 0 || !sameLevel(&v.pins[k], p)) {
+		if k < 0 || !sameLevel(&v.pins[k], p) {
 			v.c.printf("%s  pin %s is %s%s\n", time.Now().Format("15:04:05.000"), plain(p.Name), level(p), prefixed(": ", plain(p.Fault)))
 		}
 	}
-	v.pins, v.stale = list.Pins, false
-	return nil
+}
+
+// tellSensors tells which sensors there are, and which faults begin and end; readings
+// are told by their events.
+func (v *hwView) tellSensors(list []api.Sensor) {
+	for i := range list {
+		s := &list[i]
+		k := slices.IndexFunc(v.sensors, func(q api.Sensor) bool { return q.Name == s.Name })
+		fault := sensorFault(s)
+		switch {
+		case k >= 0 && sensorFault(&v.sensors[k]) == fault:
+		case fault != "":
+			v.c.printf("%s  sensor %s: %s\n", time.Now().Format("15:04:05.000"), plain(s.Name), plain(fault))
+		default:
+			v.c.printf("%s  sensor %s is at %s\n", time.Now().Format("15:04:05.000"), plain(s.Name), sensorReading(s))
+		}
+	}
 }
 
 func sameLevel(p, q *api.Pin) bool {
 	return p.Fault == q.Fault && (p.On == nil) == (q.On == nil) && (p.On == nil || *p.On == *q.On)
 }
 
-// topics returns those of the inputs, as many as a stream can carry.
+// topics returns those of inputs and sensors, as many as a stream can carry.
 func (v *hwView) topics() (list []string) {
 	const room = 64 - 3
-	for i := range v.pins {
-		if t := v.pins[i].Topic; t != "" && !slices.Contains(list, t) && len(list) < room {
-			list = append(list, t)
+	add := func(topic string) {
+		if topic != "" && !slices.Contains(list, topic) && len(list) < room {
+			list = append(list, topic)
 		}
+	}
+	for i := range v.pins {
+		add(v.pins[i].Topic)
+	}
+	for i := range v.sensors {
+		add(v.sensors[i].Topic)
 	}
 	return list
 }
@@ -152,7 +190,8 @@ func decoded[T any](data []byte) *T {
 	return v
 }
 
-// settle takes what comes at once, and asks for the pins when one of them has changed.
+// settle takes what comes at once, and asks for pins and sensors when one of them has
+// changed.
 func (v *hwView) settle(ctx context.Context, events <-chan api.Event) {
 	timer := time.NewTimer(watchSettle)
 	defer timer.Stop()
@@ -171,31 +210,40 @@ func (v *hwView) settle(ctx context.Context, events <-chan api.Event) {
 	}
 }
 
-// picture draws all of it within a width and a height; pins that have no room are
-// counted.
+// picture draws all of it within a width and a height; pins and sensors that have no room
+// are counted.
 func (v *hwView) picture(width, height int) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "PiCloud, app %s, %s\n\n", plain(v.app), time.Now().Format(time.TimeOnly))
 	if len(v.pins) == 0 {
 		b.WriteString(noPins(v.app))
 	}
-	rows := make([][]string, len(v.pins))
+	pins := make([][]string, len(v.pins))
 	for i := range v.pins {
 		p := &v.pins[i]
 		event := ""
 		if e, has := v.newest[p.Topic]; has && p.Topic != "" {
 			event = e.PublishedAt.Local().Format(time.TimeOnly) + " " + string(e.Data)
 		}
-		rows[i] = []string{p.Name, direction(p), level(p), p.Line, p.Topic, p.Fault + event}
+		pins[i] = []string{p.Name, direction(p), level(p), p.Line, p.Topic, p.Fault + event}
 	}
-	if len(rows) > 0 {
-		const others = 9 // lines, with that of the cursor
-		shown := rows[:min(len(rows), max(1, height-others))]
-		tabulate(&b, "PIN DIRECTION LEVEL LINE TOPIC NEWEST", shown)
-		if more := len(rows) - len(shown); more > 0 {
-			fmt.Fprintf(&b, "and %d more, for which the terminal is too low\n", more)
-		}
+	sensors := make([][]string, len(v.sensors))
+	for i := range v.sensors {
+		s := &v.sensors[i]
+		sensors[i] = []string{s.Name, s.Driver, timeOfDay(s.ReadAt), s.Topic, readingWithFault(s)}
 	}
+	const others = 8 // lines, with that of the cursor
+	height -= others
+	if len(sensors) > 0 {
+		height -= 2 // empty line and heading
+	}
+	// Each has half of the lines, and what the other one leaves.
+	room := max(1, height-min(len(sensors), height/2))
+	drawTable(&b, "PIN DIRECTION LEVEL LINE TOPIC NEWEST", pins, room)
+	if len(pins) > 0 && len(sensors) > 0 {
+		b.WriteString("\n")
+	}
+	drawTable(&b, "SENSOR DRIVER READ TOPIC READING", sensors, max(1, height-min(len(pins), room)))
 	b.WriteString("\n")
 	if h := v.health; h == nil {
 		b.WriteString("health   not told by the node yet\n")
@@ -210,6 +258,29 @@ func (v *hwView) picture(width, height int) string {
 		fmt.Fprintf(&b, "latency  edge to frame: half within %s, 99 of 100 within %s, %d edges since the start\n", orUnknown(s.EdgeFrameP50, 1, "%.2f ms"), orUnknown(s.EdgeFrameP99, 1, "%.2f ms"), s.Edges)
 	}
 	return clip(b.String(), width)
+}
+
+// drawTable draws a table with room for a number of rows.
+func drawTable(b *strings.Builder, heading string, rows [][]string, room int) {
+	if len(rows) == 0 {
+		return
+	}
+	shown := rows[:min(len(rows), room)]
+	if len(shown) < len(rows) && len(shown) > 1 {
+		shown = shown[:len(shown)-1] // for the line that counts the others
+	}
+	tabulate(b, heading, shown)
+	if more := len(rows) - len(shown); more > 0 {
+		fmt.Fprintf(b, "and %d more, for which the terminal is too low\n", more)
+	}
+}
+
+// timeOfDay is when something was, of today.
+func timeOfDay(t api.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	return t.Local().Format(time.TimeOnly)
 }
 
 // clip cuts lines to a width in characters.

@@ -77,7 +77,7 @@ func exitCode(err error) int {
 		return exitRefused
 	case errors.Is(err, errUsage):
 		return exitUsage
-	case errors.Is(err, errNotSynced), errors.Is(err, errNotReadable):
+	case errors.Is(err, errNotSynced), errors.Is(err, errNotReadable), errors.Is(err, errNotMeasured):
 		return exitBusy
 	}
 	return exitError

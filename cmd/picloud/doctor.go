@@ -87,7 +87,8 @@ func (c *cli) examine(cmd *cobra.Command) []finding {
 			findings = append(findings, f)
 		}
 	}
-	return append(findings, nameFinding(&cfg, avahiSocket, avahiService))
+	machine, _ := os.Hostname() // without one the address has to do
+	return append(findings, nameFinding(&cfg, machine, avahiSocket, avahiService))
 }
 
 func dataFinding(dir string) finding {

@@ -40,15 +40,19 @@ func resolves(avahi net.Conn, name string) bool {
 	return err != nil || !strings.HasPrefix(line, "-")
 }
 
-// nameFinding says under which name the network finds the node. It is no fault when there is
-// none: its address always leads to it.
-func nameFinding(cfg *daemon.Config, socket, service string) finding {
+// nameFinding says under which name the network finds the node on a machine, whose host name is
+// empty where it is unknown. It is no fault when there is none: its address always leads to it.
+func nameFinding(cfg *daemon.Config, machine, socket, service string) finding {
 	host, port, err := net.SplitHostPort(cfg.Listen)
 	if err != nil {
 		return finding{"name", true, "unknown: " + err.Error(), ""}
 	}
 	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
 		return finding{"name", true, "only this machine reaches the node (listen = \"" + cfg.Listen + "\")", ""}
+	}
+	first, _, _ := strings.Cut(strings.ToLower(machine), ".")
+	if first != "" && !daemon.IsHostName(first) {
+		return finding{"name", false, fmt.Sprintf("%q is no host name that a network can have", machine), "Give the machine one of letters, digits and hyphens: sudo hostnamectl set-hostname my-pi"}
 	}
 	conn, err := net.DialTimeout("unix", socket, time.Second) //nolint:noctx // has a timeout
 	switch {
@@ -58,11 +62,9 @@ func nameFinding(cfg *daemon.Config, socket, service string) finding {
 		return finding{"name", true, "none: avahi does not run here, so that other machines find the node by its address alone", "For a name such as pi.local: sudo apt install avahi-daemon"}
 	}
 	defer func() { _ = conn.Close() }() // only asked
-	machine, err := os.Hostname()
-	if err != nil {
-		return finding{"name", true, "unknown: " + err.Error(), ""}
+	if first == "" {
+		return finding{"name", true, "unknown: the machine does not say its own", ""}
 	}
-	first, _, _ := strings.Cut(strings.ToLower(machine), ".")
 	if !resolves(conn, first+".local") {
 		return finding{"name", false, "avahi does not answer for " + first + ".local: it takes the host name when it starts", "sudo systemctl restart avahi-daemon"}
 	}

@@ -17,10 +17,10 @@ func TestNameFinding(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	socket, service := filepath.Join(dir, "s"), filepath.Join(dir, "picloud.service")
-	cfg := daemon.DefaultConfig()
+	cfg, machine := daemon.DefaultConfig(), "Pi.example.org"
 	expect := func(ok bool, says string) {
 		t.Helper()
-		if f := nameFinding(&cfg, socket, service); f.OK != ok || !strings.Contains(f.Says+" "+f.Fix, says) {
+		if f := nameFinding(&cfg, machine, socket, service); f.OK != ok || !strings.Contains(f.Says+" "+f.Fix, says) {
 			t.Errorf("%+v, want %v and %q", f, ok, says)
 		}
 	}
@@ -61,13 +61,15 @@ func TestNameFinding(t *testing.T) {
 		}
 	}
 	write(string(text))
-	expectWith(found, true, ".local:7420")
+	expectWith(found, true, "http://pi.local:7420")
 	cfg.Listen = ":8080"
 	expectWith(found, false, "announces port 7420, the node listens on 8080")
 	write(strings.ReplaceAll(string(text), "7420", "8080"))
-	expectWith(found, true, ".local:8080")
+	expectWith(found, true, "http://pi.local:8080")
 	write("rubbish")
 	expectWith(found, false, "cannot be read")
+	machine = "my pi"
+	expect(false, `"my pi" is no host name`)
 	cfg.Listen = "127.0.0.1:7420"
 	expect(true, "only this machine")
 }

@@ -35,6 +35,7 @@ type Error struct {
 	Type   string // stable slug of this kind of problem, such as "topic-name-invalid"
 	Title  string // one short sentence, the same at every occurrence
 	Detail string // what is wrong this time, and what to do now
+	Topic  string // the topic it is about, where a request names several; else empty
 
 	// RetryAfter, when positive, tells the caller how long to wait.
 	RetryAfter time.Duration
@@ -59,6 +60,13 @@ func (e *Error) Is(target error) bool {
 func (e *Error) Detailf(format string, args ...any) *Error {
 	c := *e
 	c.Detail = fmt.Sprintf(format, args...)
+	return &c
+}
+
+// About returns a copy of e with its Topic set.
+func (e *Error) About(topic string) *Error {
+	c := *e
+	c.Topic = topic
 	return &c
 }
 

@@ -10,4 +10,5 @@ type Problem struct {
 	Status     int    `json:"status"`
 	Detail     string `json:"detail,omitempty"`
 	RetryAfter int    `json:"retry_after_sec,omitempty"`
+	Topic      string `json:"topic,omitempty"` // the one of several topics that is refused
 }

@@ -67,7 +67,7 @@ func (s *Server) fail(ctx *fasthttp.RequestCtx, err error) {
 }
 
 func (s *Server) problem(ctx *fasthttp.RequestCtx, status int, e *picloud.Error) {
-	p := api.Problem{Type: api.ProblemPrefix + e.Type, Title: e.Title, Status: status, Detail: e.Detail}
+	p := api.Problem{Type: api.ProblemPrefix + e.Type, Title: e.Title, Status: status, Detail: e.Detail, Topic: e.Topic}
 	if e.RetryAfter > 0 {
 		p.RetryAfter = int(math.Ceil(e.RetryAfter.Seconds()))
 		ctx.Response.Header.Set("Retry-After", strconv.Itoa(p.RetryAfter))

@@ -56,8 +56,18 @@ func TestRefusalsAreByteIdentical(t *testing.T) {
 		get(path("default", "$board", ""), sse),
 		get(path("default", "internal", ""), sse, "Authorization: Bearer "+foreignKey),
 		get(path("default", "missing", "")),
-		get("/v1/apps/default/events?topic=closed&topic=internal", sse),
 	)
+	several := func(app, topics string) string { return get("/v1/apps/"+app+"/events?"+topics, sse) }
+	same("not found, one of several",
+		several("default", "topic=internal&topic=closed"), // internal
+		several("two", "topic=internal&topic=closed"),     // missing
+		several("nobody", "topic=internal&topic=closed"),
+		several("default", "topic=closed&topic=internal"),
+		several("default", "topic=internal&topic=missing"),
+	)
+	if got := n.raw(t, several("default", "topic=closed&topic=internal")); !strings.Contains(got, `"status":404,`) || !strings.HasSuffix(got, `,"topic":"internal"}`) {
+		t.Errorf("a stream of several topics does not say which is not there: %s", got)
+	}
 	broken := good[:len(good)-4] + "AAAA"
 	same("unauthenticated",
 		get(path("default", "closed", ""), sse),

@@ -172,7 +172,9 @@ func TestStreamsEndWithTheirRight(t *testing.T) {
 	if a := n.ask(t, "PATCH", path+"/external", n.admin, `{"external":false}`); a.status != 200 {
 		t.Fatalf("%d %s", a.status, a.body)
 	}
-	end(r, "made internal")
+	if f := frame(t, r); !strings.HasPrefix(f, "event: expired\n") || !strings.Contains(f, `data: {"reason":"topic","topic":"t"}`) {
+		t.Errorf("made internal: %q", f)
+	}
 	if a := n.ask(t, "PATCH", path+"/external", n.admin, `{"external":true}`); a.status != 200 {
 		t.Fatal(a.status)
 	}

@@ -45,6 +45,8 @@ func (s *Server) credential(r *request, stream bool) (credential, error) {
 // A caller with the right to subscribe in the app gets every topic. To any other the one
 // answer for an app that does not exist, a topic that does not exist and one
 // that is internal is the same; only then it matters whether a token is needed.
+//
+// A refusal that is about one of several topics names it: it says no more than a request for that topic alone.
 func (s *Server) decide(app string, topics []string, cred *credential) (realtime.Grant, error) {
 	p := &cred.principal
 	if picloud.Can(*p, picloud.AppSubscribe, app) {
@@ -66,7 +68,7 @@ func (s *Server) decide(app string, topics []string, cred *credential) (realtime
 	for _, name := range topics {
 		t, err := s.cfg.Store.Topic(app, name)
 		if err != nil || !t.External {
-			return realtime.Grant{}, picloud.ErrTopicNotFound
+			return realtime.Grant{}, refusedOf(topics, name, picloud.ErrTopicNotFound)
 		}
 		if t.AuthMode != picloud.AuthPublic {
 			closed = append(closed, name)
@@ -93,12 +95,20 @@ func (s *Server) mayWatchNode(p picloud.Principal, app string, topics []string) 
 		switch {
 		case !picloud.IsNodeTopic(topic):
 		case !picloud.IsStateTopic(topic):
-			return picloud.ErrTopicNotFound.Detailf("%s is a topic of the app %s", topic, picloud.DefaultApp)
+			return refusedOf(topics, topic, picloud.ErrTopicNotFound.Detailf("%s is a topic of the app %s", topic, picloud.DefaultApp))
 		case !picloud.Can(p, picloud.InstanceRead, ""):
-			return picloud.ErrForbidden.Detailf("%s needs a key with the scope %s, or the app %s", topic, picloud.ScopeOf(picloud.InstanceRead), picloud.DefaultApp)
+			return refusedOf(topics, topic, picloud.ErrForbidden.Detailf("%s needs a key with the scope %s, or the app %s", topic, picloud.ScopeOf(picloud.InstanceRead), picloud.DefaultApp))
 		}
 	}
 	return nil
+}
+
+// refusedOf returns the refusal of one topic: it names it where the caller asked for several.
+func refusedOf(topics []string, topic string, refusal *picloud.Error) *picloud.Error {
+	if len(topics) == 1 {
+		return refusal
+	}
+	return refusal.About(topic)
 }
 
 // subscribe lets a caller in and hands the connection over to the hub.

@@ -137,6 +137,7 @@ func TestWhoSeesTopicsOfTheNode(t *testing.T) {
 		{"app:read of default", "default", "topic=$node/stats&topic=$node/sync", ofDefault, 200, ""},
 		{"app:read of default, elsewhere", "shop", "topic=$node/stats", ofDefault, 404, "topic-not-found"},
 		{"app:read of another app", "shop", "topic=t&topic=$node/stats", ofShop, 403, "forbidden"},
+		{"an incident among others", "shop", "topic=t&topic=$node/sync", reader, 404, "topic-not-found"},
 		{"app:read of another app, in default", "default", "topic=$node/stats", ofShop, 404, "topic-not-found"},
 		{"app:read of all apps", "shop", "topic=$node/stats", everywhere, 403, "forbidden"},
 		{"instance:read", "shop", "topic=t&topic=$node/stats", reader, 200, ""},
@@ -148,6 +149,9 @@ func TestWhoSeesTopicsOfTheNode(t *testing.T) {
 		history := n.ask(t, "GET", path, c.key, "")
 		if history.status != c.status || !strings.HasSuffix(history.problem().Type, c.kind) {
 			t.Errorf("%s: history %d %s, want %d %s", c.name, history.status, history.body, c.status, c.kind)
+		}
+		if one, others, several := strings.Cut(c.topics, "&topic="); c.status != 200 && several && history.problem().Topic != others {
+			t.Errorf("%s: of %s and %s refused is %q", c.name, one, others, history.problem().Topic)
 		}
 		if c.status != 200 {
 			if a := n.ask(t, "GET", path, c.key, "", "Accept", "text/event-stream"); a.status != c.status || string(a.body) != string(history.body) {

@@ -90,7 +90,7 @@ func TestRevocationAndShutdown(t *testing.T) {
 	n.hub.Revoke(picloud.Revocation{App: "default", Topic: "other", OutsideOnly: true})
 	n.hub.Revoke(picloud.Revocation{App: "default", SigningKey: "k", At: time.Now().Add(time.Hour)})
 	n.hub.Revoke(picloud.Revocation{App: "default", Topic: "u", OutsideOnly: true})
-	if f := outside.expect(t, "expired"); !strings.Contains(f.data, "topic") {
+	if f := outside.expect(t, "expired"); f.data != `{"reason":"topic","topic":"u"}` {
 		t.Errorf("frame %+v", f)
 	}
 	n.publish(t, "t", `1`)
@@ -107,9 +107,17 @@ func TestRevocationAndShutdown(t *testing.T) {
 func TestRecheckEndsTheStream(t *testing.T) {
 	t.Parallel()
 	n := newNode(t, realtime.Config{})
-	s := n.subscribe(t, realtime.Subscription{Topics: []string{"t"}, Recheck: func() error { return picloud.ErrTopicNotFound }})
-	s.expect(t, "hello")
-	s.expect(t, "expired")
+	for data, sub := range map[string]realtime.Subscription{
+		`{"reason":"topic","topic":"t"}`: {Topics: []string{"t"}, Recheck: func() error { return picloud.ErrTopicNotFound }},
+		`{"reason":"topic","topic":"u"}`: {Topics: []string{"t", "u"}, Recheck: func() error { return picloud.ErrTopicNotFound.About("u") }},
+		`{"reason":"revoked"}`:           {Topics: []string{"t"}, Recheck: func() error { return picloud.ErrUnauthenticated }},
+	} {
+		s := n.subscribe(t, sub)
+		s.expect(t, "hello")
+		if f := s.expect(t, "expired"); f.data != data {
+			t.Errorf("frame %+v, want %s", f, data)
+		}
+	}
 }
 
 // RT-4: silence is broken by a comment.

@@ -117,6 +117,8 @@ type (
 		After  string `json:"after"`
 		Next   string `json:"next"`
 		Until  string `json:"until"`
+
+		Topics map[string]uint64 `json:"topics"` // how many of each
 	}
 	reset struct {
 		Reason   string `json:"reason"`
@@ -124,6 +126,7 @@ type (
 	}
 	ending struct {
 		Reason string `json:"reason"`
+		Topic  string `json:"topic,omitempty"` // whose end it is, where that is one topic's
 	}
 )
 

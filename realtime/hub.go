@@ -202,7 +202,7 @@ func (h *Hub) startOver() {
 	h.apps = map[string]*app{} // rings give their memory back as the last subscriber leaves
 	h.mu.Unlock()
 	for _, s := range h.shards {
-		s.post(message{kind: msgBye, reason: reasonError})
+		s.post(message{kind: msgBye, ending: ending{Reason: reasonError}})
 	}
 }
 

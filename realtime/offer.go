@@ -214,6 +214,7 @@ func (s *shard) behind(sub *subscriber) {
 	bound := sub.app.last.Load()
 	after := sub.cursor
 	var missed, next, until uint64
+	var topics map[string]uint64
 	for i := range sub.cursors {
 		c := &sub.cursors[i]
 		v := c.ring.view()
@@ -222,6 +223,10 @@ func (s *shard) behind(sub *subscriber) {
 		}
 		from := max(v.first, v.end()-min(v.end(), capacity))
 		if from > c.next {
+			if topics == nil {
+				topics = map[string]uint64{}
+			}
+			topics[c.ring.topic] = from - c.next
 			missed += from - c.next
 			c.next = from
 			until = max(until, v.before(from))
@@ -236,7 +241,7 @@ func (s *shard) behind(sub *subscriber) {
 	}
 	s.hub.metrics.gaps.Inc()
 	s.hub.metrics.dropped.Add(int(missed)) // #nosec G115 -- a count
-	g := gap{Missed: missed, After: sub.position(after), Next: sub.position(next), Until: sub.position(until)}
+	g := gap{Missed: missed, After: sub.position(after), Next: sub.position(next), Until: sub.position(until), Topics: topics}
 	s.scratch = appendControl(s.scratch[:0], "gap", g)
 	if s.write(sub, s.scratch) {
 		s.offerTo(sub)

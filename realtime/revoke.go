@@ -19,7 +19,7 @@ func (s *shard) revoke(r *picloud.Revocation) {
 	if r.SigningKey != "" || r.APIKey != "" {
 		reason = reasonRevoked
 	}
-	frame := appendControl(nil, "expired", ending{Reason: reason})
+	frame := appendControl(nil, "expired", ending{Reason: reason, Topic: r.Topic})
 	for _, sub := range slices.Backward(s.subscribers) { // ending one moves the last, which was seen, into its place
 		if !matches(r, &sub.sub) {
 			continue

@@ -1,6 +1,7 @@
 package realtime
 
 import (
+	"errors"
 	"log/slog"
 	"net"
 	"sync"
@@ -127,6 +128,13 @@ func (s *Seat) Attach(conn net.Conn, sub Subscription) {
 		return
 	}
 	if err := sub.Recheck(); err != nil {
-		sh.post(message{kind: msgEnd, sub: one, reason: reasonRevoked})
+		end := ending{Reason: reasonRevoked}
+		if public := picloud.AsError(err); public != nil && errors.Is(public, picloud.ErrTopicNotFound) {
+			end = ending{Reason: reasonTopic, Topic: public.Topic}
+			if len(sub.Topics) == 1 {
+				end.Topic = sub.Topics[0]
+			}
+		}
+		sh.post(message{kind: msgEnd, sub: one, ending: end})
 	}
 }

@@ -52,19 +52,19 @@ type message struct {
 	page       page
 	events     []unix.EpollEvent
 	revocation picloud.Revocation
-	reason     string
+	ending     ending
 }
 
 type msgKind uint8
 
 const (
 	msgAdd    msgKind = iota
-	msgEnd            // sub, with reason
+	msgEnd            // sub, with ending
 	msgPage           // sub, page: what a replayer read
 	msgEvents         // events of the poller
 	msgRevoke
 	msgState // a state has a new value
-	msgBye   // to all, with reason
+	msgBye   // to all, with ending
 	msgStop
 )
 
@@ -187,7 +187,7 @@ func (s *shard) handle(m *message) {
 	case msgAdd:
 		s.add(m.sub)
 	case msgEnd:
-		s.end(m.sub, appendControl(s.scratch[:0], "expired", ending{Reason: m.reason}))
+		s.end(m.sub, appendControl(s.scratch[:0], "expired", m.ending))
 	case msgPage:
 		s.takePage(m.sub, &m.page)
 		if cap(m.page.frames) > 2*pageBytes {
@@ -205,7 +205,7 @@ func (s *shard) handle(m *message) {
 			s.offerStates(sub)
 		}
 	case msgBye:
-		s.dismiss(m.reason)
+		s.dismiss(m.ending.Reason)
 	case msgStop:
 		s.stopping = true
 	}

@@ -31,6 +31,7 @@ export interface Problem {
   retry_after_sec?: number;
   status: number;
   title: string;
+  topic?: string;
   type: string;
 }
 

@@ -50,8 +50,8 @@ export interface ClientEvents {
   resumed: { readonly cursor: string };
   reset: Reset;
   gap: Gap;
-  /** The right to read has ended: `token`, `revoked` or `topic`. */
-  expired: { readonly reason: string };
+  /** The right to read has ended: `token`, `revoked` or `topic`: deleted or internal, with its name unless all are. */
+  expired: { readonly reason: string; readonly topic?: string };
   /** The node ends the stream: `shutdown` or `error`. The client comes back. */
   bye: { readonly reason: string };
   /** Each failure. A `fatal` one ends its topic, or the client. */

@@ -20,6 +20,8 @@ export class PicloudError extends Error {
 export class StatusError extends PicloudError {
   /** The body of the answer, where it is JSON: a script says there what it likes. */
   body?: unknown;
+  /** The topic that is refused, where several were asked for. */
+  topic?: string;
 }
 
 /** AuthError: the credential is refused, and there is no other one. Fatal. */

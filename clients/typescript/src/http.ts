@@ -36,6 +36,7 @@ export async function refusalOf(res: Response): Promise<StatusError> {
     status,
     after >= 0 ? after : undefined,
   );
+  if (problem.topic) error.topic = problem.topic;
   error.body = problem;
   return error;
 }

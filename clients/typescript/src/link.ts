@@ -1,6 +1,6 @@
 import { renewIn, type TokenReason } from "./auth.js";
 import { delay } from "./backoff.js";
-import { asError, AuthError, type PicloudError, StreamError } from "./errors.js";
+import { asError, AuthError, type PicloudError, type StatusError, StreamError } from "./errors.js";
 import { type Http, requestOf } from "./http.js";
 import { type Input, next, type StateName } from "./machine.js";
 import type { Frame } from "./parser.js";
@@ -94,12 +94,16 @@ export function createLink(http: Http, path: string, lossless: boolean, owner: L
   /** fail: the stream that is dialed is refused for good. */
   const fail = (error: PicloudError): void => {
     dialing = undefined;
+    const { topics } = asked!;
+    const named = (error as StatusError).topic;
+    if (named && topics.includes(named)) {
+      owner.refuse([named], error);
+      return dial(); // for the others
+    }
     if (!live) return stop("fatal", error);
-    const { topics } = live;
-    const joining = asked!.topics.filter((topic) => !topics.includes(topic));
-    asked!.topics = [...topics];
+    asked!.topics = [...live.topics];
     renewals = 0;
-    owner.refuse(joining, error);
+    owner.refuse(topics.filter((topic) => !live!.topics.includes(topic)), error);
   };
 
   const lost = (error: PicloudError): void => {

@@ -119,7 +119,10 @@ export function createReading(http: Http, path: string, cursor: string | null, o
           owner.reset(body);
           break;
         case "gap":
-          each((reader) => reader.gap(body));
+          each((reader, name) => {
+            const missed = body.topics?.[name];
+            if (missed) reader.gap({ ...body, missed });
+          });
           owner.gap(body);
           break;
         case "expired":

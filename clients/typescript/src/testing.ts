@@ -43,6 +43,8 @@ export interface FakeRefusal {
   readonly type?: string;
   readonly detail?: string;
   readonly retryAfter?: number;
+  /** The one of several topics that is refused. */
+  readonly topic?: string;
 }
 
 /** How a fake server is made. */
@@ -95,10 +97,10 @@ export function fakeServer({ heartbeat = 30, retry = 1000 }: FakeServerOptions =
   const seqOf = (id: string): number => (id.startsWith(idOf(0).slice(0, 11)) ? Number(id.slice(11)) : NaN);
   const frameOf = ({ id, ...envelope }: FakeEvent): string => `id: ${id}\ndata: ${JSON.stringify(envelope)}\n\n`;
   const json = (body: unknown, status = 200): Response => new Response(JSON.stringify(body), { status, headers: { "Content-Type": "application/json" } });
-  const problem = (status: number, { type = "refused", detail = "refused", retryAfter }: FakeRefusal = {}): Response =>
+  const problem = (status: number, { type = "refused", detail = "refused", retryAfter, topic }: FakeRefusal = {}): Response =>
     status === 204
       ? new Response(null, { status })
-      : new Response(JSON.stringify({ type: "urn:picloud:problem:" + type, title: type, status, detail }), {
+      : new Response(JSON.stringify({ type: "urn:picloud:problem:" + type, title: type, status, detail, topic }), {
           status,
           headers: { "Content-Type": "application/problem+json", ...(retryAfter !== undefined && { "Retry-After": "" + retryAfter }) },
         });

@@ -29,6 +29,8 @@ export interface Gap {
   readonly next?: string;
   /** None of them is after this id. */
   readonly until?: string;
+  /** How many of each topic; absent where the buffer of an iterator was full. */
+  readonly topics?: { readonly [topic: string]: number };
 }
 
 /** The history does not have what comes after the cursor: fetch the state anew. */

@@ -168,11 +168,11 @@ test("reset and gap are told to client and topic, and the cursor moves", async (
   server.forget();
   server.drop();
   await pass(1000);
-  server.streams[0]!.frame("gap", { missed: 3, after: "a.1", next: "a.5", until: "a.4" });
+  server.streams[0]!.frame("gap", { missed: 3, topics: { t: 2, other: 1 }, after: "a.1", next: "a.5", until: "a.4" });
   await turns();
   expect(told).toEqual([
     { reason: "foreign", position: "0000000002.0" },
-    { missed: 3, after: "a.1", next: "a.5", until: "a.4" },
+    { missed: 2, topics: { t: 2, other: 1 }, after: "a.1", next: "a.5", until: "a.4" }, // not those of the other topic
   ]);
   expect(client.cursor).toBe("0000000002.0");
   expect(log.slice(-3)).toEqual(["open", "reset", "gap"]);

@@ -116,6 +116,27 @@ test("a topic that the node refuses ends alone", async () => {
   expect(log.at(-1)).toBe("error:topic-not-found!");
 });
 
+test.each(["deleted", "never there"])("of several topics one that is %s ends alone", async (which) => {
+  const { server, client, log } = fake();
+  const topics = ["a", "b", "c"].map((name) => collect(client, name));
+  if (which === "deleted") {
+    await turns();
+    const [stream] = server.streams;
+    stream!.frame("expired", { reason: "topic", topic: "b" });
+    stream!.end();
+  }
+  server.refuse(404, { type: "topic-not-found", topic: "b" });
+  const closed = new Promise((resolve) => topics[1]!.topic.on("close", resolve));
+  await turns();
+  await pass(1000);
+  expect(await closed).toMatchObject({ status: 404, topic: "b", fatal: true });
+  expect(client.state.name).toBe("open");
+  expect(log).not.toContain("state:stopped");
+  for (const name of ["a", "b", "c"]) server.publish(name, name);
+  await turns();
+  expect([topics.map(({ got }) => got), server.streams.map((stream) => stream.topics)]).toEqual([[["a"], [], ["c"]], [["a", "c"]]]);
+});
+
 test("a topic waits for a node that is too busy for it, and the others go on", async () => {
   const { server, client } = fake();
   const a = collect(client, "a");

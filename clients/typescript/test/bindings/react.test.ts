@@ -1,12 +1,12 @@
 // @vitest-environment happy-dom
-import { act, createElement, StrictMode, useState } from "react";
-import { createRoot, type Root } from "react-dom/client";
+import { act, createElement, StrictMode, useState, version } from "react";
+import { createRoot, hydrateRoot, type Root } from "react-dom/client";
 import { renderToString } from "react-dom/server";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { type Client, createClient, type Endpoint } from "../src/index.js";
-import { PicloudProvider, useEndpoint, usePicloud, useTopic } from "../src/react.js";
-import { type FakeServer, fakeServer } from "../src/testing.js";
-import { turns } from "./fake.js";
+import { type Client, createClient, type Endpoint } from "../../src/index.js";
+import { PicloudProvider, useEndpoint, usePicloud, useTopic } from "../../src/react.js";
+import { type FakeServer, fakeServer } from "../../src/testing.js";
+import { turns } from "../fake.js";
 
 (globalThis as { IS_REACT_ACT_ENVIRONMENT?: boolean }).IS_REACT_ACT_ENVIRONMENT = true;
 
@@ -45,6 +45,8 @@ async function happen(f: () => void): Promise<void> {
     await turns();
   });
 }
+
+test("this is the React that is meant", () => expect(version).toMatch(RegExp(`^${process.env.REACT}\\.`)));
 
 // CL-6
 test("a topic is shown, with one stream, each event once, in StrictMode", async () => {
@@ -111,6 +113,25 @@ test("a server renders what there is at first, and asks nobody", async () => {
   const html = renderToString(createElement(PicloudProvider, { client }, createElement(Door as unknown as () => null)));
   expect([html, server.requests.length]).toEqual(["7", 0]);
   expect(() => renderToString(createElement(Door as unknown as () => null))).toThrow("PicloudProvider");
+});
+
+test("what a server has rendered is taken over without a change, and then shows what comes", async () => {
+  const Door = (): string => "" + useTopic<number>("door", { initial: 7 }).data;
+  const tree = createElement(StrictMode, null, createElement(PicloudProvider, { client }, createElement(Door as unknown as () => null)));
+  const page = document.createElement("div");
+  page.innerHTML = renderToString(tree);
+  const errors: unknown[] = [];
+  let hydrated!: Root;
+  await act(async () => {
+    hydrated = hydrateRoot(page, tree, { onRecoverableError: (error) => errors.push(error) });
+    await turns();
+  });
+  expect([page.textContent, server.streams.length]).toEqual(["7", 1]);
+  await happen(() => server.publish("door", 8));
+  expect([page.textContent, errors]).toEqual(["8", []]);
+  await happen(() => hydrated.unmount());
+  await happen(() => {});
+  expect(server.streams).toHaveLength(0);
 });
 
 test("an endpoint: of several answers that of the last call counts", async () => {

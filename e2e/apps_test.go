@@ -50,7 +50,7 @@ func TestExamples(t *testing.T) {
 	n.env = append(n.env, "PICLOUD_APPS_DIR="+apps)
 	n.start()
 	key := n.key("", "instance:admin")
-	all := []string{"doorbell", "mailbox", "meter", "orders", "readings", "summary", "thermostat"}
+	all := []string{"doorbell", "mailbox", "meter", "orders", "readings", "summary", "thermostat", "web"}
 	until(t, "the apps are there", func() bool {
 		for _, app := range all {
 			if out, _, code := n.run("", "apply", "--dry-run", "../examples/"+app); code != 0 || !strings.Contains(out, "nothing to do") {

@@ -16,6 +16,7 @@ import (
 // clientTab is a page that reads a topic with the client that the node serves.
 type clientTab struct {
 	number   int
+	ctx      context.Context // of the browser's target
 	close    context.CancelFunc
 	evaluate func(script string) (string, error) // of a page that does not answer in time: an error
 	crash    func()
@@ -47,9 +48,30 @@ const openClient = `import("/assets/client.js").then(({createClient}) => {
 // openTab opens a tab of the browser on an origin that is not secure, as a page of a LAN is.
 func openTab(ctx context.Context, t *testing.T, number int, origin string) *clientTab {
 	t.Helper()
+	tab := newTab(ctx, t, origin+"/healthz")
+	tab.number = number
+	tab.begin(t)
+	return tab
+}
+
+// begin makes the page read the topic n.
+func (tab *clientTab) begin(t *testing.T) {
+	t.Helper()
+	text, err := tab.evaluate(openClient)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text != "[false,true]" {
+		t.Fatalf("the page is a secure context, or has Web Locks, which proves nothing: %s", text)
+	}
+}
+
+// newTab opens a tab of the browser.
+func newTab(ctx context.Context, t *testing.T, url string) *clientTab {
+	t.Helper()
 	own, end := chromedp.NewContext(ctx)
 	tab := &clientTab{
-		number: number, close: end,
+		ctx: own, close: end,
 		evaluate: func(script string) (string, error) {
 			limited, cancel := context.WithTimeout(own, 30*time.Second)
 			defer cancel()
@@ -61,17 +83,34 @@ func openTab(ctx context.Context, t *testing.T, number int, origin string) *clie
 			_, _ = chromedp.Run(limited, chromedp.Navigate("chrome://crash")) // does not come back
 		},
 	}
-	if _, err := chromedp.Run(own, chromedp.Navigate(origin+"/healthz")); err != nil {
+	if _, err := chromedp.Run(own, chromedp.Navigate(url)); err != nil {
 		t.Fatal(err)
 	}
-	text, err := tab.evaluate(openClient)
+	return tab
+}
+
+// lanBrowser starts a browser for which the node n has an origin that is not secure, as a page of a LAN is.
+func lanBrowser(t *testing.T, n *node) (ctx context.Context, origin string) {
+	t.Helper()
+	_, port, err := net.SplitHostPort(n.listen)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if text != "[false,true]" {
-		t.Fatalf("the page is a secure context, or has Web Locks, which proves nothing: %s", text)
+	ctx = browser(t, chromedp.Flag("host-resolver-rules", "MAP pi.lan 127.0.0.1"))
+	if _, err := chromedp.Run(ctx, chromedp.Navigate("about:blank")); err != nil { // starts the browser, in which all tabs are
+		t.Fatal(err)
 	}
-	return tab
+	return ctx, "http://pi.lan:" + port
+}
+
+// subscribers returns how many streams the node has.
+func (n *node) subscribers() int {
+	n.t.Helper()
+	var s struct{ Subscribers int }
+	if err := json.Unmarshal([]byte(n.cli("status", "--json")), &s); err != nil {
+		n.t.Fatal(err)
+	}
+	return s.Subscribers
 }
 
 // read returns what a tab has read.
@@ -126,25 +165,10 @@ func TestTabsShareAStream(t *testing.T) {
 	n := startNode(t, "PICLOUD_HTTP_ALLOWED_HOSTS=pi.lan", "PICLOUD_REALTIME_BROADCAST_CAPACITY=10000")
 	n.cli("topics", "create", "n", "--external", "--auth", "public")
 	key := n.key("default", "app:publish")
-	_, port, err := net.SplitHostPort(n.listen)
-	if err != nil {
-		t.Fatal(err)
-	}
-	origin := "http://pi.lan:" + port
-	ctx := browser(t, chromedp.Flag("host-resolver-rules", "MAP pi.lan 127.0.0.1"))
-	if _, err := chromedp.Run(ctx, chromedp.Navigate("about:blank")); err != nil { // starts the browser, in which all tabs are
-		t.Fatal(err)
-	}
+	ctx, origin := lanBrowser(t, n)
 	var tabs []*clientTab
 	for i := range 8 {
 		tabs = append(tabs, openTab(ctx, t, i, origin))
-	}
-	subscribers := func() int {
-		var s struct{ Subscribers int }
-		if err := json.Unmarshal([]byte(n.cli("status", "--json")), &s); err != nil {
-			t.Fatal(err)
-		}
-		return s.Subscribers
 	}
 	// settled waits until all tabs read, one of them leads, and the node has one stream; it returns the leader's place.
 	settled := func(what string) int {
@@ -167,7 +191,7 @@ func TestTabsShareAStream(t *testing.T) {
 				}
 				states = append(states, fmt.Sprintf("%d %s", tab.number, r.State.Name))
 			}
-			if s := subscribers(); open == len(tabs) && leaders == 1 && s == 1 {
+			if s := n.subscribers(); open == len(tabs) && leaders == 1 && s == 1 {
 				return leader
 			} else if time.Now().After(deadline) {
 				t.Fatalf("%s: %d streams, %d leaders: %v", what, s, leaders, states)

@@ -16,3 +16,8 @@ export default async function (event, ctx) {
   const visitors = await kv.increment("visitors");
   await pubsub.publish("chime", { visitors });
 }
+
+// press is the button of a page.
+export async function press() {
+  await pubsub.publish("button", { pressed: true });
+}

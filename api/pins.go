@@ -18,7 +18,16 @@ type Pin struct {
 	Simulated bool   `json:"simulated"`
 	Fault     string `json:"fault,omitempty"`
 
-	Follow *PinFollow `json:"follow,omitempty"`
+	Follow  *PinFollow  `json:"follow,omitempty"`
+	Pending *PinPending `json:"pending,omitempty"`
+}
+
+// PinPending is a change that is held back, since the output has changed just now. A newer
+// one takes its place.
+type PinPending struct {
+	On    bool  `json:"on"`
+	InMS  int64 `json:"in_ms"`            // milliseconds until it is made
+	ForMS int64 `json:"for_ms,omitempty"` // length of the pulse that it begins
 }
 
 // PinFollow is the topic whose newest event says whether an output is on. Without an

@@ -48,7 +48,16 @@ type Pin struct {
 	Simulated bool   `json:"simulated"`
 	Fault     string `json:"fault,omitempty"` // why it cannot be used; empty: it can
 
-	Follow *Follow `json:"follow,omitempty"` // the topic that sets an output; nil: none
+	Follow  *Follow  `json:"follow,omitempty"`  // the topic that sets an output; nil: none
+	Pending *Pending `json:"pending,omitempty"` // the change of an output that is held back; nil: none
+}
+
+// Pending is a change of an output that is held back, since the output has changed just
+// now. A newer change takes its place.
+type Pending struct {
+	On    bool  `json:"on"`
+	InMS  int64 `json:"in_ms"`            // milliseconds until it is made
+	ForMS int64 `json:"for_ms,omitempty"` // length of the pulse that it begins; 0: none
 }
 
 // Follow is the topic whose newest event says whether an output is on.

@@ -141,15 +141,17 @@ pull = "up"
 invert = true
 [hw.outputs]
 lamp = { line = "gpiochip0:22", app = "porch", start = "on", follow = "door" }
+pump = { line = "gpiochip0:23", min_interval = "1m" }
 `})})
 	want := []hw.PinConfig{
 		{App: "default", Name: "door", Line: "GPIO17", Pull: "up", Invert: true},
-		{App: "porch", Name: "lamp", Line: "gpiochip0:22", Output: true, Start: true, Follow: "door", FollowPath: "/on"},
+		{App: "porch", Name: "lamp", Line: "gpiochip0:22", Output: true, Start: true, Follow: "door", FollowPath: "/on", MinInterval: 100 * time.Millisecond},
+		{App: "default", Name: "pump", Line: "gpiochip0:23", Output: true, FollowPath: "/on", MinInterval: time.Minute},
 	}
 	if err != nil || !slices.Equal(c.Pins, want) {
 		t.Fatalf("%+v, %v", c.Pins, err)
 	}
-	for _, line := range []string{"hw.inputs.door.invert              true", "hw.outputs.lamp.start              on"} {
+	for _, line := range []string{"hw.inputs.door.invert              true", "hw.outputs.lamp.start              on", "hw.outputs.pump.min_interval       1m0s"} {
 		if !strings.Contains(c.Show(), line+"\n") {
 			t.Errorf("%q is not shown:\n%s", line, c.Show())
 		}
@@ -158,7 +160,10 @@ lamp = { line = "gpiochip0:22", app = "porch", start = "on", follow = "door" }
 		t.Errorf("changed: %v, %v", live, restart)
 	}
 	for text, want := range map[string]string{
-		"[hw.outputs.lamp]\nline = 'GPIO1'\npull = 'up'":                                     ":3: hw.outputs.lamp.pull: unknown setting of a pin; there are line, app, invert, start, stop, follow, follow_path",
+		"[hw.outputs.lamp]\nline = 'GPIO1'\npull = 'up'":                                     ":3: hw.outputs.lamp.pull: unknown setting of a pin; there are line, app, invert, start, stop, follow, follow_path, min_interval",
+		"[hw.outputs.lamp]\nline = 'GPIO1'\nmin_interval = '2h'":                             ":3: hw.outputs.lamp.min_interval: \"2h\": use a time from 0s to 1h0m0s",
+		"[hw.outputs.lamp]\nline = 'GPIO1'\nmin_interval = '-1s'":                            ":3: hw.outputs.lamp.min_interval: \"-1s\": use a time from 0s to 1h0m0s",
+		"[hw.outputs.lamp]\nline = 'GPIO1'\nmin_interval = 5":                                ":3: hw.outputs.lamp.min_interval: \"5\": use a time from 0s to 1h0m0s",
 		"[hw.outputs.lamp]\nline = 'GPIO1'\nstart = true":                                    ":3: hw.outputs.lamp.start: \"true\": use \"on\" or \"off\"",
 		"[hw.inputs.lamp]\nline = 'GPIO1'\nfollow = 'door'":                                  ":3: hw.inputs.lamp.follow: unknown setting of a pin",
 		"[hw.outputs.lamp]\nline = 'GPIO1'\nfollow = 'a b'":                                  ":3: hw.outputs.lamp.follow: The topic name is not valid: byte 2",

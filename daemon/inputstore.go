@@ -38,14 +38,20 @@ func (s boardStore) EnsureTopic(ctx context.Context, t picloud.Topic) (picloud.T
 	return has, err
 }
 
-// measureInputs exports what the inputs of the board have seen.
-func measureInputs(set *metrics.Set, board *hw.Board) {
+// measurePins exports what the inputs of the board have seen, and what its outputs have
+// done.
+func measurePins(set *metrics.Set, board *hw.Board) {
 	set.RegisterMetricsWriter(func(w io.Writer) {
 		for _, in := range board.Inputs() {
 			label := fmt.Sprintf("{app=%q,pin=%q}", in.App, in.Pin)
 			metrics.WriteCounterUint64(w, "picloud_input_edges_total"+label, in.Edges)
 			metrics.WriteCounterUint64(w, "picloud_input_edges_missed_total"+label, in.Missed)
 			metrics.WriteCounterUint64(w, "picloud_input_events_total"+label, in.Events)
+		}
+		for _, out := range board.Outputs() {
+			label := fmt.Sprintf("{app=%q,pin=%q}", out.App, out.Pin)
+			metrics.WriteCounterUint64(w, "picloud_output_changes_total"+label, out.Changes)
+			metrics.WriteCounterUint64(w, "picloud_output_changes_held_total"+label, out.Held)
 		}
 	})
 }

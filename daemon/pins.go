@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/check"
@@ -68,6 +69,11 @@ var PinSettings = append([]PinSetting{
 		_, err := check.Pointer(v)
 		return err
 	}, func(p *hw.PinConfig) string { return p.FollowPath }},
+	{
+		"min_interval", "Shortest time between two changes of the output, such as 1s, up to 1h; 0s: it may change as often as it is told. " +
+			"A change that comes sooner is made when it is over, unless a newer one has taken its place; pulses end in their time all the same. Default: " + hw.DefaultMinInterval.String() + ".", false, true,
+		span(func(p *hw.PinConfig) *time.Duration { return &p.MinInterval }, 0, time.Hour), spanText(func(p *hw.PinConfig) *time.Duration { return &p.MinInterval }),
+	},
 }, InputSettings...)
 
 // checkFollow returns nil when a topic has events that an output can follow.
@@ -118,7 +124,7 @@ func (c *Config) openPin(output bool, name string) (*hw.PinConfig, error) {
 		at = len(c.Pins)
 		p := hw.PinConfig{Name: name, Output: output, App: picloud.DefaultApp}
 		if output {
-			p.FollowPath = hw.DefaultFollowPath
+			p.FollowPath, p.MinInterval = hw.DefaultFollowPath, hw.DefaultMinInterval
 		} else {
 			p.Debounce, p.Hold, p.Double, p.Every = unset, unset, unset, unset
 		}

@@ -98,7 +98,7 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 		m.board.AppDeleted(app)
 	})
 	m.measure(set)
-	measureInputs(set, m.board)
+	measurePins(set, m.board)
 	m.measureBoard(set)
 	started := time.Now()
 	m.stats = stats.New(stats.Config{Hub: hub, Read: m.counts, Started: started})

@@ -2,10 +2,12 @@ package e2e
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -219,4 +221,43 @@ invert = true
 	is("porch", "sign", false)
 	n.cli("publish", "--app", "porch", "door", `{"door":{"open":true}}`)
 	is("porch", "sign", true)
+}
+
+// HW-3: neither publishers to a followed topic nor clients drive an output more often than
+// min_interval says, and the last state always comes.
+func TestOutputsChangeInTheirTime(t *testing.T) {
+	t.Parallel()
+	n := withPins(t, "[hw.outputs.lamp]\nline = \"GPIO22\"\nfollow = \"door\"\n[hw.outputs.bell]\nline = \"GPIO23\"\n[hw.outputs.pump]\nline = \"GPIO24\"\nmin_interval = \"1h\"\n")
+	key := n.key("", "instance:admin")
+	began := time.Now()
+	if _, errs, code := n.run(strings.Repeat("{\"on\":false}\n{\"on\":true}\n", 1000), "publish", "--lines", "door"); code != 0 {
+		t.Fatal(errs)
+	}
+	for i := range 20 {
+		n.do(200, nil, "PUT", "/v1/apps/default/pins/bell", key, fmt.Sprintf(`{"on":%t}`, i%2 == 0))
+	}
+	if p := n.pin(key, "bell"); *p.On || p.Fault != "" {
+		t.Errorf("the bell: %+v", p)
+	}
+	until(t, "the lamp is as the last event says", func() bool { return *n.pin(key, "lamp").On && !strings.Contains(n.cli("hw", "list"), "in ") })
+	changes := func(name string) int {
+		m := regexp.MustCompile(`picloud_output_changes_total\{app="default",pin="` + name + `"\} (\d+)\n`).FindSubmatch(n.do(200, nil, "GET", "/metrics", key, "").body)
+		if m == nil {
+			t.Fatal("the changes of outputs are not in /metrics")
+		}
+		c, _ := strconv.Atoi(string(m[1])) // digits
+		return c
+	}
+	most := int(time.Since(began)/(100*time.Millisecond)) + 1
+	for _, name := range []string{"lamp", "bell"} {
+		if c := changes(name); c < 1 || c > most {
+			t.Errorf("%s has changed %d times, want at most %d", name, c, most)
+		}
+	}
+	if c := changes("bell"); c != 20 {
+		t.Errorf("of 20 changes one after the other %d were made", c)
+	}
+	if out := n.cli("hw", "set", "pump", "on"); !regexp.MustCompile(`^pump is off, on in \d+m[\d.]+s \(simulated\)\n$`).MatchString(out) {
+		t.Errorf("set: %s", out)
+	}
 }

@@ -16,6 +16,9 @@ func pinBody(p *board.Pin) api.Pin {
 	if f := p.Follow; f != nil {
 		b.Follow = &api.PinFollow{Topic: f.Topic, Path: f.Path, Event: f.Event, Fault: f.Fault}
 	}
+	if c := p.Pending; c != nil {
+		b.Pending = &api.PinPending{On: c.On, InMS: c.InMS, ForMS: c.ForMS}
+	}
 	return b
 }
 
@@ -36,7 +39,8 @@ func (s *Server) showPin(r *request) error {
 	return r.reply(fasthttp.StatusOK, pinBody(&p))
 }
 
-// setPin does not depend on its caller for the end of a pulse: the board has it.
+// setPin does not depend on its caller for a change that is held back, or the end of a
+// pulse: the board has them.
 func (s *Server) setPin(r *request) error {
 	var b api.PinChange
 	if err := r.decode(&b, false); err != nil {
@@ -52,7 +56,7 @@ func (s *Server) setPin(r *request) error {
 		}
 		c.For = time.Duration(*b.ForMS) * time.Millisecond
 	}
-	p, err := s.cfg.Board.SetPin(c)
+	p, err := s.cfg.Board.SetPin(r.RequestCtx, c)
 	if err != nil {
 		return err
 	}

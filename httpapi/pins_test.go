@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/api"
@@ -59,6 +60,28 @@ func TestPins(t *testing.T) {
 	}
 	if a := n.ask(t, "PUT", lamp, reader, `{"on":true}`); a.status != 403 {
 		t.Errorf("a reader sets a pin: %d %s", a.status, a.body)
+	}
+}
+
+// HW-3: a change that comes too soon is answered with the level as it is, and with the
+// change as pending.
+func TestPinThatMayNotChangeYet(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, func(c *httpapi.Config) {
+		c.Board = hw.New(hw.Config{Driver: hw.DriverSim, Pins: []hw.PinConfig{{App: "default", Name: "pump", Line: "GPIO22", Output: true, MinInterval: time.Hour}}})
+	})
+	for _, c := range []struct{ method, body string }{{"GET", ""}, {"PUT", `{"on":true,"for_ms":5}`}, {"GET", ""}} {
+		var p api.Pin
+		if a := n.ask(t, c.method, "/v1/apps/default/pins/pump", n.admin, c.body); a.status != 200 || json.Unmarshal(a.body, &p) != nil || *p.On || p.SetBy != "" || p.ForMS != 0 {
+			t.Fatalf("%d %s", a.status, a.body)
+		}
+		if has := p.Pending; c.method == "PUT" && (has == nil || !has.On || has.ForMS != 5 || has.InMS < 1_000_000 || has.InMS > 3_600_000) {
+			t.Errorf("pending: %+v", has)
+		}
+	}
+	var p api.Pin
+	if a := n.ask(t, "PUT", "/v1/apps/default/pins/pump", n.admin, `{"on":false}`); json.Unmarshal(a.body, &p) != nil || p.Pending != nil || *p.On {
+		t.Errorf("a change to the level that it has: %s", a.body)
 	}
 }
 

@@ -1,6 +1,7 @@
 package hw
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -15,7 +16,7 @@ func pulsesOfTheKernel(t *testing.T, s *simulator, b *Board) {
 	var longest time.Duration
 	for range 10 {
 		began := time.Now()
-		if p, err := b.SetPin(board.PinChange{App: "a", Name: "relay", On: true, For: length}); err != nil || !*p.On || p.ForMS < 1 || p.ForMS > length.Milliseconds() {
+		if p, err := b.SetPin(context.Background(), board.PinChange{App: "a", Name: "relay", On: true, For: length}); err != nil || !*p.On || p.ForMS < 1 || p.ForMS > length.Milliseconds() {
 			t.Fatalf("%+v, %v", p, err)
 		}
 		for s.value(23) == "0" {

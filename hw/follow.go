@@ -109,23 +109,50 @@ func (f *follower) take() (e *picloud.Event, gone bool) {
 	return e, gone
 }
 
-// run sets the output until ctx ends.
+// run sets the output until ctx ends. While the output may not change yet, newer events
+// take the place of the one that is held back.
 func (f *follower) run(ctx context.Context, b *Board) {
+	rested := time.NewTimer(0)
+	defer rested.Stop()
 	for {
 		select {
 		case <-f.wake:
+		case <-rested.C:
 		case <-ctx.Done():
 			return
 		}
-		switch e, gone := f.take(); {
-		case gone:
+		e, gone := f.take()
+		if gone {
 			b.releaseOutput(f.pin)
-		case e != nil && f.heed(b, e):
+			continue
+		}
+		said := e != nil && f.heed(b, e)
+		due, rest := f.pin.outstanding()
+		switch {
+		case due && rest == 0:
 			b.reach(f.pin)
-		case e != nil:
+			continue
+		case due:
+			rested.Reset(rest)
+			if said {
+				f.pin.late.Add(1)
+			}
+		}
+		if e != nil {
 			b.changed(f.pin)
 		}
 	}
+}
+
+// outstanding reports whether the output has to be set to a level, and how long it has to
+// wait for that.
+func (p *pin) outstanding() (due bool, rest time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.wanted == nil {
+		return false, 0
+	}
+	return true, p.rest(*p.wanted)
 }
 
 // faultEvery is how often an output logs an event that says nothing: its publisher says how
@@ -213,6 +240,7 @@ func (b *Board) releaseDeleted() {
 func (b *Board) releaseOutput(p *pin) {
 	p.mu.Lock()
 	p.stopPulse()
+	p.giveUp(nil)
 	p.followed.level, p.followed.event, p.followed.fault = nil, "", ""
 	level := p.Stop
 	p.setBy, p.wanted = picloud.System().Source(), &level

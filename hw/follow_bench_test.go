@@ -57,7 +57,7 @@ func BenchmarkPulse(b *testing.B) {
 	board, change := lamp(PinConfig{}), pulseOf(time.Hour)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := board.SetPin(change); err != nil {
+		if _, err := board.SetPin(b.Context(), change); err != nil {
 			b.Fatal(err)
 		}
 	}

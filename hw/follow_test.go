@@ -227,7 +227,7 @@ func TestOutputsOfADeletedApp(t *testing.T) {
 		}})
 		defer running(t, b)()
 		expect(t, b, true, 0)
-		if _, err := b.SetPin(board.PinChange{App: "a", Name: "heater", On: true, For: time.Hour}); err != nil {
+		if _, err := b.SetPin(context.Background(), board.PinChange{App: "a", Name: "heater", On: true, For: time.Hour}); err != nil {
 			t.Error(err)
 		}
 		b.AppDeleted("a")

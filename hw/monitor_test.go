@@ -282,7 +282,7 @@ func TestBoardIsMeasuredWhileWatched(t *testing.T) {
 		count(picloud.TopicBoardHealth, 4)
 		count(picloud.TopicBoardPins, 1)
 		for i := range 30 { // in less than 100 ms
-			if _, err := m.cfg.Board.SetPin(board.PinChange{App: "default", Name: "lamp", On: i%2 == 0}); err != nil {
+			if _, err := m.cfg.Board.SetPin(context.Background(), board.PinChange{App: "default", Name: "lamp", On: i%2 == 0}); err != nil {
 				t.Error(err)
 			}
 			sleep(time.Millisecond)

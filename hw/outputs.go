@@ -1,6 +1,7 @@
 package hw
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"time"
@@ -13,6 +14,7 @@ type output struct {
 	setBy  string // source of the last change; empty: none since the line was taken into use
 	pulse  *pulse // nil: none
 	wanted *bool  // what the line has to be at when it is taken into use again; nil: as it starts
+	pace
 }
 
 // pulse is a level that ends by itself.
@@ -27,9 +29,13 @@ type pulse struct {
 // change without a pulse ends the pulse that is under way. Of two pulses at the same
 // level the later end counts, and one at the other level replaces the one under way.
 //
+// A change that comes within the pin's MinInterval after the one before is held back until
+// it is over, and replaced by one that comes meanwhile. SetPin waits for it when that is
+// within answerWithin, or else tells it as pending; it is made even if ctx ends.
+//
 // It returns board.ErrPinNotFound, board.ErrPinInput, board.ErrPinFollows,
-// board.ErrPulseInvalid or board.ErrPinUnavailable.
-func (b *Board) SetPin(c board.PinChange) (one board.Pin, err error) {
+// board.ErrPulseInvalid, board.ErrPinUnavailable or the cause of ctx's end.
+func (b *Board) SetPin(ctx context.Context, c board.PinChange) (one board.Pin, err error) {
 	p, err := b.find(c.App, c.Name)
 	switch {
 	case err != nil:
@@ -41,17 +47,25 @@ func (b *Board) SetPin(c board.PinChange) (one board.Pin, err error) {
 	case c.For != 0 && (c.For < board.MinPulse || c.For > board.MaxPulse):
 		return board.Pin{}, board.ErrPulseInvalid
 	}
+	var waits *held
 	err = p.with(b.chips, func(l line) (err error) {
-		if err = l.set(c.On); err != nil {
+		if waits, err = b.request(p, l, c); err != nil {
 			return err
 		}
-		p.setBy, p.wanted = c.By, nil
-		b.startPulse(p, c.On, c.For)
 		one, err = b.snapshot(p, l)
 		return err
 	})
+	if err != nil && waits != nil { // the line was lost
+		p.drop(waits, err)
+	}
 	b.changed(p)
-	return one, unavailable(err)
+	if err != nil || waits == nil || time.Duration(one.Pending.InMS)*time.Millisecond > answerWithin {
+		return one, unavailable(err)
+	}
+	if err := waits.wait(ctx); err != nil {
+		return board.Pin{}, err
+	}
+	return b.describe(p), nil
 }
 
 // startPulse makes the level of an output end after d; 0: not. The caller holds the
@@ -92,13 +106,14 @@ func (b *Board) endPulse(p *pin, of *pulse) {
 	}
 }
 
-// reach sets an output to the level it has to be at. When that fails, Run tries again.
+// reach sets an output to the level it has to be at, whenever it has changed before. When
+// that fails, Run tries again.
 func (b *Board) reach(p *pin) {
 	err := p.with(b.chips, func(l line) error {
 		if p.wanted == nil {
 			return nil // another change has come between
 		}
-		if err := l.set(*p.wanted); err != nil {
+		if err := p.drive(l, *p.wanted); err != nil {
 			return err
 		}
 		if p.wanted = nil; p.followed.level != nil {
@@ -137,6 +152,5 @@ func (p *pin) pulseMS() int64 {
 	if p.pulse == nil {
 		return 0
 	}
-	left := time.Until(p.pulse.end)
-	return max(1, int64((left+time.Millisecond-1)/time.Millisecond))
+	return milliseconds(time.Until(p.pulse.end))
 }

@@ -1,6 +1,7 @@
 package hw
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"testing"
@@ -28,7 +29,7 @@ func pulsed(t *testing.T, b *Board, on bool, d time.Duration) board.Pin {
 	t.Helper()
 	c := pulseOf(d)
 	c.On = on
-	p, err := b.SetPin(c)
+	p, err := b.SetPin(context.Background(), c)
 	if err != nil {
 		t.Error(err)
 	}
@@ -171,7 +172,7 @@ func TestLengthOfAPulse(t *testing.T) {
 	t.Parallel()
 	b := lamp(PinConfig{})
 	for _, d := range []time.Duration{-1, 1, board.MinPulse - 1, board.MaxPulse + 1} {
-		if _, err := b.SetPin(board.PinChange{App: "a", Name: "lamp", On: true, For: d}); !errors.Is(err, board.ErrPulseInvalid) {
+		if _, err := b.SetPin(context.Background(), board.PinChange{App: "a", Name: "lamp", On: true, For: d}); !errors.Is(err, board.ErrPulseInvalid) {
 			t.Errorf("%v: %v", d, err)
 		}
 	}
@@ -196,7 +197,7 @@ func TestChangesAtTheSameTime(t *testing.T) {
 		for range 8 {
 			wg.Go(func() {
 				for range 200 {
-					p, err := b.SetPin(board.PinChange{App: "a", Name: "lamp", On: on, By: onOff(on)})
+					p, err := b.SetPin(context.Background(), board.PinChange{App: "a", Name: "lamp", On: on, By: onOff(on)})
 					if err != nil || *p.On != on || p.SetBy != onOff(on) {
 						t.Errorf("set to %t: %+v, %v", on, p, err)
 					}

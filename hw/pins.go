@@ -30,6 +30,10 @@ type PinConfig struct {
 	Invert bool   // on is the low level
 	Pull   string // of an input: "up", "down", "none"; empty: as it is
 
+	// MinInterval is the shortest time between two events of an input, or two changes of an
+	// output; 0: there is none.
+	MinInterval time.Duration
+
 	// Start and Stop are what an output is set to when the node starts and stops.
 	Start, Stop bool
 
@@ -38,16 +42,15 @@ type PinConfig struct {
 	Follow, FollowPath string
 
 	// Of an input that publishes events; the zero values of an input that only is read.
-	Topic       string             // of its app; empty: no events
-	Kind        string             // KindEdges, KindButton or KindCounter
-	Edges       string             // which are told or counted: EdgesRising, EdgesFalling or EdgesBoth
-	Debounce    time.Duration      // for which a level has to be still
-	MinInterval time.Duration      // between two events
-	Hold        time.Duration      // of a button: after which it is held; 0: that is not told
-	Double      time.Duration      // of a button: within which it is pressed twice; 0: that is not told
-	Every       time.Duration      // of a counter: between two events
-	Data        string             // template of the events; empty: that of the kind
-	Durability  picloud.Durability // of the topic, unless it is registered; empty: it is not registered
+	Topic      string             // of its app; empty: no events
+	Kind       string             // KindEdges, KindButton or KindCounter
+	Edges      string             // which are told or counted: EdgesRising, EdgesFalling or EdgesBoth
+	Debounce   time.Duration      // for which a level has to be still
+	Hold       time.Duration      // of a button: after which it is held; 0: that is not told
+	Double     time.Duration      // of a button: within which it is pressed twice; 0: that is not told
+	Every      time.Duration      // of a counter: between two events
+	Data       string             // template of the events; empty: that of the kind
+	Durability picloud.Durability // of the topic, unless it is registered; empty: it is not registered
 }
 
 // reported returns which edges the line has to tell. A counter without debouncing gets
@@ -290,7 +293,7 @@ func (p *pin) with(from chips, fn func(line) error) (err error) {
 		p.line = nil
 		return err
 	}
-	p.setBy, p.wanted = by, nil
+	p.setBy, p.wanted, p.level, p.moved = by, nil, cfg.Start, time.Now()
 	if p.input != nil {
 		if err := p.attach(); err != nil {
 			return err
@@ -327,6 +330,7 @@ func (p *pin) leave() (err error) {
 	defer p.mu.Unlock()
 	p.left = true
 	p.stopPulse()
+	p.giveUp(errStopped)
 	if p.line == nil {
 		return nil
 	}
@@ -385,6 +389,7 @@ func (b *Board) snapshot(p *pin, l line) (board.Pin, error) {
 		return one, err
 	}
 	one.On, one.ForMS, one.SetBy = &on, p.pulseMS(), p.setBy
+	one.Pending = p.pending()
 	return one, nil
 }
 

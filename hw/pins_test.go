@@ -70,7 +70,7 @@ func onOff(on bool) string {
 
 // set sets an output.
 func set(b *Board, app, name string, on bool) error {
-	_, err := b.SetPin(board.PinChange{App: app, Name: name, On: on, By: "local"})
+	_, err := b.SetPin(context.Background(), board.PinChange{App: app, Name: name, On: on, By: "local"})
 	return err
 }
 

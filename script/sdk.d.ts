@@ -127,6 +127,8 @@ declare module "picloud" {
     fault?: string;
     /** The topic whose newest event says whether an output is on. */
     follow?: { topic: string; path: string; event?: string; fault?: string };
+    /** A change that is held back, since the output has changed just now; a newer one takes its place. */
+    pending?: { on: boolean; in_ms: number; for_ms?: number };
   }
   export interface Sensor {
     readonly name: string;

@@ -35,7 +35,7 @@ type Board interface {
 	Health() board.Health
 	Pins(app string) []board.Pin
 	ReadPin(app, name string) (on bool, err error)
-	SetPin(c board.PinChange) (board.Pin, error)
+	SetPin(ctx context.Context, c board.PinChange) (board.Pin, error)
 }
 
 // Sensors are those of the board; *sensor.Poller implements it.

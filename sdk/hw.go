@@ -77,17 +77,17 @@ func (h *Host) hwSensor(_ context.Context, c *call) (any, error) {
 	return sensorOf(&s), nil
 }
 
-func (h *Host) hwSet(_ context.Context, c *call) (any, error) {
+func (h *Host) hwSet(ctx context.Context, c *call) (any, error) {
 	var name string
 	var on json.RawMessage
 	if err := c.read(&name, &on); err != nil {
 		return nil, err
 	}
-	return nil, h.setPin(c, name, on, 2, 0)
+	return nil, h.setPin(ctx, c, name, on, 2, 0)
 }
 
 // hwPulse makes a pulse, whose end does not depend on the run.
-func (h *Host) hwPulse(_ context.Context, c *call) (any, error) {
+func (h *Host) hwPulse(ctx context.Context, c *call) (any, error) {
 	var name string
 	var ms float64
 	on := json.RawMessage("true")
@@ -97,14 +97,14 @@ func (h *Host) hwPulse(_ context.Context, c *call) (any, error) {
 	if ms != math.Trunc(ms) || ms < float64(board.MinPulse.Milliseconds()) || ms > float64(board.MaxPulse.Milliseconds()) {
 		return nil, board.ErrPulseInvalid
 	}
-	return nil, h.setPin(c, name, on, 3, time.Duration(ms)*time.Millisecond)
+	return nil, h.setPin(ctx, c, name, on, 3, time.Duration(ms)*time.Millisecond)
 }
 
 // setPin sets an output to the level that an argument of a script gives.
-func (h *Host) setPin(c *call, name string, on json.RawMessage, argument int, pulse time.Duration) error {
+func (h *Host) setPin(ctx context.Context, c *call, name string, on json.RawMessage, argument int, pulse time.Duration) error {
 	if t := string(on); t != "true" && t != "false" { // a lamp is not to go off because of a slip
 		return errArgument.Detailf("argument %d: a pin is set to true or false", argument)
 	}
-	_, err := h.cfg.Board.SetPin(board.PinChange{App: c.app, Name: name, On: string(on) == "true", For: pulse, By: c.by.Source()})
+	_, err := h.cfg.Board.SetPin(ctx, board.PinChange{App: c.app, Name: name, On: string(on) == "true", For: pulse, By: c.by.Source()})
 	return err
 }

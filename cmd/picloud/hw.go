@@ -161,7 +161,8 @@ func onOff(on bool) string {
 	return "off"
 }
 
-// level is the level of a pin for people, with what is left of a pulse.
+// level is the level of a pin for people, with what is left of a pulse, and the change
+// that is held back.
 func level(p *api.Pin) string {
 	var words []string
 	if p.On == nil {
@@ -171,6 +172,10 @@ func level(p *api.Pin) string {
 	}
 	if p.ForMS > 0 {
 		words = append(words, "for", (time.Duration(p.ForMS) * time.Millisecond).String())
+	}
+	if c := p.Pending; c != nil {
+		words[len(words)-1] += ","
+		words = append(words, onOff(c.On), "in", (time.Duration(c.InMS) * time.Millisecond).String())
 	}
 	if p.Simulated {
 		words = append(words, "(simulated)")

@@ -1,4 +1,5 @@
-// Builds dist/: each entry as one ES module and one CommonJS module, and declarations for both.
+// Builds dist/: each entry as an ES module and a CommonJS module, and declarations for both. ES modules share code, and load
+// streaming.js when it is needed (docs/adr/0020-parts-of-the-client.md); a CommonJS module is one file.
 import { execFileSync } from "node:child_process";
 import { readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -14,7 +15,7 @@ const entries = Object.values(exports)
   .map((target) => target.import.default.replace("./dist/", "src/").replace(/\.js$/, ".ts"));
 
 const common = { entryPoints: entries, outdir: "dist", bundle: true, target: "es2020", packages: "external", sourcemap: true, logLevel: "warning" };
-await build({ ...common, format: "esm" });
+await build({ ...common, entryPoints: [...entries, "src/streaming.ts"], format: "esm", splitting: true });
 await build({ ...common, format: "cjs", outExtension: { ".js": ".cjs" } });
 
 // What a page can import from a node, without a build step.

@@ -20,22 +20,23 @@ export interface Auth {
 /** createAuth keeps the token of a client. */
 export function createAuth({ token, onTokenExpired }: TokenSource): Auth {
   const first = typeof token === "function" ? token : undefined;
-  let current = typeof token === "string" ? token : undefined;
+  let current = first ? undefined : (token as string | undefined);
   let flight: Promise<string> | undefined;
 
-  const fly = (source: () => string | Promise<string>): Promise<string> =>
-    (flight ??= (async () => {
-      try {
-        return (current = await source());
-      } finally {
-        flight = undefined;
-      }
-    })());
+  const fly = (source: () => string | Promise<string>): Promise<string> => {
+    if (flight) return flight;
+    flight = Promise.resolve()
+      .then(source)
+      .then((fresh) => (current = fresh))
+      .finally(() => (flight = undefined));
+    flight.catch(() => {}); // told to those that need the token; there may be none any more
+    return flight;
+  };
 
   return {
     get: async () => flight ?? current ?? (first && fly(first)),
     renew(old, why) {
-      if (current !== undefined && old !== current) return Promise.resolve(current); // another one has been here
+      if (old !== current && current !== undefined) return Promise.resolve(current); // another request has renewed it
       const source = onTokenExpired ? () => onTokenExpired(why) : first;
       return source && fly(source);
     },

@@ -1,17 +1,19 @@
-import { claims, createAuth, type TokenSource } from "./auth.js";
+import { createAuth, type TokenSource } from "./auth.js";
+import type { Core } from "./core.js";
 import { createEmitter } from "./emitter.js";
 import { type Endpoint, endpoint, type EndpointOptions, type Method } from "./endpoint.js";
-import { PicloudError, StreamError } from "./errors.js";
+import { asError, PicloudError } from "./errors.js";
 import { history, type HistoryOptions } from "./history.js";
 import type { Http } from "./http.js";
-import { createLink, type LinkState, type Wants } from "./link.js";
-import { next } from "./machine.js";
-import { watchPage } from "./page.js";
-import type { Frame } from "./parser.js";
 import { type Draft, publish, publishAll, type Published, type PublishOptions } from "./publish.js";
-import { createReading } from "./reading.js";
-import { createTabs, type Tabs } from "./tabs.js";
+import { type State, stateOf } from "./state.js";
+import type { Streaming } from "./streaming.js";
 import { createReader, type Gap, type Reader, type Reset, type Topic, type TopicEvent, type TopicOptions } from "./topic.js";
+
+/** After how many milliseconds the part that makes streams is asked for again when it could not be loaded. */
+const loadAgain = 5000;
+
+export type { State } from "./state.js";
 
 /** What a client is made with. */
 export interface ClientOptions extends TokenSource {
@@ -31,14 +33,6 @@ export interface ClientOptions extends TokenSource {
   fetch?: typeof fetch | undefined;
   /** Added to each request. */
   init?: RequestInit | undefined;
-}
-
-/** What a client is doing. */
-export interface State extends LinkState {
-  /** Whether newer events may be missing, because the stream is not open. */
-  readonly stale: boolean;
-  /** Whether the stream is this client's own, and not another tab's. */
-  readonly leader: boolean;
 }
 
 /** What a client tells, by kind. */
@@ -81,137 +75,66 @@ export interface Client {
 
 /** createClient returns a client. It connects when the first topic is read. */
 export function createClient(options: ClientOptions): Client {
-  const { app, url = "", pauseWhenHidden, share = typeof document === "object" } = options;
-  const http: Http = { base: url.replace(/\/$/, ""), auth: createAuth(options), fetch: options.fetch ?? fetch, init: options.init };
+  const { app, url = "", cursor = null, fetch: fetcher = fetch, init } = options;
+  const http: Http = { base: url.replace(/\/$/, ""), auth: createAuth(options), fetch: fetcher, init };
   const path = "/v1/apps/" + encodeURIComponent(app);
   const { on, emit } = createEmitter<ClientEvents>();
-  let state: State = { name: "idle", since: Date.now(), attempt: 0, stale: true, leader: false };
-  let comesBack = false; // the next hello is of a stream that was not open
+  const readers = new Set<Reader>();
+  const core: Core = {
+    options,
+    http,
+    path,
+    readers,
+    cursor,
+    state: stateOf("idle", false),
+    emit,
+    changed(state) {
+      if (core.state.name === "closed") return;
+      const { name, error } = (core.state = state);
+      emit("state", state);
+      if (error) emit("error", error);
+      if (name === "stopped" || name === "closed") readers.forEach((reader) => reader.end(error));
+    },
+  };
+  let streaming: Streaming | undefined;
   let scheduled = false;
   let again = false;
 
-  const reading = createReading(http, path, options.cursor ?? null, {
-    hello({ node, resumed, resume }) {
-      if (!comesBack) return;
-      comesBack = false;
-      emit("open", { node, resumed });
-      if (resumed) emit("resumed", { cursor: resume });
-    },
-    reset: (reset) => emit("reset", reset),
-    gap: (gap) => emit("gap", gap),
-    ending: emit,
-    error: (error) => emit("error", error),
-  });
+  const closed = (): boolean => core.state.name === "closed";
 
-  const frames = (all: Frame[], { topics }: Pick<Wants, "topics">): void => {
-    for (const frame of all) {
+  const run = async (): Promise<void> => {
+    if (closed()) return;
+    if (readers.size && !streaming) {
       try {
-        reading.take(frame, topics);
+        streaming = await (await import("./streaming.js")).createStreaming(core);
       } catch (thrown) {
-        emit("error", new StreamError("a frame cannot be read: " + thrown));
+        core.changed(stateOf("waiting", false, { error: asError(thrown), retryAt: Date.now() + loadAgain }));
+        setTimeout(run, loadAgain);
+        return;
       }
+      if (closed()) return streaming.input("close");
     }
+    const now = again;
+    scheduled = again = false;
+    if (streaming) streaming.update(now);
+    else if (core.state.name === "waiting") core.changed(stateOf("idle", false));
   };
-
-  const enter = (now: LinkState): void => {
-    const { name, error } = now;
-    const open = name === "open";
-    if (open) comesBack ||= state.name !== "open";
-    else reading.lost();
-    state = { ...now, stale: !open, leader: tabs?.leads ?? true };
-    if (name === "idle" || name === "stopped") reading.cursor = null; // the next topics begin with new events
-    emit("state", state);
-    if (error) emit("error", error);
-    if (name === "stopped" || name === "closed") reading.end(error);
-    if (tabs?.leads && (name === "idle" || name === "stopped")) tabs.leave();
-  };
-
-  const link = createLink(http, path + "/events", options.lossless ?? false, {
-    wants: () => (tabs ?? reading).wants(),
-    frames(all, asked) {
-      tabs?.relay(state, all, asked);
-      frames(all, asked);
-    },
-    refuse(topics, error) {
-      tabs?.refuse(topics);
-      emit("error", error);
-      reading.end(error, topics);
-    },
-    changed(now) {
-      if (tabs && !tabs.leads) return; // the state is that of the leader
-      enter(now);
-      tabs?.relay(now);
-    },
-  });
-
-  let tabs: Tabs | undefined;
-  const joined =
-    share && typeof BroadcastChannel === "function"
-      ? http.auth.get().then(
-          (token) => {
-            if (state.name === "closed") return;
-            const { sub, topics } = claims(token) ?? {};
-            // Tabs that may read the same share: a token that is renewed, or of another tab, has other times only.
-            const who = sub === undefined ? token : sub + topics;
-            tabs = createTabs(["picloud", http.base, app, options.lossless, who].join(), {
-              wants: reading.wants,
-              lead: link.update,
-              follow: (now) => (now.name !== state.name || now.since !== state.since) && enter(now),
-              frames,
-              alone() {
-                tabs?.close();
-                tabs = undefined;
-                link.update(false);
-              },
-            });
-          },
-          () => {}, // the stream reports the error
-        )
-      : undefined;
-
   const update = (anew: boolean): void => {
     again ||= anew;
-    if (scheduled) return;
-    scheduled = true; // what changes in one turn is one change
-    void Promise.resolve(joined).then(() => {
-      scheduled = false;
-      const now = again;
-      again = false;
-      (tabs ?? link).update(now);
-    });
+    if (!scheduled) queueMicrotask(run); // what changes in one turn is one change
+    scheduled = true;
   };
 
-  const unwatch = watchPage(
-    {
-      wake() {
-        tabs?.wake();
-        link.wake();
-      },
-      pause() {
-        if (!tabs) link.input("pause");
-        else if (next(state.name, "pause")) {
-          tabs.leave();
-          link.update(false);
-          enter({ name: "paused", since: Date.now(), attempt: 0 });
-        }
-      },
-      resume() {
-        if (!tabs) link.input("resume");
-        else if (next(state.name, "resume")) tabs.update(false);
-      },
-    },
-    pauseWhenHidden === true ? 30_000 : pauseWhenHidden || undefined,
-  );
-
   return {
-    topic<T>(name: string, topicOptions: TopicOptions<T> = {}) {
-      const reader = createReader<T>(name, topicOptions, () => {
-        reading.remove(reader as Reader);
+    topic<T>(name: string, o: TopicOptions<T> = {}) {
+      const reader = createReader<T>(name, o, () => {
+        readers.delete(reader as Reader);
         update(false);
       });
-      if (state.name === "closed") reader.end(new PicloudError("closed", "the client is closed", true));
+      if (closed()) reader.end(new PicloudError("closed", "the client is closed", true));
       else {
-        reading.add(reader as Reader);
+        readers.add(reader as Reader);
+        streaming?.join(reader as Reader);
         update(reader.latest);
       }
       return reader.topic;
@@ -221,17 +144,15 @@ export function createClient(options: ClientOptions): Client {
     history: (topic, o) => history(http, path, topic, o),
     endpoint: (method, at, o) => endpoint(http, app, method, at, o),
     get state() {
-      return state;
+      return core.state;
     },
     get cursor() {
-      return reading.cursor;
+      return core.cursor;
     },
     on,
     close() {
-      unwatch();
-      tabs?.close();
-      tabs = undefined;
-      link.input("close");
+      if (streaming) streaming.input("close");
+      else core.changed(stateOf("closed", false));
     },
   };
 }

@@ -1,4 +1,5 @@
-import { call, type CallOptions, type Http } from "./http.js";
+import { call, type CallOptions } from "./call.js";
+import type { Http } from "./http.js";
 import { type Validator, validate } from "./validate.js";
 
 /** The methods that endpoints answer. */

@@ -1,7 +1,7 @@
 /** PicloudError is every failure that this package tells. `type` says which in a stable word, `detail` what to do now. */
 export class PicloudError extends Error {
   constructor(
-    /** A stable word: of the node's problem documents (`topic-not-found`), or of this package (`network`). */
+    /** A stable word: of the node's problem documents (`topic-not-found`), or of this package (`network`, `timeout`, `stream`, `invalid`, `closed`). */
     readonly type: string,
     /** What is wrong and what to do now. */
     readonly detail: string,
@@ -28,25 +28,13 @@ export class StatusError extends PicloudError {
 export class AuthError extends PicloudError {}
 
 /** NetworkError: the node cannot be reached, or the connection broke. */
-export class NetworkError extends PicloudError {
-  constructor(detail: string) {
-    super("network", detail);
-  }
-}
+export class NetworkError extends PicloudError {}
 
-/** StreamError: what came is no event stream of a node. */
-export class StreamError extends PicloudError {
-  constructor(detail: string, fatal?: boolean) {
-    super("stream", detail, fatal);
-  }
-}
+/** StreamError: the response is no event stream of a node. */
+export class StreamError extends PicloudError {}
 
 /** TimeoutError: nothing came in time. */
-export class TimeoutError extends PicloudError {
-  constructor(detail: string) {
-    super("timeout", detail);
-  }
-}
+export class TimeoutError extends PicloudError {}
 
 /** InvalidError: a value that does not pass its validator. */
 export class InvalidError extends PicloudError {
@@ -54,7 +42,7 @@ export class InvalidError extends PicloudError {
     detail: string,
     /** What the validator says, as it says it. */
     readonly issues: unknown,
-    /** What did not pass. */
+    /** The value that did not pass. */
     readonly value: unknown,
   ) {
     super("invalid", detail, true);
@@ -65,7 +53,7 @@ for (const [name, kind] of Object.entries({ PicloudError, StatusError, AuthError
   kind.prototype.name = name; // that of the class may be shortened by a bundler
 }
 
-/** asError returns what was thrown as a PicloudError: what is none comes from the network. */
+/** asError returns what was thrown as a PicloudError: any other error comes from the network. */
 export function asError(thrown: unknown): PicloudError {
-  return thrown instanceof PicloudError ? thrown : new NetworkError(String((thrown as Error)?.message ?? thrown));
+  return thrown instanceof PicloudError ? thrown : new NetworkError("network", String((thrown as Error)?.message ?? thrown));
 }

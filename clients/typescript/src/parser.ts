@@ -31,66 +31,43 @@ export function createParser(onFrame: (frame: Frame) => void): (chunk: Uint8Arra
   let size = 0; // of the block so far
   let skipLF = false; // the LF of a CRLF whose CR ended the line
 
-  const endLine = (text: string, from: number, to: number): void => {
-    if (from === to) {
+  const grow = (by: string): void => {
+    if (size + by.length > maxBlock) throw new StreamError("stream", "a block of the stream is larger than 4 MiB");
+  };
+
+  const endLine = (text: string): void => {
+    if (!text) {
       if (told) onFrame(frame);
       frame = {};
       told = false;
       size = 0;
       return;
     }
-    let value = fieldOf("data", text, from, to);
-    if (value !== undefined) {
-      frame.data = frame.data === undefined ? value : frame.data + "\n" + value;
-      told = true;
-    } else if ((value = fieldOf("id", text, from, to)) !== undefined) {
-      if (value.includes("\0")) return;
-      frame.id = value;
-      told = true;
-    } else if ((value = fieldOf("event", text, from, to)) !== undefined) {
-      frame.event = value; // which alone tells nothing
-    } else if (/^\d+$/.test((value = fieldOf("retry", text, from, to) ?? ""))) {
-      frame.retry = +value;
-      told = true;
+    grow(text);
+    size += text.length;
+    const colon = text.indexOf(":");
+    const name = colon < 0 ? text : text.slice(0, colon);
+    const value = colon < 0 ? "" : text.slice(text[colon + 1] === " " ? colon + 2 : colon + 1);
+    if (name === "data") frame.data = frame.data === undefined ? value : frame.data + "\n" + value;
+    else if (name === "id" && !value.includes("\0")) frame.id = value;
+    else if (name === "retry" && /^\d+$/.test(value)) frame.retry = +value;
+    else {
+      if (name === "event") frame.event = value; // which alone tells nothing
+      return;
     }
+    told = true;
   };
 
   return (chunk) => {
-    const text = decoder.decode(chunk, { stream: true });
-    let at = 0;
-    let cr = text.indexOf("\r");
-    if (text && skipLF) {
-      if (text[0] === "\n") at = 1;
-      skipLF = false;
-    }
-    for (;;) {
-      if (cr >= 0 && cr < at) cr = text.indexOf("\r", at);
-      let end = text.indexOf("\n", at);
-      if (cr >= 0 && (end < 0 || cr < end)) end = cr;
-      size += (end < 0 ? text.length : end) - at;
-      if (size > maxBlock) throw new StreamError("a block of the stream is larger than 4 MiB");
-      if (end < 0) {
-        line += text.slice(at);
-        return;
-      }
-      if (line) {
-        line += text.slice(at, end);
-        endLine(line, 0, line.length);
-        line = "";
-      } else endLine(text, at, end);
-      at = end + 1;
-      if (end === cr) {
-        if (text[at] === "\n") at++;
-        else skipLF = at === text.length;
-      }
-    }
+    let text = decoder.decode(chunk, { stream: true });
+    if (!text) return;
+    if (skipLF && text[0] === "\n") text = text.slice(1);
+    skipLF = text.endsWith("\r");
+    if (text.includes("\r")) text = text.replace(/\r\n?/g, "\n");
+    const lines = text.split("\n");
+    lines[0] = line + lines[0];
+    line = lines.pop()!;
+    lines.forEach(endLine);
+    grow(line);
   };
-}
-
-/** fieldOf returns the value of a line, which is a part of text, if it is a field of that name. */
-function fieldOf(name: string, text: string, from: number, to: number): string | undefined {
-  const end = from + name.length;
-  if (!text.startsWith(name, from) || (end < to && text.charCodeAt(end) !== 58)) return undefined;
-  const start = text.charCodeAt(end + 1) === 32 ? end + 2 : end + 1;
-  return start < to ? text.slice(start, to) : "";
 }

@@ -1,5 +1,6 @@
 import type * as api from "./api.js";
-import { call, type CallOptions, type Http } from "./http.js";
+import { call, type CallOptions } from "./call.js";
+import type { Http } from "./http.js";
 
 /** An event that is to be published. */
 export interface Draft<T = unknown> {

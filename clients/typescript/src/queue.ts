@@ -9,25 +9,25 @@ export interface Queue<T> extends AsyncIterator<T, undefined> {
 
 /** createQueue returns a queue for at most `limit` items. onReturn is called when the loop is left. */
 export function createQueue<T>(limit: number, onReturn: () => void): Queue<T> {
-  let items: T[] = [];
-  let head = 0; // items before it are taken
+  let front: T[] = []; // the oldest items, reversed
+  let back: T[] = [];
   let over = false;
   let error: unknown;
-  let takers: (() => void)[] = []; // that wait
-  const done = { value: undefined, done: true } as const;
+  const takers: (() => void)[] = []; // loops that wait
 
-  const wake = (): void => {
-    const all = takers;
-    takers = [];
-    for (const taker of all) taker();
+  const wake = (): void => takers.splice(0).forEach((taker) => taker());
+  const size = (): number => front.length + back.length;
+  const take = (): T => {
+    if (!front.length) [front, back] = [back.reverse(), front];
+    return front.pop()!;
   };
 
   const queue: Queue<T> = {
     push(item) {
-      items.push(item);
+      back.push(item);
       wake();
-      if (items.length - head <= limit) return true;
-      head++;
+      if (size() <= limit) return true;
+      take();
       return false;
     },
     end(cause) {
@@ -36,26 +36,19 @@ export function createQueue<T>(limit: number, onReturn: () => void): Queue<T> {
       wake();
     },
     async next() {
-      while (head === items.length && !over) await new Promise<void>((resolve) => takers.push(resolve));
-      if (head === items.length) {
-        if (!error) return done;
-        const cause = error;
-        error = undefined;
-        throw cause;
-      }
-      const value = items[head++]!;
-      if (head > 1000 && head * 2 > items.length) {
-        items = items.slice(head); // now and then, so that each item is moved once on average
-        head = 0;
-      }
-      return { value, done: false };
+      while (!size() && !over) await new Promise<void>((resolve) => takers.push(resolve));
+      if (size()) return { value: take(), done: false };
+      if (!error) return { value: undefined, done: true };
+      const cause = error;
+      error = undefined;
+      throw cause;
     },
     async return() {
-      items = [];
-      head = 0;
+      front = [];
+      back = [];
       queue.end();
       onReturn();
-      return done;
+      return { value: undefined, done: true };
     },
   };
   return queue;

@@ -5,7 +5,7 @@
  */
 import type * as api from "./api.js";
 import { createAuth } from "./auth.js";
-import { call, type CallOptions } from "./http.js";
+import { call, type CallOptions } from "./call.js";
 
 /** What a token is to be good for. */
 export interface MintOptions extends CallOptions {

@@ -1,9 +1,12 @@
-import type { LinkState, Wants } from "./link.js";
+import type { Core } from "./core.js";
+import type { Link, LinkOwner, Wants } from "./link.js";
+import { next } from "./machine.js";
 import type { Frame } from "./parser.js";
 import { isAfter, sameEpoch } from "./position.js";
+import { type State, stateOf } from "./state.js";
 
-/** What a tab is for the others: nothing, looking for a leader, leading, or reading what the leader reads. */
-type Role = "none" | "seek" | "lead" | "follow";
+/** What a tab is for the others: nothing, looking for a leader, leading, reading what the leader reads, or nothing for good. */
+type Role = "none" | "seek" | "lead" | "follow" | "alone";
 
 /** What a tab wants of the leader. */
 interface Ask extends Wants {
@@ -19,7 +22,7 @@ interface Lead {
   term: number;
   /** Counts streams of this leader; 0: none yet. */
   stream: number;
-  state: LinkState;
+  state: State;
   /** On the stream. */
   topics: string[];
   /** Topics whose newest event comes first, if the stream begins here. */
@@ -31,39 +34,8 @@ interface Lead {
 
 type Message = { from: string } & ({ ask: Ask } | { lead: Lead } | { bye: true } | { to: string });
 
-/** The tab that is one of several. */
-export interface TabsOwner {
-  /** wants returns what this tab reads. */
-  wants(): Wants;
-  /** lead is called when what this tab has to read, for itself and for others, may have changed. */
-  lead(again: boolean): void;
-  /** follow gets the state of the leader, also when it is the same. */
-  follow(state: LinkState): unknown;
-  /** frames gets what the leader reads. */
-  frames(frames: Frame[], asked: Pick<Wants, "topics">): void;
-  /** alone is called when this tab has to go by itself. */
-  alone(): void;
-}
-
-/** What all tabs of a browser share: one stream. */
-export interface Tabs {
-  readonly leads: boolean;
-  /** wants returns what the stream of this tab is to carry. */
-  wants(): Wants;
-  /** update is called when what this tab reads has changed. */
-  update(again: boolean): void;
-  /** relay hands on what this tab has read, before it takes it itself. */
-  relay(state: LinkState, frames?: Frame[], asked?: Wants): void;
-  /** refuse is called when the node does not give topics. */
-  refuse(topics: readonly string[]): void;
-  wake(): void;
-  /** leave takes this tab out until update is called. */
-  leave(): void;
-  close(): void;
-}
-
 /** How long a leader may take to answer, in milliseconds: it answers from the handler of the message. */
-const patience = 300;
+const answerTimeout = 300;
 
 /** How often followers ask, in milliseconds. */
 const interval = 1000;
@@ -72,13 +44,14 @@ const interval = 1000;
 const memory = 150_000;
 
 /**
- * createTabs lets tabs share a stream by a BroadcastChannel, also where a page has no Web Locks: over plain HTTP.
+ * shareLink returns a link whose stream is that of one of the tabs that have the same channel, by a BroadcastChannel, also where a page has
+ * no Web Locks: over plain HTTP.
  *
  * The election saves connections, it does not keep events right. Each tab has its own cursor and cuts what it has by ids, so that two leaders
  * for a moment cost a connection and no leader costs time. A tab reads a leader's stream only from where its own cursor is, or before; otherwise
  * it asks, and the leader begins its stream anew from there.
  */
-export function createTabs(channelName: string, owner: TabsOwner): Tabs {
+export function shareLink(channelName: string, core: Core, owner: LinkOwner, makeLink: (owner: LinkOwner) => Link): Link {
   const channel = new BroadcastChannel(channelName);
   const id = Date.now().toString(36) + Math.random().toString(36); // older tabs first
   const followers = new Map<string, { ask: Ask; heard: number }>();
@@ -89,7 +62,6 @@ export function createTabs(channelName: string, owner: TabsOwner): Tabs {
   let carried: string[] = []; // by it
   let fresh: string[] = [];
   let at: string | null = null;
-  let state: LinkState;
   let heard = false; // the leader, since it was asked
   let timer: ReturnType<typeof setTimeout>;
 
@@ -101,10 +73,14 @@ export function createTabs(channelName: string, owner: TabsOwner): Tabs {
   };
 
   const say = (frames: Frame[] = [], latest: string[] = []): void => {
+    const { error: _, ...state } = core.state; // errors lose their class between tabs
     if (role === "lead") post({ lead: { term, stream, state, topics: carried, latest, at, frames } });
   };
 
-  const tell = (name: "connecting" | "idle"): unknown => owner.follow({ name, since: Date.now(), attempt: 0 });
+  const show = (state: State): void => {
+    const { name, since } = core.state;
+    if (state.name !== name || state.since !== since) owner.changed(state);
+  };
 
   const seek = (wait: number): void => {
     role = "seek";
@@ -114,13 +90,13 @@ export function createTabs(channelName: string, owner: TabsOwner): Tabs {
     clearTimeout(timer);
     timer = setTimeout(claim, wait);
     ask();
-    tell("connecting");
+    show(stateOf("connecting", false));
   };
 
   const claim = (): void => {
     role = "lead";
     term++;
-    owner.lead(false);
+    link.update(false);
   };
 
   /** listen asks the leader now and then whether it is there. */
@@ -129,14 +105,14 @@ export function createTabs(channelName: string, owner: TabsOwner): Tabs {
     timer = setTimeout(() => {
       heard = false;
       ask();
-      timer = setTimeout(() => (heard ? listen() : seek(patience)), patience);
+      timer = setTimeout(() => (heard ? listen() : seek(answerTimeout)), answerTimeout);
     }, wait);
   };
 
   const onAsk = (from: string, wish: Ask): void => {
     if (role === "seek" && !wish.stream && wish.topics.length && from < id) {
       clearTimeout(timer);
-      timer = setTimeout(claim, 2 * patience); // the older one is going to lead
+      timer = setTimeout(claim, 2 * answerTimeout); // the older one is going to lead
     }
     const before = followers.get(from)?.ask;
     for (const [name, { heard }] of followers) if (Date.now() - heard > memory) followers.delete(name);
@@ -146,7 +122,7 @@ export function createTabs(channelName: string, owner: TabsOwner): Tabs {
     const same = JSON.stringify(before) === JSON.stringify(wish);
     const served = wish.topics.every((topic) => carried.includes(topic)) && !wish.fresh.length && !older(wish.cursor);
     if (same || (served && wish.topics.length)) say();
-    else owner.lead(!served);
+    else link.update(!served);
   };
 
   /** older reports whether a cursor is before where the stream is. */
@@ -162,7 +138,7 @@ export function createTabs(channelName: string, owner: TabsOwner): Tabs {
       leader = from;
       stream = 0;
       carried = [];
-      if (led) owner.lead(false);
+      if (led) link.update(false);
       listen();
     }
     heard = true;
@@ -183,7 +159,7 @@ export function createTabs(channelName: string, owner: TabsOwner): Tabs {
       fresh = [];
       ask();
     }
-    owner.follow(lead.state);
+    show({ ...lead.state, leader: false });
     if (begins && lead.frames[0]?.event !== "hello") {
       const frame = (event: string, body: object): Frame => ({ event, data: JSON.stringify(body) });
       const foreign = !!cursor && !!at && !sameEpoch(at, cursor);
@@ -193,30 +169,36 @@ export function createTabs(channelName: string, owner: TabsOwner): Tabs {
     if (lead.frames.length) owner.frames(lead.frames, lead);
   };
 
-  channel.onmessage = ({ data }: MessageEvent<Message>) => {
-    const { from } = data;
-    if ("ask" in data) onAsk(from, data.ask);
-    else if ("lead" in data) onLead(from, data.lead);
-    else if ("to" in data) {
-      if (data.to === id) owner.alone();
-    } else if (role === "follow" && from === leader) seek(patience / 3);
-  };
-
-  const leave = (): void => {
+  const leave = (then: "none" | "alone" = "none"): void => {
     clearTimeout(timer);
     if (role === "lead") post({ bye: true });
     role = "none";
     stream = 0;
     carried = [];
     ask();
+    role = then;
   };
 
-  return {
-    get leads() {
-      return role === "lead";
-    },
+  const goAlone = (): void => {
+    leave("alone");
+    channel.close();
+  };
+
+  channel.onmessage = ({ data }: MessageEvent<Message>) => {
+    const { from } = data;
+    if ("ask" in data) onAsk(from, data.ask);
+    else if ("lead" in data) onLead(from, data.lead);
+    else if ("to" in data) {
+      if (data.to !== id) return;
+      goAlone();
+      link.update(false);
+    } else if (role === "follow" && from === leader) seek(answerTimeout / 3);
+  };
+
+  const link = makeLink({
     wants() {
       const own = owner.wants();
+      if (role === "alone") return own;
       if (role !== "lead") return { ...own, topics: [] };
       const asks = [own, ...[...followers.values()].map(({ ask }) => ask)];
       const union = (key: "topics" | "latest"): string[] => [...new Set(asks.flatMap((wish) => wish[key]))].sort();
@@ -227,41 +209,60 @@ export function createTabs(channelName: string, owner: TabsOwner): Tabs {
       }
       return { topics: union("topics"), latest: union("latest"), cursor };
     },
-    update(again) {
-      const { topics, latest } = owner.wants();
-      if (again) fresh = latest;
-      if (role === "lead") owner.lead(again);
-      else if (!topics.length) {
-        leave();
-        tell("idle");
-      } else if (role === "none") seek(patience / 3);
-      else ask();
-    },
-    relay({ error: _, ...now }, frames, asked) {
-      state = now; // errors lose their class between tabs
-      const first = frames?.[0];
-      if (first?.event === "hello") {
+    frames(frames, asked) {
+      const [first] = frames;
+      if (first!.event === "hello") {
         stream++;
-        carried = asked!.topics;
-        at = JSON.parse(first.data!).resume;
-        say(frames, asked!.latest);
+        carried = asked.topics;
+        at = JSON.parse(first!.data!).resume;
+        say(frames, asked.latest);
       } else say(frames);
-      for (const { id } of frames ?? []) if (id && isAfter(id, at)) at = id;
+      for (const { id } of frames) if (id && isAfter(id, at)) at = id;
+      owner.frames(frames, asked);
     },
-    refuse(topics) {
+    refuse(topics, error) {
       for (const [name, { ask }] of followers) {
         if (!ask.topics.some((topic) => topics.includes(topic))) continue;
         followers.delete(name);
         post({ to: name });
       }
+      owner.refuse(topics, error);
+    },
+    changed(state) {
+      if (role !== "lead" && role !== "alone") return; // the state is that of the leader
+      owner.changed(state);
+      if (role === "lead" && (state.name === "idle" || state.name === "stopped")) leave();
+      say();
+    },
+  });
+
+  return {
+    update(again) {
+      const { topics, latest } = owner.wants();
+      const { name } = core.state;
+      if (again) fresh = latest;
+      if (role === "lead" || role === "alone") link.update(again);
+      else if (!topics.length) {
+        leave();
+        if (next(name, "unsubscribe")) show(stateOf("idle", false));
+      } else if (role !== "none") ask();
+      else if (next(name, "subscribe")) seek(answerTimeout / 3);
     },
     wake() {
       if (role === "follow") listen(0);
+      link.wake();
     },
-    leave,
-    close() {
-      leave();
-      channel.close();
+    input(input) {
+      if (role === "alone") return link.input(input);
+      if (input === "close") {
+        goAlone();
+        link.input(input);
+      } else if (next(core.state.name, input)) {
+        if (input === "resume") return seek(answerTimeout / 3);
+        leave();
+        link.update(false);
+        show(stateOf("paused", false));
+      }
     },
   };
 }

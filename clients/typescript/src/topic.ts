@@ -1,5 +1,5 @@
-import { createEmitter } from "./emitter.js";
-import type { InvalidError, PicloudError } from "./errors.js";
+import { createEmitter, type Emitter } from "./emitter.js";
+import { InvalidError, type PicloudError } from "./errors.js";
 import { isAfter } from "./position.js";
 import { createQueue, type Queue } from "./queue.js";
 import { type Validator, validate } from "./validate.js";
@@ -82,23 +82,21 @@ export interface Topic<T> extends AsyncIterable<TopicEvent<T>> {
 }
 
 /** A topic from the inside. */
-export interface Reader<T = unknown> {
+export interface Reader<T = unknown> extends Pick<Emitter<TopicEvents<T>>, "emit"> {
+  readonly name: string;
   readonly topic: Topic<T>;
   readonly since: Since | undefined;
   /** Whether the newest event is wanted first, and has not come. */
   latest: boolean;
-  /** Whether it is on the stream. */
-  started: boolean;
+  /** Gets the events of the stream; undefined while the topic is on none. */
+  sink: ((event: TopicEvent<unknown>) => void) | undefined;
   /** The id after which events are new. */
   seen: string | null;
-  /** take delivers an event, if it is new; `older`: also between hold and release. */
-  take(event: TopicEvent<unknown>, older?: boolean): void;
-  /** hold keeps what comes until release, as older events are being fetched. */
-  hold(): void;
-  release(): void;
+  /** Whether it has ended. */
+  over: boolean;
+  /** take delivers an event, if it is new. */
+  take(event: TopicEvent<unknown>): void;
   ready(): void;
-  gap(gap: Gap): void;
-  reset(reset: Reset): void;
   end(error?: PicloudError): void;
 }
 
@@ -106,14 +104,12 @@ export interface Reader<T = unknown> {
 export function createReader<T>(name: string, options: TopicOptions<T>, onClose: () => void): Reader<T> {
   const { since, validate: validator, onInvalid, mode, buffer = 1000 } = options;
   const { on, emit } = createEmitter<TopicEvents<T>>();
-  let resolve: () => void;
-  let reject: (error: PicloudError | undefined) => void;
+  let resolve!: () => void;
+  let reject!: (error: PicloudError | undefined) => void;
   const ready = new Promise<void>((...both) => ([resolve, reject] = both));
   ready.catch(() => {}); // a rejection that no caller awaits is no error
   let last: TopicEvent<T> | undefined;
-  let over = false;
   let cause: PicloudError | undefined;
-  let held: TopicEvent<unknown>[] | undefined;
   let listening = 0;
   let pending = false; // a frame that will show last
   const queues = new Set<Queue<TopicEvent<T>>>();
@@ -123,49 +119,31 @@ export function createReader<T>(name: string, options: TopicOptions<T>, onClose:
       queues.delete(queue);
       if (!queues.size && !listening) end();
     });
-    if (over) queue.end(cause);
+    if (reader.over) queue.end(cause);
     else queues.add(queue);
     return queue;
   };
-  // What comes before there is a loop or a listener is kept for the first of them that is a loop.
-  let early: Queue<TopicEvent<T>> | undefined = open();
+  let early: Queue<TopicEvent<T>> | undefined;
 
   const show = (): void => {
     pending = false;
-    if (over) return;
+    if (reader.over) return;
     for (const queue of queues) if (!queue.push(last!)) emit("gap", { missed: 1 });
     emit("event", last!);
   };
 
-  const accept = (event: TopicEvent<unknown>): void => {
-    try {
-      const data = validate(validator, event.data);
-      if (data instanceof Promise) throw new TypeError("validators of topics have to answer at once");
-      last = { ...event, data };
-    } catch (thrown) {
-      onInvalid?.(thrown as InvalidError, event);
-      emit("invalid", thrown as InvalidError);
-      return;
-    }
-    if (mode !== "latest") show();
-    else if (!pending) {
-      pending = true;
-      (globalThis.requestAnimationFrame ?? ((f: () => void) => setTimeout(f, 16)))(show);
-    }
-  };
-
   const end = (error?: PicloudError): void => {
-    if (over) return;
-    over = true;
+    if (reader.over) return;
+    reader.over = true;
     cause = error;
     for (const queue of queues) queue.end(error);
-    queues.clear();
     reject(error);
     onClose();
     emit("close", error);
   };
 
   const reader: Reader<T> = {
+    name,
     topic: {
       name,
       ready,
@@ -176,10 +154,8 @@ export function createReader<T>(name: string, options: TopicOptions<T>, onClose:
         const off = on(kind, listener);
         if (kind !== "event") return off;
         listening++;
-        if (early) {
-          queues.delete(early);
-          early = undefined;
-        }
+        if (early) queues.delete(early);
+        early = undefined;
         return () => {
           if (off()) listening--;
         };
@@ -193,34 +169,37 @@ export function createReader<T>(name: string, options: TopicOptions<T>, onClose:
     },
     since,
     latest: since === "latest",
-    started: false,
+    sink: undefined,
     seen: null,
-    take(event, older) {
-      if (over) return;
-      if (held && !older) {
-        held.push(event);
-        return;
-      }
+    over: false,
+    take(event) {
       const { id } = event;
+      if (reader.over) return;
       if (id && !event.node) {
         if (!isAfter(id, reader.seen)) return;
         reader.seen = id;
         reader.latest = false;
       }
-      accept(event);
+      try {
+        const data = validate(validator, event.data);
+        if (data instanceof Promise) throw new InvalidError("validators of topics have to answer at once", undefined, event.data);
+        last = { ...event, data };
+      } catch (thrown) {
+        onInvalid?.(thrown as InvalidError, event);
+        emit("invalid", thrown as InvalidError);
+        return;
+      }
+      if (mode !== "latest") show();
+      else if (!pending) {
+        pending = true;
+        (globalThis.requestAnimationFrame ?? ((f: () => void) => setTimeout(f, 16)))(show);
+      }
     },
-    hold() {
-      held = [];
-    },
-    release() {
-      const late = held ?? [];
-      held = undefined;
-      late.forEach((event) => reader.take(event));
-    },
-    ready: () => resolve(),
-    gap: (gap) => emit("gap", gap),
-    reset: (reset) => emit("reset", reset),
+    emit,
+    ready: resolve,
     end,
   };
+  // What comes before there is a loop or a listener is kept for the first of them that is a loop.
+  early = open();
   return reader;
 }

@@ -1,5 +1,6 @@
 import { onTestFinished, vi } from "vitest";
 import { type Client, type ClientOptions, createClient } from "../src/index.js";
+import "../src/streaming.js"; // so that a client has it at once: clocks stand while it is loaded
 import { type FakeServer, type FakeServerOptions, fakeServer } from "../src/testing.js";
 
 /** What a client has told, in order: `state:open`, `error:network` … */

@@ -25,8 +25,14 @@ test("the package holds these files, has no dependencies, and no fault that publ
   const kinds = [".js", ".js.map", ".cjs", ".cjs.map", ".d.ts", ".d.cts"];
   const modules = entries.map((entry) => /([^/]+)\.js$/.exec(pkg.exports[entry].import.default)![1]!);
   const code = modules.flatMap((name) => kinds.map((kind) => `dist/${name}${kind}`));
+  const shared = files.filter((file) => /^dist\/chunk-\w+\.js(\.map)?$/.test(file));
+  expect(shared.length).toBeGreaterThan(0);
   expect(files.filter((file) => !/\.d\.c?ts$/.test(file)).sort()).toEqual(
-    ["LICENSE", "README.md", "package.json", "dist/client.min.js", ...code.filter((file) => !/\.d\.c?ts$/.test(file))].sort(),
+    [
+      ...["LICENSE", "README.md", "package.json", "dist/client.min.js", "dist/streaming.js", "dist/streaming.js.map"],
+      ...shared,
+      ...code.filter((file) => !/\.d\.c?ts$/.test(file)),
+    ].sort(),
   );
   expect(files).toEqual(expect.arrayContaining(code));
   expect(pkg.dependencies).toBeUndefined();

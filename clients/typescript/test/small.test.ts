@@ -67,6 +67,17 @@ describe("auth", () => {
     await expect(auth.renew("old", "refused")).rejects.toThrow("away");
     expect(await auth.renew("old", "refused")).toBe("new");
   });
+  test("a function that throws at once is asked again, too", async () => {
+    let calls = 0;
+    const auth = createAuth({
+      token() {
+        if (!calls++) throw new Error("away");
+        return "t";
+      },
+    });
+    await expect(auth.get()).rejects.toThrow("away");
+    expect(await auth.get()).toBe("t");
+  });
   test("has no way to renew a text", () => {
     expect(createAuth({ token: "old" }).renew("old", "refused")).toBeUndefined();
   });

@@ -173,6 +173,23 @@ test("a tab whose topic the node refuses goes alone", async () => {
   expect([tabs[0]!.got, tabs[0]!.client.state.name, b.client.state.name]).toEqual([[1], "open", "stopped"]);
 });
 
+test("a topic that is read while its tab is put aside waits for the tab to come back", async () => {
+  const { fire } = page();
+  const { client } = await open("a");
+  await pass(1000);
+  fire("window", "pagehide");
+  await turns();
+  const got: unknown[] = [];
+  client.topic("b").on("event", (event) => got.push(event.data));
+  await pass(10_000);
+  expect([client.state.name, server.streams.length]).toEqual(["paused", 0]);
+  fire("window", "pageshow");
+  await pass(1000);
+  server.publish("b", 1);
+  await turns();
+  expect([client.state.name, got]).toEqual(["open", [1]]);
+});
+
 test("tabs with other rights, and those that do not share, have their own stream", async () => {
   await open("t", { token: "pck_a" });
   await pass(1000);

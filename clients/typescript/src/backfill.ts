@@ -1,0 +1,33 @@
+import { delay } from "./backoff.js";
+import type { Core } from "./core.js";
+import { asError } from "./errors.js";
+import { history } from "./history.js";
+import { isAfter } from "./position.js";
+import type { Reader, Since, TopicEvent } from "./topic.js";
+
+/** backfill makes a reader take the events that are older than its stream, up to the id `border`, and then those that came there meanwhile. */
+export async function backfill({ http, path, emit }: Core, reader: Reader, since: Since, border: string): Promise<void> {
+  const later: TopicEvent<unknown>[] = [];
+  reader.sink = (event) => later.push(event);
+  for (let attempt = 0; !reader.over; attempt++) {
+    try {
+      for await (const event of history<unknown>(http, path, reader.name, { since: reader.seen ?? since, page: 1000 })) {
+        if (reader.over || isAfter(event.id!, border)) break;
+        reader.take(event);
+      }
+      break;
+    } catch (thrown) {
+      const error = asError(thrown);
+      const { status, type, fatal, retryAfter } = error;
+      emit("error", error);
+      if (status === 410) {
+        reader.emit("reset", { reason: type.replace("position-", ""), position: border });
+        break;
+      }
+      if (fatal) reader.end(error);
+      else await new Promise((resolve) => setTimeout(resolve, delay(attempt, undefined, retryAfter)));
+    }
+  }
+  reader.sink = reader.take;
+  later.forEach(reader.take);
+}

@@ -1,15 +1,15 @@
 import { StreamError } from "./errors.js";
 
-/** A block of a stream: what stands between two blank lines. Fields that did not come are absent. */
+/** A block of a stream: what stands between two blank lines. Fields that did not come are undefined. */
 export interface Frame {
   /** The name of the event; absent for events of topics. */
-  event?: string;
+  event?: string | undefined;
   /** The lines of data, joined by LF. */
-  data?: string;
+  data?: string | undefined;
   /** The id that the block itself carries. A block may carry nothing else. */
-  id?: string;
+  id?: string | undefined;
   /** Milliseconds to wait before coming back. */
-  retry?: number;
+  retry?: number | undefined;
 }
 
 /** What one block may hold, in UTF-16 units: many times the largest event of a node. */
@@ -24,50 +24,65 @@ export const maxBlock = 4 << 20;
  * cursor; and an id is that of its block, where EventSource repeats the last one.
  */
 export function createParser(onFrame: (frame: Frame) => void): (chunk: Uint8Array) => void {
-  const decoder = new TextDecoder(); // drops a byte order mark, and keeps the bytes of a character that is not whole yet
+  const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
+  let begun = false; // a byte order mark counts at the beginning alone
   let line = ""; // begun in chunks before
-  let frame: Frame = {};
-  let told = false; // whether the block has anything to tell
+  let event: string | undefined;
+  let data: string | undefined;
+  let id: string | undefined;
+  let retry: number | undefined;
   let size = 0; // of the block so far
   let skipLF = false; // the LF of a CRLF whose CR ended the line
 
-  const grow = (by: string): void => {
-    if (size + by.length > maxBlock) throw new StreamError("stream", "a block of the stream is larger than 4 MiB");
-  };
-
-  const endLine = (text: string): void => {
-    if (!text) {
-      if (told) onFrame(frame);
-      frame = {};
-      told = false;
+  const endLine = (text: string, from: number, to: number): void => {
+    let value: string | undefined;
+    if (from === to) {
+      if (data !== undefined || id !== undefined || retry !== undefined) onFrame({ event, data, id, retry });
+      event = data = id = retry = undefined;
       size = 0;
-      return;
-    }
-    grow(text);
-    size += text.length;
-    const colon = text.indexOf(":");
-    const name = colon < 0 ? text : text.slice(0, colon);
-    const value = colon < 0 ? "" : text.slice(text[colon + 1] === " " ? colon + 2 : colon + 1);
-    if (name === "data") frame.data = frame.data === undefined ? value : frame.data + "\n" + value;
-    else if (name === "id" && !value.includes("\0")) frame.id = value;
-    else if (name === "retry" && /^\d+$/.test(value)) frame.retry = +value;
-    else {
-      if (name === "event") frame.event = value; // which alone tells nothing
-      return;
-    }
-    told = true;
+    } else if ((value = valueOf("data", text, from, to)) !== undefined) data = data === undefined ? value : data + "\n" + value;
+    else if ((value = valueOf("id", text, from, to)) !== undefined) id = value.includes("\0") ? id : value;
+    else if ((value = valueOf("event", text, from, to)) !== undefined) event = value;
+    else if (/^\d+$/.test((value = valueOf("retry", text, from, to)!))) retry = +value;
   };
 
   return (chunk) => {
-    let text = decoder.decode(chunk, { stream: true });
-    if (!text) return;
-    if (skipLF && text[0] === "\n") text = text.slice(1);
-    skipLF = text.endsWith("\r");
-    if (text.includes("\r")) text = text.replace(/\r\n?/g, "\n");
-    const lines = text.split("\n");
-    lines[0] = line + lines[0];
-    line = lines.pop()!;
-    lines.forEach(endLine);
-    grow(line);
+    if (!chunk.length) return;
+    // A chunk that ends in ASCII has no character that is not whole: Node.js decodes eight times as fast what is no part of a stream.
+    const text = decoder.decode(chunk, { stream: chunk[chunk.length - 1]! > 127 });
+    let at = 0;
+    let cr = text.indexOf("\r");
+    if (text) {
+      if (begun ? skipLF && text[0] === "\n" : text[0] === "\uFEFF") at = 1;
+      begun = true;
+      skipLF = false;
+    }
+    for (;;) {
+      let end = text.indexOf("\n", at);
+      if (cr >= 0) {
+        if (cr < at) cr = text.indexOf("\r", at);
+        if (cr >= 0 && (end < 0 || cr < end)) end = cr;
+      }
+      const to = end < 0 ? text.length : end;
+      if ((size += to - at) > maxBlock) throw new StreamError("stream", "a block of the stream is larger than 4 MiB");
+      if (line || end < 0) line += text.slice(at, to);
+      if (end < 0) return;
+      if (line) endLine(line, 0, line.length);
+      else endLine(text, at, end);
+      line = "";
+      at = end + 1;
+      if (end === cr) {
+        if (text[at] === "\n") at++;
+        else skipLF = at === text.length;
+      }
+    }
   };
+}
+
+/** valueOf returns the value of a line, which is a part of text, if it is a field of that name. */
+function valueOf(name: string, text: string, from: number, to: number): string | undefined {
+  const end = from + name.length;
+  if (text.charCodeAt(from) !== name.charCodeAt(0) || !text.startsWith(name, from) || (end < to && text[end] !== ":")) return undefined;
+  const start = text[end + 1] === " " ? end + 2 : end + 1;
+  return start < to ? text.slice(start, to) : "";
 }

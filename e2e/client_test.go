@@ -30,10 +30,12 @@ type reading struct {
 	}
 	Count, First, Last int
 	Faults             []string // events that are missing, came twice or out of order
+	Silence            float64  // the longest between two events, in milliseconds
 }
 
 const openClient = `import("/assets/client.js").then(({createClient}) => {
-	const seen = window.seen = {Count: 0, First: -1, Last: -1, Faults: []};
+	const seen = window.seen = {Count: 0, First: -1, Last: -1, Faults: [], Silence: 0};
+	let at = 0;
 	const client = window.client = createClient({app: "default"});
 	client.on("reset", (r) => seen.Faults.push("reset " + r.reason));
 	client.on("gap", (g) => seen.Faults.push("gap of " + g.missed));
@@ -41,6 +43,9 @@ const openClient = `import("/assets/client.js").then(({createClient}) => {
 		if (seen.Count++ === 0) seen.First = data;
 		else if (data !== seen.Last + 1) seen.Faults.push(data + " after " + seen.Last);
 		seen.Last = data;
+		const now = performance.now();
+		if (at) seen.Silence = Math.max(seen.Silence, now - at);
+		at = now;
 	});
 	return JSON.stringify([isSecureContext, navigator.locks === undefined]);
 })`
@@ -90,13 +95,13 @@ func newTab(ctx context.Context, t *testing.T, url string) *clientTab {
 }
 
 // lanBrowser starts a browser for which the node n has an origin that is not secure, as a page of a LAN is.
-func lanBrowser(t *testing.T, n *node) (ctx context.Context, origin string) {
+func lanBrowser(t *testing.T, n *node, limit time.Duration) (ctx context.Context, origin string) {
 	t.Helper()
 	_, port, err := net.SplitHostPort(n.listen)
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx = browser(t, chromedp.Flag("host-resolver-rules", "MAP pi.lan 127.0.0.1"))
+	ctx = browserFor(t, limit, chromedp.Flag("host-resolver-rules", "MAP pi.lan 127.0.0.1"))
 	if _, err := chromedp.Run(ctx, chromedp.Navigate("about:blank")); err != nil { // starts the browser, in which all tabs are
 		t.Fatal(err)
 	}
@@ -165,7 +170,7 @@ func TestTabsShareAStream(t *testing.T) {
 	n := startNode(t, "PICLOUD_HTTP_ALLOWED_HOSTS=pi.lan", "PICLOUD_REALTIME_BROADCAST_CAPACITY=10000")
 	n.cli("topics", "create", "n", "--external", "--auth", "public")
 	key := n.key("default", "app:publish")
-	ctx, origin := lanBrowser(t, n)
+	ctx, origin := lanBrowser(t, n, 3*time.Minute)
 	var tabs []*clientTab
 	for i := range 8 {
 		tabs = append(tabs, openTab(ctx, t, i, origin))
@@ -199,6 +204,17 @@ func TestTabsShareAStream(t *testing.T) {
 			pause(ctx, 50*time.Millisecond) // pages tell the outside nothing
 		}
 	}
+	// handOver tells how long the tabs were without an event, of which there are fifty groups a second.
+	handOver := func(what string) {
+		t.Helper()
+		for _, tab := range tabs {
+			text, err := tab.evaluate(`(() => { const { Silence } = seen; seen.Silence = 0; return Silence.toFixed(); })()`)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("%s: tab %d had no event for %s ms", what, tab.number, text)
+		}
+	}
 	settled("at first")
 	stop, end := context.WithCancel(t.Context())
 	p := &numbers{done: make(chan error, 1)}
@@ -206,13 +222,16 @@ func TestTabsShareAStream(t *testing.T) {
 	tabs[0].wait(t, 200)
 
 	leader := settled("under load")
+	handOver("under load")
 	tabs[leader].close()
 	tabs = slices.Delete(tabs, leader, leader+1)
 	leader = settled("after the end of the leader")
+	handOver("after the end of the leader")
 
 	tabs[leader].crash()
 	tabs = slices.Delete(tabs, leader, leader+1)
 	leader = settled("after the crash of the leader")
+	handOver("after the crash of the leader")
 
 	if _, err := tabs[leader].evaluate(`(() => { const end = Date.now() + 5000; while (Date.now() < end); return ""; })()`); err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 // CL-6, CL-7: the pages of examples/web, plain, with React and with Svelte, as their README puts them on a node, in a
@@ -46,7 +47,7 @@ func TestWebExamples(t *testing.T) {
 	n.cli("publish", "--app", "thermostat", "room", `{"celsius":19}`)
 	until(t, "it heats", func() bool { return strings.Contains(n.cli("events", "--app", "thermostat", "heating"), `"on":true`) })
 
-	ctx, origin := lanBrowser(t, n)
+	ctx, origin := lanBrowser(t, n, 3*time.Minute)
 	pages := map[string]*clientTab{}
 	for _, name := range []string{"plain", "react", "svelte"} {
 		pages[name] = newTab(ctx, t, origin+"/apps/web/"+name+"/")

@@ -13,7 +13,7 @@ FAULTS  ?= 2000
 CLIENT  ?= 1m
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test unit race e2e crash powercut boards pins i2c pi appliance lan soak hostile damage lint fmt nightly fuzz bench cross install-tools ci clean
+.PHONY: help build run test unit race e2e crash powercut boards pins i2c pi pi-debian appliance lan soak hostile damage lint fmt nightly fuzz bench cross install-tools ci clean
 
 help: ## print this list
 	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | while IFS=$$'\t' read -r t d; do printf '  make %-14s %s\n' "$$t" "$$d"; done
@@ -56,6 +56,9 @@ i2c: ## sensors on the I²C bus of a real kernel, in emulated Raspberry Pis (Deb
 pi: ## the real binary on a whole emulated Raspberry Pi: its pins, its clock, its power (Debian on amd64)
 	scripts/pi
 
+pi-debian: ## the package on a whole emulated Raspberry Pi with Debian and systemd, and a power cut (root, Debian on amd64)
+	scripts/pi-debian
+
 appliance: ## the binary under its units, with a real systemd, in containers of Debian 12 and 13 (root, Debian)
 	scripts/appliance
 
@@ -85,9 +88,9 @@ damage: ## random damage to the files of a data directory: FAULTS=2000
 hostile: ## a node of 512 MiB under everything hostile at once for HOSTILE=20m
 	PICLOUD_E2E_HOSTILE=$(HOSTILE) $(GO) test -count=1 -timeout 0 -run 'TestHostileSoak' -v ./e2e/
 
-nightly: ## the long runs: fuzzing for 2 minutes each, 2 000 power cuts, 200 kills, emulated boards, pins, sensors and a whole Raspberry Pi, the appliance, a network of two machines, an hour of soak, 20 minutes of hostility, 2 000 faults, a minute of a page, packages
+nightly: ## the long runs: fuzzing for 2 minutes each, 2 000 power cuts, 200 kills, emulated boards, pins, sensors and a whole Raspberry Pi, the package on one with Debian, the appliance, a network of two machines, an hour of soak, 20 minutes of hostility, 2 000 faults, a minute of a page, packages
 	FUZZTIME=2m scripts/fuzz
-	$(MAKE) powercut crash boards pins i2c pi appliance lan soak hostile damage client-long package-test
+	$(MAKE) powercut crash boards pins i2c pi pi-debian appliance lan soak hostile damage client-long package-test
 
 fuzz: ## every fuzz target for FUZZTIME=30s each
 	FUZZTIME=$(FUZZTIME) scripts/fuzz

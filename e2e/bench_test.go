@@ -116,6 +116,52 @@ func BenchmarkRest(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
+// fullBoard is the configuration of 64 pins and 16 sensors: inputs of every kind that publish, outputs
+// that follow and that do not, sensors that are read each second and whose values do not move
+// enough to be published.
+func fullBoard() string {
+	var b strings.Builder
+	for i := range 32 {
+		fmt.Fprintf(&b, "[hw.inputs.in-%d]\nline = \"GPIO%d\"\ntopic = \"in/%d\"\nkind = %q\n", i, i, i, []string{"edges", "button", "counter"}[i%3])
+		fmt.Fprintf(&b, "[hw.outputs.out-%d]\nline = \"GPIO%d\"\n", i, 32+i)
+		if i%2 == 0 {
+			fmt.Fprintf(&b, "follow = \"in/%d\"\n", i)
+		}
+	}
+	for i := range 16 {
+		fmt.Fprintf(&b, "[hw.sensors.s-%d]\ndriver = %q\nbus = %d\nevery = \"1s\"\nmin_change = 1000000\n", i, []string{"bme280", "bh1750", "ina219", "ads1115"}[i%4], i/4)
+	}
+	return b.String()
+}
+
+// BenchmarkBoardAtRest measures a node on a simulated board with 64 pins and 16 sensors that have
+// nothing to tell, at the same time as one without: processor and disk. What real lines
+// and buses cost below the drivers is not in it; BenchmarkSixteenSensors in hw/sensor has that of the
+// drivers.
+func BenchmarkBoardAtRest(b *testing.B) {
+	bare, full := withPins(b, ""), withPins(b, fullBoard())
+	pause(b.Context(), 5*time.Second) // the first readings and levels are published
+	nodes := []*node{bare, full}
+	var cpu []time.Duration
+	var written []int64
+	for _, n := range nodes {
+		cpu, written = append(cpu, n.cpu(b)), append(written, n.written())
+	}
+	began := time.Now()
+	pause(b.Context(), 60*time.Second)
+	took := time.Since(began)
+	for i, n := range nodes {
+		cpu[i], written[i] = n.cpu(b)-cpu[i], n.written()-written[i]
+	}
+	percent := func(d time.Duration) float64 { return 100 * d.Seconds() / took.Seconds() }
+	b.ReportMetric(percent(cpu[1]-cpu[0]), "%core")
+	b.ReportMetric(percent(cpu[0]), "%core-bare")
+	b.ReportMetric(cpu[1].Seconds()/cpu[0].Seconds(), "×bare")
+	b.ReportMetric(float64(written[1]), "B-written")
+	b.ReportMetric(float64(written[0]), "B-written-bare")
+	b.ReportMetric(0, "ns/op")
+}
+
 func (n *node) rss(tb testing.TB) float64 {
 	tb.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", n.process().cmd.Process.Pid))

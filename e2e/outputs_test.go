@@ -14,12 +14,12 @@ import (
 )
 
 // withPins starts a node on a simulated board with the pins of a configuration.
-func withPins(t *testing.T, config string) *node {
-	t.Helper()
-	n := newNode(t, "PICLOUD_HW_DRIVER=sim")
+func withPins(tb testing.TB, config string) *node {
+	tb.Helper()
+	n := newNode(tb, "PICLOUD_HW_DRIVER=sim")
 	file := filepath.Join(n.home, "picloud.toml")
 	if err := os.WriteFile(file, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	n.args = append(n.args, "--config", file)
 	n.start()

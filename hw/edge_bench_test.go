@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/picloud/picloud"
 	door "github.com/picloud/picloud/publish" // the tests have a function of this name
 	"github.com/picloud/picloud/realtime"
@@ -69,8 +71,9 @@ func (s benchStore) EnsureTopic(ctx context.Context, t picloud.Topic) (picloud.T
 	return s.CreateTopic(ctx, t)
 }
 
-// paced causes b.N edges, 100 a second, and reports how long each took to come.
-func paced(b *testing.B, w wire, come func()) {
+// paced causes b.N edges, 100 a second, and reports how long each took to come: the median and 99 %, and
+// their ratios to those of a floor of the same run, unless it is nil. It returns them.
+func paced(b *testing.B, w wire, floor *quantiles, come func()) quantiles {
 	b.Helper()
 	took := make([]time.Duration, 0, b.N)
 	tick := time.NewTicker(10 * time.Millisecond)
@@ -86,21 +89,38 @@ func paced(b *testing.B, w wire, come func()) {
 	}
 	b.StopTimer()
 	slices.Sort(took)
-	for _, q := range []struct {
-		of   float64
-		unit string
-	}{{0.5, "p50-µs"}, {0.99, "p99-µs"}} {
-		b.ReportMetric(float64(took[int(q.of*float64(len(took)-1))].Nanoseconds())/1000, q.unit)
+	at := func(q float64) float64 { return float64(took[int(q*float64(len(took)-1))].Nanoseconds()) / 1000 }
+	got := quantiles{at(0.5), at(0.99)}
+	b.ReportMetric(got.p50, "p50-µs")
+	b.ReportMetric(got.p99, "p99-µs")
+	if floor != nil && floor.p50 > 0 {
+		b.ReportMetric(got.p50/floor.p50, "p50-×bare")
+		b.ReportMetric(got.p99/floor.p99, "p99-×bare")
 	}
+	return got
 }
+
+// quantiles are times in microseconds.
+type quantiles struct{ p50, p99 float64 }
 
 // BenchmarkEdgeToFrame measures from an edge to its frame at the subscriber's side of a
 // socket, at 100 edges a second, beside a bare loop that reads the edge and writes a
-// frame. Edges come through a pipe in the kernel's bytes, or in the machine of `make pins`
+// frame; for topics of durability sync the loop appends to a file and calls fdatasync before, as a
+// commit does. Edges come through a pipe in the kernel's bytes, or in the machine of `make pins`
 // from the kernel. One commit is what the file system of TMPDIR needs for it.
 func BenchmarkEdgeToFrame(b *testing.B) {
-	b.Run("bare", func(b *testing.B) {
+	floors := map[picloud.Durability]*quantiles{picloud.DurabilitySync: {}, picloud.DurabilityTelemetry: {}}
+	bare := func(b *testing.B, d picloud.Durability) {
 		w := newWire(b)
+		file, err := os.Create(filepath.Join(b.TempDir(), "log"))
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer func() { _ = file.Close() }() // nothing is read from it
+		if err := unix.Fallocate(int(file.Fd()), 0, 0, 64<<20); err != nil {
+			b.Fatal(err)
+		}
+		record := make([]byte, 320)
 		server, client := socketPair(b)
 		var wg sync.WaitGroup
 		wg.Go(func() {
@@ -112,17 +132,26 @@ func BenchmarkEdgeToFrame(b *testing.B) {
 					return
 				}
 				for range list {
+					if d == picloud.DurabilitySync {
+						if _, err := file.Write(record); err != nil {
+							b.Error(err)
+						}
+						if err := unix.Fdatasync(int(file.Fd())); err != nil {
+							b.Error(err)
+						}
+					}
 					if _, err := server.Write(frame); err != nil {
 						b.Error(err)
 					}
 				}
 			}
 		})
-		paced(b, w, frames(b, client))
+		*floors[d] = paced(b, w, nil, frames(b, client))
 		_ = w.line.Close() // ends the loop
 		wg.Wait()
-	})
+	}
 	for _, d := range []picloud.Durability{picloud.DurabilitySync, picloud.DurabilityTelemetry} {
+		b.Run("bare/"+string(d), func(b *testing.B) { bare(b, d) })
 		b.Run("node/"+string(d), func(b *testing.B) {
 			w := newWire(b)
 			st, err := store.Open(store.Config{Dir: filepath.Join(b.TempDir(), "data"), ReserveBytes: -1})
@@ -155,7 +184,7 @@ func BenchmarkEdgeToFrame(b *testing.B) {
 			come() // its id
 			wg.Go(func() { _ = board.Run(ctx) })
 			come() // the level at the start
-			paced(b, w, come)
+			paced(b, w, floors[d], come)
 			stop()
 			wg.Wait()
 			if err := st.Close(); err != nil {

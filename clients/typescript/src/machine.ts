@@ -13,7 +13,7 @@ const table: Record<StateName, Row> = {
   idle: { ...never, subscribe: "connecting" },
   connecting: { ...never, unsubscribe: "idle", hello: "open", lost: "waiting", fatal: "stopped", pause: "paused" },
   open: { ...never, unsubscribe: "idle", hello: "open", redial: "connecting", lost: "waiting", fatal: "stopped", pause: "paused" },
-  waiting: { ...never, unsubscribe: "idle", retry: "connecting", fatal: "stopped", pause: "paused" },
+  waiting: { ...never, unsubscribe: "idle", retry: "connecting", pause: "paused" },
   paused: { ...never, unsubscribe: "idle", resume: "connecting" },
   stopped: { ...never, subscribe: "connecting" },
   closed: {},

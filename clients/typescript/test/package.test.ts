@@ -6,6 +6,8 @@ import { runInNewContext } from "node:vm";
 import { checkPackage, createPackageFromTarballData } from "@arethetypeswrong/core";
 import { publint } from "publint";
 import { expect, onTestFinished, test } from "vitest";
+// @ts-expect-error -- a script without types
+import { reference } from "../scripts/reference.mjs";
 
 const root = join(import.meta.dirname, "..");
 const pkg = JSON.parse(readFileSync(join(root, "package.json"), "utf8"));
@@ -72,6 +74,16 @@ test("the types resolve for ES modules and CommonJS", () => {
 test("the daemon serves this build", () => {
   const [served, built] = ["../../httpapi/assets/client.js", "dist/client.min.js"].map((file) => readFileSync(join(root, file), "utf8"));
   expect(served === built, "run: npm run asset").toBe(true);
+});
+
+test("the reference tells all that the entries export, as it is now", async () => {
+  const written = readFileSync(join(root, "API.md"), "utf8");
+  expect(written === reference(), "run: npm run reference").toBe(true);
+  for (const entry of entries) {
+    const [, part] = written.split(`\n## @picloud/client${entry.slice(1)}\n`);
+    const names = Object.keys(await import(join(root, pkg.exports[entry].import.default)));
+    for (const name of names) expect(part!.split("\n## ")[0], entry).toContain(`\n### ${name}\n`);
+  }
 });
 
 test("the lock file holds no address", () => {

@@ -31,7 +31,7 @@ func (j *Journal) prepare() {
 	if len(j.spares) > 0 || j.err() != nil {
 		return
 	}
-	if err := j.makeSpare(); err != nil {
+	if err := j.makeSpare(j.cfg.SegmentSize); err != nil {
 		j.log.Warn("next journal segment could not be prepared", slog.Any("err", err))
 	}
 }

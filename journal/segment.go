@@ -108,9 +108,9 @@ const sparePrefix = "spare-"
 // maxSpares bounds the files that wait for another life.
 const maxSpares = 2
 
-// makeSpare makes a file of zeros that is ready to become a segment. The caller
-// holds fileMu.
-func (j *Journal) makeSpare() error {
+// makeSpare makes a file of zeros, of so many bytes, that is ready to become a segment.
+// The caller holds fileMu.
+func (j *Journal) makeSpare(size int64) error {
 	j.made++
 	name := fmt.Sprintf("%s%d-%d", sparePrefix, j.cfg.Now().UnixMicro(), j.made)
 	tmp := j.path(name + ".tmp")
@@ -118,7 +118,7 @@ func (j *Journal) makeSpare() error {
 	if err != nil {
 		return fmt.Errorf("make segment: %w", err)
 	}
-	err = fill(f, 0, j.cfg.SegmentSize)
+	err = fill(f, 0, size)
 	if err == nil {
 		err = f.Datasync()
 	}
@@ -141,6 +141,10 @@ func (j *Journal) addSpare(name string) {
 	j.spared.Store(int64(len(j.spares)))
 }
 
+// firstSize bounds the size of a journal's first segment: a new node serves once it has
+// been written, and the next one is made meanwhile. The largest group fits.
+const firstSize = dataStart + MaxGroup + 256<<10
+
 // activate turns a spare file into the segment that begins at base. ErrNoSpace
 // when there is none and none can be made; any other error leaves it open what
 // is on the disk.
@@ -148,7 +152,11 @@ func (j *Journal) activate(base LSN) (*segment, error) {
 	j.fileMu.Lock()
 	defer j.fileMu.Unlock()
 	if len(j.spares) == 0 {
-		if err := j.makeSpare(); err != nil {
+		size := j.cfg.SegmentSize
+		if base == 1 {
+			size = min(size, firstSize)
+		}
+		if err := j.makeSpare(size); err != nil {
 			if noSpace(err) {
 				return nil, fmt.Errorf("%w: %w", ErrNoSpace, err)
 			}
@@ -163,8 +171,11 @@ func (j *Journal) activate(base LSN) (*segment, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open segment: %w", err)
 	}
-	s := &segment{name: segmentName(base), file: f, base: base, last: base - 1, size: j.cfg.SegmentSize, end: dataStart, keys: map[string]*keyIndex{}}
-	_, err = f.WriteAt(j.header(base, s.size), 0)
+	size, err := f.Size()
+	s := &segment{name: segmentName(base), file: f, base: base, last: base - 1, size: size, made: size, end: dataStart, keys: map[string]*keyIndex{}}
+	if err == nil {
+		_, err = f.WriteAt(j.header(base, s.size), 0)
+	}
 	if err == nil {
 		err = f.Datasync()
 	}

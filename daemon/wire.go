@@ -114,14 +114,11 @@ func wire(cfg Config, build Build, log *slog.Logger, life *life) (*machine, erro
 	m.pulse = newPulse(m, log.With(slog.String("component", "pulse")))
 	m.certificate = newCertificate(cfg, log)
 	names := &hostNames{config: func() Config { return *life.config.Load() }, certificate: m.certificate}
-	m.api, err = httpapi.New(httpapi.Config{
+	m.api = httpapi.New(httpapi.Config{
 		Store: st, Publisher: publisher, Hub: hub, Authority: authority, Sync: m.central.lane(), Scripts: m.scripts, Board: m.board, Monitor: m.monitor, Scrubber: m.scrub, Dispatcher: m.owed, Sensors: m.sensors, Version: build.Version, Commit: build.Commit, Started: started,
 		MaxData: cfg.PublishMaxBytes, OperatorGroup: cfg.OperatorGroup, Ready: life.ready, Alive: m.pulse.alive,
 		TrustedProxies: cfg.TrustedProxies, Hosts: names.list, Certificate: m.certificate, Limits: cfg.HTTPLimits, Budget: m.memory, Metrics: set, Logger: log,
 	})
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("make the HTTP server: %w", err), st.Close())
-	}
 	if m.sockets, err = listen(cfg); err != nil {
 		return nil, errors.Join(err, st.Close())
 	}

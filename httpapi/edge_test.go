@@ -183,10 +183,7 @@ func TestStopsHoweverEarly(t *testing.T) {
 	t.Parallel()
 	n := newNode(t)
 	for range 200 {
-		srv, err := httpapi.New(n.cfg)
-		if err != nil {
-			t.Fatal(err)
-		}
+		srv := httpapi.New(n.cfg)
 		ln, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			t.Fatal(err)

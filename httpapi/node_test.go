@@ -77,10 +77,7 @@ func newNode(tb testing.TB, change ...func(*httpapi.Config)) *node {
 	for _, c := range change {
 		c(&cfg)
 	}
-	srv, err := httpapi.New(cfg)
-	if err != nil {
-		tb.Fatal(err)
-	}
+	srv := httpapi.New(cfg)
 	tcp, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		tb.Fatal(err)

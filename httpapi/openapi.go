@@ -183,7 +183,11 @@ func structSchema(t reflect.Type, schemas object) object {
 }
 
 func (s *Server) showOpenAPI(r *request) error {
+	doc, err := s.openapi()
+	if err != nil {
+		return err
+	}
 	r.SetContentType("application/json")
-	r.shared(s.openapi)
+	r.shared(doc)
 	return nil
 }

@@ -126,7 +126,7 @@ type Server struct {
 	routes  []route
 	router  router
 	http    *fasthttp.Server
-	openapi []byte
+	openapi func() ([]byte, error)
 	metrics requestMetrics
 
 	stopping    chan struct{} // closed when no request should wait any longer
@@ -142,17 +142,13 @@ type Server struct {
 const maxBody = picloud.MaxBatchBytes + 512<<10
 
 // New returns a Server over the parts in cfg.
-func New(cfg Config) (*Server, error) {
+func New(cfg Config) *Server {
 	s := &Server{cfg: cfg.withDefaults(), stopping: make(chan struct{})}
 	s.log = s.cfg.Logger.With(slog.String("component", "httpapi"))
 	s.connections, s.uploads = newConnections(&s.cfg, s.log, s.trusted), newUploads(&s.cfg)
 	s.routes = s.table()
 	s.router = newRouter(s.routes)
-	doc, err := s.document()
-	if err != nil {
-		return nil, err
-	}
-	s.openapi = doc
+	s.openapi = sync.OnceValues(s.document) // makes a start on a slow board shorter
 	s.metrics.register(s.cfg.Metrics)
 	if s.cfg.Certificate != nil {
 		measureCertificate(s.cfg.Metrics, s.cfg.Certificate)
@@ -178,7 +174,7 @@ func New(cfg Config) (*Server, error) {
 		DisableHeaderNamesNormalizing: false,
 		Logger:                        log.New(io.Discard, "", 0), // its lines carry what peers send
 	}
-	return s, nil
+	return s
 }
 
 // Serve answers on a TCP listener, where a bearer credential identifies the caller. It

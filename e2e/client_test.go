@@ -16,9 +16,10 @@ import (
 // clientTab is a page that reads a topic with the client that the node serves.
 type clientTab struct {
 	number   int
-	ctx      context.Context // of the browser's target
 	close    context.CancelFunc
 	evaluate func(script string) (string, error) // of a page that does not answer in time: an error
+	navigate func(url string) error
+	command  func(method string, params map[string]any) error // of the DevTools protocol
 	crash    func()
 }
 
@@ -76,11 +77,23 @@ func newTab(ctx context.Context, t *testing.T, url string) *clientTab {
 	t.Helper()
 	own, end := chromedp.NewContext(ctx)
 	tab := &clientTab{
-		ctx: own, close: end,
+		close: end,
 		evaluate: func(script string) (string, error) {
 			limited, cancel := context.WithTimeout(own, 30*time.Second)
 			defer cancel()
 			return chromedp.Run(limited, chromedp.Evaluate[string](script, chromedp.EvalAwaitPromise))
+		},
+		navigate: func(url string) error {
+			_, err := chromedp.Run(own, chromedp.Navigate(url))
+			return err
+		},
+		command: func(method string, params map[string]any) error {
+			limited, cancel := context.WithTimeout(own, 30*time.Second)
+			defer cancel()
+			_, err := chromedp.Run(limited, chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
+				return target.Call(ctx, method, params, nil)
+			}))
+			return err
 		},
 		crash: func() {
 			limited, cancel := context.WithTimeout(own, 3*time.Second)
@@ -88,7 +101,7 @@ func newTab(ctx context.Context, t *testing.T, url string) *clientTab {
 			_, _ = chromedp.Run(limited, chromedp.Navigate("chrome://crash")) // does not come back
 		},
 	}
-	if _, err := chromedp.Run(own, chromedp.Navigate(url)); err != nil {
+	if err := tab.navigate(url); err != nil {
 		t.Fatal(err)
 	}
 	return tab

@@ -11,8 +11,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/chromedp/chromedp"
 )
 
 // clientPage is a page that reads two topics with tokens that it fetches, and notes what its client tells.
@@ -46,15 +44,10 @@ type pageNotes struct {
 	Faults, Told                 []string
 }
 
-// command sends a command of the DevTools protocol to a tab.
-func (tab *clientTab) command(t *testing.T, method string, params map[string]any) {
+// do sends a command of the DevTools protocol to a tab.
+func (tab *clientTab) do(t *testing.T, method string, params map[string]any) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(tab.ctx, 30*time.Second)
-	defer cancel()
-	_, err := chromedp.Run(ctx, chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
-		return target.Call(ctx, method, params, nil)
-	}))
-	if err != nil {
+	if err := tab.command(method, params); err != nil {
 		t.Fatalf("%s: %v", method, err)
 	}
 }
@@ -63,9 +56,9 @@ func (tab *clientTab) command(t *testing.T, method string, params map[string]any
 func (tab *clientTab) network(t *testing.T, offline bool, latency time.Duration, bytesPerSec int) {
 	t.Helper()
 	conditions := map[string]any{"urlPattern": "", "offline": offline, "latency": latency.Milliseconds(), "downloadThroughput": bytesPerSec, "uploadThroughput": bytesPerSec}
-	tab.command(t, "Network.emulateNetworkConditionsByRule", map[string]any{"matchedNetworkConditions": []any{conditions}})
+	tab.do(t, "Network.emulateNetworkConditionsByRule", map[string]any{"matchedNetworkConditions": []any{conditions}})
 	delete(conditions, "urlPattern")
-	tab.command(t, "Network.overrideNetworkState", conditions)
+	tab.do(t, "Network.overrideNetworkState", conditions)
 }
 
 // CL-2, CL-3, CL-4, CL-7: one page on plain HTTP, from a server of its own, reads 1 000 events a second with tokens of 10 seconds, through all that
@@ -149,7 +142,7 @@ func TestClientInAPage(t *testing.T) {
 		}
 	}
 	reads("at first")
-	page.command(t, "Network.enable", nil)
+	page.do(t, "Network.enable", nil)
 
 	n.stop()
 	told("bye shutdown", "state waiting")
@@ -206,12 +199,12 @@ func TestClientInAPage(t *testing.T) {
 	told("resumed")
 	reads("a time offline")
 
-	page.command(t, "Page.setWebLifecycleState", map[string]any{"state": "frozen"})
+	page.do(t, "Page.setWebLifecycleState", map[string]any{"state": "frozen"})
 	left()
-	page.command(t, "Page.setWebLifecycleState", map[string]any{"state": "active"})
+	page.do(t, "Page.setWebLifecycleState", map[string]any{"state": "active"})
 	reads("a freeze")
 
-	if _, err := chromedp.Run(page.ctx, chromedp.Navigate(from+"/elsewhere")); err != nil {
+	if err := page.navigate(from + "/elsewhere"); err != nil {
 		t.Fatal(err)
 	}
 	left()

@@ -111,6 +111,7 @@ type quantiles struct{ p50, p99 float64 }
 func BenchmarkEdgeToFrame(b *testing.B) {
 	floors := map[picloud.Durability]*quantiles{picloud.DurabilitySync: {}, picloud.DurabilityTelemetry: {}}
 	bare := func(b *testing.B, d picloud.Durability) {
+		b.Helper()
 		w := newWire(b)
 		file, err := os.Create(filepath.Join(b.TempDir(), "log"))
 		if err != nil {

@@ -1,3 +1,5 @@
+import { NetworkError } from "./errors.js";
+
 /** Why a token is asked for: its time is over, the node does not take it, or its time is over soon. */
 export type TokenReason = "expired" | "refused" | "soon";
 
@@ -27,7 +29,11 @@ export function createAuth({ token, onTokenExpired }: TokenSource): Auth {
     if (flight) return flight;
     flight = Promise.resolve()
       .then(source)
-      .then((fresh) => (current = fresh))
+      .then((fresh) => {
+        // The page of an error, say; what it is stays out of messages.
+        if (typeof fresh !== "string" || !/^[!-~]+$/.test(fresh)) throw new NetworkError("token", "the function for tokens has returned none: let it throw when it has none");
+        return (current = fresh);
+      })
       .finally(() => (flight = undefined));
     flight.catch(() => {}); // told to those that need the token; there may be none any more
     return flight;

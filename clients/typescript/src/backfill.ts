@@ -5,18 +5,23 @@ import { history } from "./history.js";
 import { isAfter } from "./position.js";
 import type { Reader, Since, TopicEvent } from "./topic.js";
 
+/** How long a page may take, in milliseconds. */
+const timeout = 20_000;
+
 /** backfill makes a reader take the events that are older than its stream, up to the id `border`, and then those that came there meanwhile. */
 export async function backfill({ http, path, emit }: Core, reader: Reader, since: Since, border: string): Promise<void> {
+  const { signal } = reader;
   const later: TopicEvent<unknown>[] = [];
   reader.sink = (event) => later.push(event);
   for (let attempt = 0; !reader.over; attempt++) {
     try {
-      for await (const event of history<unknown>(http, path, reader.name, { since: reader.seen ?? since, page: 1000 })) {
+      for await (const event of history<unknown>(http, path, reader.name, { since: reader.seen ?? since, page: 1000, signal, timeout })) {
         if (reader.over || isAfter(event.id!, border)) break;
         reader.take(event);
       }
       break;
     } catch (thrown) {
+      if (reader.over) return;
       const error = asError(thrown);
       const { status, type, fatal, retryAfter } = error;
       emit("error", error);
@@ -25,7 +30,11 @@ export async function backfill({ http, path, emit }: Core, reader: Reader, since
         break;
       }
       if (fatal) reader.end(error);
-      else await new Promise((resolve) => setTimeout(resolve, delay(attempt, undefined, retryAfter)));
+      else
+        await new Promise((resolve) => {
+          const timer = setTimeout(resolve, delay(attempt, undefined, retryAfter));
+          signal.addEventListener("abort", () => resolve(clearTimeout(timer)));
+        });
     }
   }
   reader.sink = reader.take;

@@ -1,4 +1,4 @@
-import { asError, TimeoutError } from "./errors.js";
+import { asError, NetworkError, TimeoutError } from "./errors.js";
 import { type Http, send } from "./http.js";
 
 /** What a single request may be told. */
@@ -9,6 +9,9 @@ export interface CallOptions {
   timeout?: number | undefined;
 }
 
+/** The longest time of a timer, in milliseconds: a longer one ends at once. */
+export const longestTimer = 2 ** 31 - 1;
+
 /**
  * call sends a request and returns the body of its answer, if that is a success: a value where it is JSON, undefined where
  * it is empty, else text. An abort by the caller is thrown as the caller's reason.
@@ -18,16 +21,25 @@ export async function call<T>(http: Http, path: string, init: RequestInit, { sig
   const onAbort = (): void => abort.abort(signal!.reason);
   if (signal?.aborted) onAbort();
   signal?.addEventListener("abort", onAbort);
-  const timer = timeout && setTimeout(() => abort.abort(new TimeoutError("timeout", "no answer in " + timeout + " ms")), timeout);
+  const timer = timeout! <= longestTimer ? setTimeout(() => abort.abort(new TimeoutError("timeout", "no answer in " + timeout + " ms")), timeout) : undefined;
   try {
-    const [res] = await send(http, path, { ...init, signal: abort.signal });
+    const aborted = new Promise<never>((_, reject) => abort.signal.addEventListener("abort", reject)); // a token may be long in coming
+    if (abort.signal.aborted) throw abort.signal.reason;
+    const [res] = await Promise.race([send(http, path, { ...init, signal: abort.signal }), aborted]);
     const text = await res.text();
     return text && res.headers.get("Content-Type")?.includes("json") ? JSON.parse(text) : ((text || undefined) as T);
   } catch (thrown) {
     if (abort.signal.aborted) throw abort.signal.reason ?? thrown;
     throw asError(thrown);
   } finally {
-    clearTimeout(timer as number);
+    clearTimeout(timer);
     signal?.removeEventListener("abort", onAbort);
   }
+}
+
+/** ask is call for the node's own API. What `is` does not take for its answer comes from something else, such as the page of a portal. */
+export async function ask<T>(http: Http, path: string, init: RequestInit, options: CallOptions | undefined, is: (answer: T) => unknown): Promise<T> {
+  const answer = await call<T>(http, path, init, options);
+  if (!answer || !is(answer)) throw new NetworkError("no-node", "this is no answer of a node: check the url, and what answers in the node's place");
+  return answer;
 }

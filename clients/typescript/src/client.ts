@@ -4,7 +4,7 @@ import { createEmitter } from "./emitter.js";
 import { type Endpoint, endpoint, type EndpointOptions, type Method } from "./endpoint.js";
 import { asError, PicloudError } from "./errors.js";
 import { history, type HistoryOptions } from "./history.js";
-import type { Http } from "./http.js";
+import { type Http, segment } from "./http.js";
 import { type Draft, publish, publishAll, type Published, type PublishOptions } from "./publish.js";
 import { type State, stateOf } from "./state.js";
 import type { Streaming } from "./streaming.js";
@@ -77,7 +77,7 @@ export interface Client {
 export function createClient(options: ClientOptions): Client {
   const { app, url = "", cursor = null, fetch: fetcher = fetch, init } = options;
   const http: Http = { base: url.replace(/\/$/, ""), auth: createAuth(options), fetch: fetcher, init };
-  const path = "/v1/apps/" + encodeURIComponent(app);
+  const path = "/v1/apps/" + segment(app);
   const { on, emit } = createEmitter<ClientEvents>();
   const readers = new Set<Reader>();
   const core: Core = {
@@ -113,6 +113,7 @@ export function createClient(options: ClientOptions): Client {
         return;
       }
       if (closed()) return streaming.input("close");
+      if (core.state.name === "waiting") core.changed(stateOf("idle", false)); // it could not be loaded before
     }
     const now = again;
     scheduled = again = false;

@@ -1,5 +1,5 @@
 import { call, type CallOptions } from "./call.js";
-import type { Http } from "./http.js";
+import { type Http, segment } from "./http.js";
 import { type Validator, validate } from "./validate.js";
 
 /** The methods that endpoints answer. */
@@ -32,10 +32,10 @@ export type Endpoint<Req, Res> = (req: Req, options?: RequestOptions) => Promise
 export function endpoint<Req, Res>(http: Http, app: string, method: Method, path: string, options: EndpointOptions<Req, Res> = {}): Endpoint<Req, Res> {
   return async (req, { idempotencyKey, headers, ...rest } = {}) => {
     let body: unknown = await validate(options.request, req);
-    let url = "/apps/" + encodeURIComponent(app) + path.replace(/\{(\w+)\}/g, (_, name: string) => {
+    let url = "/apps/" + segment(app) + path.replace(/\{(\w+)\}/g, (_, name: string) => {
       const { [name]: value, ...others } = body as Record<string, unknown>;
       body = others;
-      return encodeURIComponent(String(value));
+      return segment(String(value));
     });
     const all = new Headers(headers);
     if (idempotencyKey) all.set("Idempotency-Key", idempotencyKey);

@@ -1,7 +1,7 @@
 /** PicloudError is every failure that this package tells. `type` says which in a stable word, `detail` what to do now. */
 export class PicloudError extends Error {
   constructor(
-    /** A stable word: of the node's problem documents (`topic-not-found`), or of this package (`network`, `timeout`, `stream`, `invalid`, `closed`). */
+    /** A stable word: of the node's problem documents (`topic-not-found`), or of this package (`network`, `no-node`, `timeout`, `stream`, `invalid`, `token`, `closed`). */
     readonly type: string,
     /** What is wrong and what to do now. */
     readonly detail: string,

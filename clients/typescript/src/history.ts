@@ -1,7 +1,7 @@
 import type * as api from "./api.js";
-import { call, type CallOptions } from "./call.js";
+import { ask, type CallOptions } from "./call.js";
 import { eventOf } from "./event.js";
-import type { Http } from "./http.js";
+import { type Http, segment } from "./http.js";
 import type { Since, TopicEvent } from "./topic.js";
 
 /** What reading the history may be told. */
@@ -16,9 +16,9 @@ export interface HistoryOptions extends CallOptions {
 export async function* history<T>(http: Http, path: string, topic: string, options: HistoryOptions = {}): AsyncGenerator<TopicEvent<T>, void, undefined> {
   const { since = "all", page = 100 } = options;
   const from = since instanceof Date ? since.toISOString() : since;
-  let next: string | null = path + "/topics/" + encodeURIComponent(topic) + "/events?" + new URLSearchParams({ since: from, limit: "" + page });
+  let next: string | null = path + "/topics/" + segment(topic) + "/events?" + new URLSearchParams({ since: from, limit: "" + page });
   while (next) {
-    const answer: api.History = await call(http, next, { headers: { Accept: "application/json" } }, options);
+    const answer: api.History = await ask<api.History>(http, next, { headers: { Accept: "application/json" } }, options, ({ events }) => events);
     for (const body of answer.events) yield eventOf<T>(body);
     next = answer.next;
   }

@@ -1,6 +1,6 @@
 import type * as api from "./api.js";
 import type { Auth } from "./auth.js";
-import { AuthError, StatusError } from "./errors.js";
+import { AuthError, InvalidError, StatusError } from "./errors.js";
 
 /** What requests of a client have in common. */
 export interface Http {
@@ -9,6 +9,12 @@ export interface Http {
   readonly auth: Auth;
   readonly fetch: typeof fetch;
   readonly init: RequestInit | undefined;
+}
+
+/** segment returns a name as a part of a path. Nothing can write `.` and `..` there: to a URL they are steps to other paths. */
+export function segment(name: string): string {
+  if (/^\.\.?$/.test(name)) throw new InvalidError("'" + name + "' cannot be a part of a path: use another name", undefined, name);
+  return encodeURIComponent(name);
 }
 
 /** refusalOf returns the error that an answer is: the node's problem document, where it has one. */

@@ -151,6 +151,7 @@ export function createLink(http: Http, path: string, lossless: boolean | undefin
         else stop("fatal", error);
       } else if (!dialing) {
         const ms = delay(attempt++, retry, error.retryAfter);
+        clearTimeout(timer);
         timer = setTimeout(redial, ms);
         if (!live) enter("lost", { error, retryAt: Date.now() + ms });
       }

@@ -1,6 +1,6 @@
 import type * as api from "./api.js";
-import { call, type CallOptions } from "./call.js";
-import type { Http } from "./http.js";
+import { ask, type CallOptions } from "./call.js";
+import { type Http, segment } from "./http.js";
 
 /** An event that is to be published. */
 export interface Draft<T = unknown> {
@@ -23,24 +23,24 @@ export interface PublishOptions extends CallOptions {
   idempotencyKey?: string | undefined;
 }
 
-/** post sends JSON. */
-export function post<T>(http: Http, path: string, body: unknown, { idempotencyKey, ...options }: PublishOptions = {}): Promise<T> {
+/** post sends JSON, and returns an answer that `is` takes. */
+function post<T>(http: Http, path: string, body: unknown, is: (answer: T) => unknown, { idempotencyKey, ...options }: PublishOptions = {}): Promise<T> {
   const headers: Record<string, string> = { "Content-Type": "application/json" };
   if (idempotencyKey) headers["Idempotency-Key"] = idempotencyKey;
-  return call<T>(http, path, { method: "POST", headers, body: JSON.stringify(body ?? null) }, options);
+  return ask<T>(http, path, { method: "POST", headers, body: JSON.stringify(body ?? null) }, options, is);
 }
 
 /** publishedOf makes the public form of the node's answer. */
-export function publishedOf({ id, topic, published_at, durability }: api.Published): Published {
+function publishedOf({ id, topic, published_at, durability }: api.Published): Published {
   return { id, topic, publishedAt: new Date(published_at!), durability };
 }
 
 /** publishAll publishes events in one commit, all or none. */
 export async function publishAll(http: Http, path: string, drafts: readonly Draft[], options?: PublishOptions): Promise<Published[]> {
-  return (await post<api.Published[]>(http, path + "/events", drafts, options)).map(publishedOf);
+  return (await post<api.Published[]>(http, path + "/events", drafts, (all) => all.length === drafts.length, options)).map(publishedOf);
 }
 
 /** publish publishes one event. */
 export async function publish(http: Http, path: string, topic: string, data: unknown, options?: PublishOptions): Promise<Published> {
-  return publishedOf(await post<api.Published>(http, path + "/topics/" + encodeURIComponent(topic) + "/events", data, options));
+  return publishedOf(await post<api.Published>(http, path + "/topics/" + segment(topic) + "/events", data, ({ id }) => id, options));
 }

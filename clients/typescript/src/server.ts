@@ -5,7 +5,8 @@
  */
 import type * as api from "./api.js";
 import { createAuth } from "./auth.js";
-import { call, type CallOptions } from "./call.js";
+import { ask, type CallOptions } from "./call.js";
+import { segment } from "./http.js";
 
 /** What a token is to be good for. */
 export interface MintOptions extends CallOptions {
@@ -33,6 +34,6 @@ export async function mintToken({ url, app, key, topics, ttl, fetch: fetcher = f
   const http = { base: url.replace(/\/$/, ""), auth: createAuth({ token: key }), fetch: fetcher, init: undefined };
   const body: api.NewToken = { topics: [...topics], ...(ttl && { ttl_sec: ttl }) };
   const init = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
-  const answer = await call<api.Token>(http, "/v1/apps/" + encodeURIComponent(app) + "/subscriber-tokens", init, options);
+  const answer = await ask<api.Token>(http, "/v1/apps/" + segment(app) + "/subscriber-tokens", init, options, (minted) => minted.token);
   return { token: answer.token, expiresAt: new Date(answer.expires_at!), topics: answer.topics };
 }

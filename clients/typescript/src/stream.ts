@@ -1,3 +1,4 @@
+import { longestTimer } from "./call.js";
 import { asError, NetworkError, type PicloudError, StreamError, TimeoutError } from "./errors.js";
 import { refusalOf } from "./http.js";
 import { createParser, type Frame } from "./parser.js";
@@ -70,7 +71,7 @@ export function openStream(
 
   return {
     expect(silence) {
-      limit = silence;
+      limit = Math.min(silence, longestTimer);
       check();
     },
     check,

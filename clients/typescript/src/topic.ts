@@ -94,6 +94,8 @@ export interface Reader<T = unknown> extends Pick<Emitter<TopicEvents<T>>, "emit
   seen: string | null;
   /** Whether it has ended. */
   over: boolean;
+  /** Aborted when it has ended. */
+  signal: AbortSignal;
   /** take delivers an event, if it is new. */
   take(event: TopicEvent<unknown>): void;
   ready(): void;
@@ -104,6 +106,7 @@ export interface Reader<T = unknown> extends Pick<Emitter<TopicEvents<T>>, "emit
 export function createReader<T>(name: string, options: TopicOptions<T>, onClose: () => void): Reader<T> {
   const { since, validate: validator, onInvalid, mode, buffer = 1000 } = options;
   const { on, emit } = createEmitter<TopicEvents<T>>();
+  const ended = new AbortController();
   let resolve!: () => void;
   let reject!: (error: PicloudError | undefined) => void;
   const ready = new Promise<void>((...both) => ([resolve, reject] = both));
@@ -136,6 +139,7 @@ export function createReader<T>(name: string, options: TopicOptions<T>, onClose:
     if (reader.over) return;
     reader.over = true;
     cause = error;
+    ended.abort();
     for (const queue of queues) queue.end(error);
     reject(error);
     onClose();
@@ -172,6 +176,7 @@ export function createReader<T>(name: string, options: TopicOptions<T>, onClose:
     sink: undefined,
     seen: null,
     over: false,
+    signal: ended.signal,
     take(event) {
       const { id } = event;
       if (reader.over) return;
@@ -182,11 +187,15 @@ export function createReader<T>(name: string, options: TopicOptions<T>, onClose:
       }
       try {
         const data = validate(validator, event.data);
-        if (data instanceof Promise) throw new InvalidError("validators of topics have to answer at once", undefined, event.data);
+        if (data instanceof Promise) {
+          data.catch(() => {});
+          throw new InvalidError("validators of topics have to answer at once", undefined, event.data);
+        }
         last = { ...event, data };
       } catch (thrown) {
-        onInvalid?.(thrown as InvalidError, event);
+        const off = onInvalid && on("invalid", (error) => onInvalid(error, event)); // it may throw, as any listener
         emit("invalid", thrown as InvalidError);
+        off?.();
         return;
       }
       if (mode !== "latest") show();

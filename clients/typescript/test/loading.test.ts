@@ -20,7 +20,7 @@ test("the part that makes streams is asked for again when it cannot be loaded", 
   vi.doUnmock("../src/streaming.js");
   await pass(5000);
   await loaded(() => got.length > 0);
-  expect([log, got]).toEqual([["state:waiting", "error:network", "state:connecting", "state:open", "open"], [1]]);
+  expect([log, got]).toEqual([["state:waiting", "error:network", "state:idle", "state:connecting", "state:open", "open"], [1]]);
 });
 
 test("a topic that is closed before the part is loaded, or a client, asks for nothing", async () => {

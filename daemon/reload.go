@@ -18,54 +18,73 @@ import (
 // write in several steps.
 const settle = 300 * time.Millisecond
 
-// reloads reads the configuration again on SIGHUP and when its files change. It
+// reloader reads the configuration again on SIGHUP and when its files change. It
 // is applied whole or not at all; what needs a restart is said.
-func reloads(ctx context.Context, cfg Config, opt Options, l *life, log *slog.Logger) error {
+type reloader struct {
+	opt     Options
+	log     *slog.Logger
+	hup     chan os.Signal
+	watcher *fsnotify.Watcher // nil: SIGHUP alone tells of changes
+}
+
+// newReloader begins to listen for SIGHUP, which would end a process that does not, and
+// to watch the files: a node that is ready can be told to reload. Run ends both.
+func newReloader(opt Options, log *slog.Logger) *reloader {
+	r := &reloader{opt: opt, log: log, hup: make(chan os.Signal, 1)}
 	if opt.Reload == nil {
+		return r
+	}
+	signal.Notify(r.hup, syscall.SIGHUP)
+	var err error
+	if r.watcher, err = fsnotify.NewWatcher(); err != nil {
+		log.Warn("configuration is not watched: send SIGHUP after a change", slog.Any("err", err))
+	}
+	r.watch()
+	return r
+}
+
+// watch watches directories, since editors replace files; one that is missing has nothing
+// to watch.
+func (r *reloader) watch() {
+	if r.watcher == nil {
+		return
+	}
+	for _, file := range r.opt.Watch {
+		_ = r.watcher.Add(filepath.Dir(file))
+		_ = r.watcher.Add(filepath.Join(filepath.Dir(file), dropIns))
+	}
+}
+
+// Run reloads until ctx ends.
+func (r *reloader) Run(ctx context.Context, cfg Config, l *life) error {
+	if r.opt.Reload == nil {
 		<-ctx.Done()
 		return nil
 	}
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
+	defer signal.Stop(r.hup)
 	var events chan fsnotify.Event // nil: none
 	var faults chan error
-	watcher, err := fsnotify.NewWatcher()
-	if err != nil {
-		log.Warn("configuration is not watched: send SIGHUP after a change", slog.Any("err", err))
-	} else {
-		defer func() { _ = watcher.Close() }() // only watched
-		events, faults = watcher.Events, watcher.Errors
+	if r.watcher != nil {
+		defer func() { _ = r.watcher.Close() }() // only watched
+		events, faults = r.watcher.Events, r.watcher.Errors
 	}
-	watch := func() {
-		if watcher == nil {
-			return
-		}
-		for _, file := range opt.Watch {
-			// Directories, since editors replace files; one that is missing has
-			// nothing to watch.
-			_ = watcher.Add(filepath.Dir(file))
-			_ = watcher.Add(filepath.Join(filepath.Dir(file), dropIns))
-		}
-	}
-	watch()
-	cfg = refresh(cfg, opt, l, log) // what changed since the start read it
+	cfg = refresh(cfg, r.opt, l, r.log) // what changed since the start read it
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
 	for {
 		select {
-		case <-hup:
+		case <-r.hup:
 			timer.Reset(0)
 		case ev := <-events:
-			if strings.HasSuffix(ev.Name, ".toml") || slices.Contains(opt.Watch, ev.Name) || filepath.Base(ev.Name) == dropIns {
+			if strings.HasSuffix(ev.Name, ".toml") || slices.Contains(r.opt.Watch, ev.Name) || filepath.Base(ev.Name) == dropIns {
 				timer.Reset(settle)
 			}
 		case err := <-faults:
-			log.Warn("configuration is not watched as it should be", slog.Any("err", err))
+			r.log.Warn("configuration is not watched as it should be", slog.Any("err", err))
 		case <-timer.C:
-			watch() // the drop-ins' directory may be new
+			r.watch() // the drop-ins' directory may be new
 			notify(saysReloading())
-			cfg = refresh(cfg, opt, l, log)
+			cfg = refresh(cfg, r.opt, l, r.log)
 			notify(saysReady)
 		case <-ctx.Done():
 			return nil

@@ -112,7 +112,7 @@ func newNode(t *testing.T) *node {
 	sensors, wire := thermometers(t, publisher)
 	n := &node{Store: st, site: server, sensors: sensors, wire: wire, runner: script.New(script.Config{
 		Host:   sdk.New(sdk.Config{Store: st, Publisher: publisher, Mint: mint, Board: board, Sensors: sensors, HTTPHosts: []string{strings.TrimPrefix(server, "http://")}}),
-		Limits: script.Limits{Time: time.Minute, Total: 2 * time.Minute}, // a busy machine takes its time
+		Limits: script.Limits{Time: time.Minute, Total: 5 * time.Minute}, // a busy machine takes its time
 	})}
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 2)

@@ -13,17 +13,17 @@ var ErrScanRuns = &picloud.Error{
 
 // Sensor is a sensor that the configuration has given a name, with its latest reading.
 type Sensor struct {
-	Name       string
-	App        string // whose topic it publishes to
-	Topic      string
-	Driver     string
-	Place      string // where it is: a bus and an address, or a file of the kernel
-	Simulated  bool
-	Values     map[string]float64 // by unit; nil: nothing has been read since the node started
-	ReadAt     time.Time          // when Values were read; zero: never
-	Failed     bool               // the latest reading; Values are those of one before it
-	Fault      string             // why it cannot be read, or not without breaks; empty: it can
-	FaultSince time.Time          // zero: there is no fault
+	Name       string             `json:"name"`
+	App        string             `json:"app"` // whose topic it publishes to
+	Topic      string             `json:"topic"`
+	Driver     string             `json:"driver"`
+	Place      string             `json:"place"` // where it is: a bus and an address, or a file of the kernel
+	Simulated  bool               `json:"simulated"`
+	Values     map[string]float64 `json:"values"`               // by unit; nil: nothing has been read since the node started
+	ReadAt     time.Time          `json:"read_at,omitzero"`     // when Values were read; zero: never
+	Failed     bool               `json:"failed"`               // the latest reading; Values are those of one before it
+	Fault      string             `json:"fault,omitempty"`      // why it cannot be read, or not without breaks; empty: it can
+	FaultSince time.Time          `json:"fault_since,omitzero"` // zero: there is no fault
 }
 
 // Measured returns nil when Values are those of the latest reading, else
@@ -41,7 +41,9 @@ func (s *Sensor) Measured() error {
 // Errors about sensors.
 var (
 	ErrSensorNotFound    = &picloud.Error{Code: picloud.CodeNotFound, Type: "sensor-not-found", Title: "There is no such sensor"}
-	ErrSensorUnavailable = &picloud.Error{Code: picloud.CodeUnavailable, Type: "sensor-unavailable", Title: "The sensor cannot be read", RetryAfter: 30 * time.Second}
+	ErrSensorUnavailable = &picloud.Error{
+		Code: picloud.CodeUnavailable, Type: "sensor-unavailable", Title: "The sensor cannot be read", RetryAfter: 30 * time.Second,
+	}
 )
 
 // Scan is what a search of the board for sensors has found.

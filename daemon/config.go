@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/netip"
 	"path/filepath"
 	"strings"
@@ -186,7 +187,7 @@ var Settings = []Setting{
 	{"retention.max_bytes", "PICLOUD_RETENTION_MAX_BYTES", "", "67108864", "Data that is kept of a topic without such a limit of its own.", false, size(func(c *Config) *int64 { return &c.Retention.MaxBytes }, 1)},
 
 	{"storage.journal_bytes", "PICLOUD_STORAGE_JOURNAL_BYTES", "", "268435456", "Disk budget of the journal; beyond it the oldest history goes.", false, size(func(c *Config) *int64 { return &c.JournalBytes }, 1<<20)},
-	{"storage.segment_bytes", "PICLOUD_STORAGE_SEGMENT_BYTES", "", "8388608", "Size of the files that the journal consists of. The disk budget should be many of them, and no request may publish more than a quarter of one.", false, size(func(c *Config) *int64 { return &c.SegmentBytes }, 64<<10)},
+	{"storage.segment_bytes", "PICLOUD_STORAGE_SEGMENT_BYTES", "", "8388608", "Size of the files that the journal consists of. The disk budget should be many of them, and no request may publish more than a quarter of one.", false, sizeWithin(func(c *Config) *int64 { return &c.SegmentBytes }, 64<<10, 1<<30)},
 	{"storage.checkpoint_bytes", "PICLOUD_STORAGE_CHECKPOINT_BYTES", "", "16777216", "Bytes of journal after which state.db is brought up to date; a start reads at most that much again, twice as much after heat or a lack of power.", false, size(func(c *Config) *int64 { return &c.CheckpointBytes }, 64<<10)},
 	{"storage.reserve_bytes", "PICLOUD_STORAGE_RESERVE_BYTES", "", "67108864", "Free bytes left to others; below it publishing is refused. -1: none.", false, size(func(c *Config) *int64 { return &c.ReserveBytes }, -1)},
 	{"storage.wear_budget_bytes", "PICLOUD_STORAGE_WEAR_BUDGET_BYTES", "", "1073741824", "Bytes a day the card should bear; beyond it 'picloud doctor' warns.", false, size(func(c *Config) *int64 { return &c.WearBudget }, 1)},
@@ -210,7 +211,7 @@ var Settings = []Setting{
 	{"scripts.http_hosts", "PICLOUD_SCRIPTS_HTTP_HOSTS", "", "", "Hosts that scripts may ask over HTTP: a list of host, host:port, *.domain, addresses or *, in the variable separated by commas. Empty: none.", false, httpHosts},
 	{"secrets.key_file", "PICLOUD_SECRETS_KEY_FILE", "", "", "File whose content encrypts the secrets of apps, such as a credential of systemd. Default: the node's own recovery key, which lies in its data directory.", false, text(func(c *Config) *string { return &c.SecretsKey })},
 
-	{"files.max_bytes", "PICLOUD_FILES_MAX_BYTES", "", "268435456", "Largest file of an app.", false, fileSize},
+	{"files.max_bytes", "PICLOUD_FILES_MAX_BYTES", "", "268435456", "Largest file of an app.", false, sizeWithin(func(c *Config) *int64 { return &c.MaxFile }, 1, math.MaxInt)}, // as far as the HTTP library counts on this board
 
 	{"quota.data_bytes", "PICLOUD_QUOTA_DATA_BYTES", "", "0", "Bytes of key-value pairs, documents and files that each app may keep, their names included; more is refused with 507. 0: as many as fit.", false, size(func(c *Config) *int64 { return &c.DataBytes }, 0)},
 	{"quota.result_bytes", "PICLOUD_QUOTA_RESULT_BYTES", "", "67108864", "Bytes of answers that each app may keep for callers with a key whose requests are answered later, and as many bytes of such requests that wait.", false, size(func(c *Config) *int64 { return &c.ResultBytes }, 2<<20)},

@@ -161,6 +161,7 @@ pump = { line = "gpiochip0:23", min_interval = "1m" }
 	}
 	for text, want := range map[string]string{
 		"[hw.outputs.lamp]\nline = 'GPIO1'\npull = 'up'":                                     ":3: hw.outputs.lamp.pull: unknown setting of a pin; there are line, app, invert, start, stop, follow, follow_path, min_interval",
+		"[storage]\nsegment_bytes = 9223372036854775807":                                     ":2: storage.segment_bytes: \"9223372036854775807\": use a whole number of bytes, 65536 to 1073741824",
 		"[hw.outputs.lamp]\nline = 'GPIO1'\nmin_interval = '2h'":                             ":3: hw.outputs.lamp.min_interval: \"2h\": use a time from 0s to 1h0m0s",
 		"[hw.outputs.lamp]\nline = 'GPIO1'\nmin_interval = '-1s'":                            ":3: hw.outputs.lamp.min_interval: \"-1s\": use a time from 0s to 1h0m0s",
 		"[hw.outputs.lamp]\nline = 'GPIO1'\nmin_interval = 5":                                ":3: hw.outputs.lamp.min_interval: \"5\": use a time from 0s to 1h0m0s",

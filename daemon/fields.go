@@ -188,13 +188,21 @@ func number(at func(*Config) *int, lo, hi int) field {
 	}
 }
 
-func size(at func(*Config) *int64, lo int64) field {
+// size is a number of bytes, at least lo.
+func size(at func(*Config) *int64, lo int64) field { return sizeWithin(at, lo, math.MaxInt64) }
+
+// sizeWithin is a number of bytes from lo to hi.
+func sizeWithin(at func(*Config) *int64, lo, hi int64) field {
+	values := fmt.Sprintf("at least %d", lo)
+	if hi < math.MaxInt64 {
+		values = fmt.Sprintf("%d to %d", lo, hi)
+	}
 	return field{
-		Form: Form{KindNumber, "bytes", fmt.Sprintf("at least %d", lo)},
+		Form: Form{KindNumber, "bytes", values},
 		set: func(c *Config, v string) error {
 			n, err := strconv.ParseInt(v, 10, 64)
-			if err != nil || n < lo {
-				return fmt.Errorf("%q: use a whole number of bytes, at least %d", v, lo)
+			if err != nil || n < lo || n > hi {
+				return fmt.Errorf("%q: use a whole number of bytes, %s", v, values)
 			}
 			*at(c) = n
 			return nil
@@ -213,22 +221,6 @@ func count(at func(*Config) *int64) field {
 		return nil
 	}}
 }
-
-// fileSize is a size that the HTTP library can count to, on any board.
-var fileSize = func() field {
-	f := size(func(c *Config) *int64 { return &c.MaxFile }, 1)
-	set := f.set
-	f.set = func(c *Config, v string) error {
-		if err := set(c, v); err != nil {
-			return err
-		}
-		if c.MaxFile > math.MaxInt {
-			return fmt.Errorf("%q: use at most %d on this board", v, math.MaxInt)
-		}
-		return nil
-	}
-	return f
-}()
 
 func seconds(at func(*Config) *time.Duration, hi int) field {
 	return field{

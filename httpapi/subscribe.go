@@ -97,7 +97,8 @@ func (s *Server) mayWatchNode(p picloud.Principal, app string, topics []string) 
 		case !picloud.IsStateTopic(topic):
 			return refusedOf(topics, topic, picloud.ErrTopicNotFound.Detailf("%s is a topic of the app %s", topic, picloud.DefaultApp))
 		case !picloud.Can(p, picloud.InstanceRead, ""):
-			return refusedOf(topics, topic, picloud.ErrForbidden.Detailf("%s needs a key with the scope %s, or the app %s", topic, picloud.ScopeOf(picloud.InstanceRead), picloud.DefaultApp))
+			refusal := picloud.ErrForbidden.Detailf("%s needs a key with the scope %s, or the app %s", topic, picloud.ScopeOf(picloud.InstanceRead), picloud.DefaultApp)
+			return refusedOf(topics, topic, refusal)
 		}
 	}
 	return nil

@@ -206,7 +206,7 @@ func (b *Board) recall(ctx context.Context) {
 }
 
 // AppDeleted sets the outputs of an app that was deleted to their state for the stop:
-// nobody can set them any more. It does not wait for them.
+// they have no owner any more. It does not wait for them.
 func (b *Board) AppDeleted(app string) {
 	b.mu.Lock()
 	b.deleted = append(b.deleted, app)

@@ -21,43 +21,8 @@ func (h *Host) hwRead(_ context.Context, c *call) (any, error) {
 	return h.cfg.Board.ReadPin(c.app, name)
 }
 
-// sensor is a sensor as scripts get it.
-type sensor struct {
-	Name       string             `json:"name"`
-	Topic      string             `json:"topic"`
-	Driver     string             `json:"driver"`
-	Place      string             `json:"place"`
-	Simulated  bool               `json:"simulated"`
-	Values     map[string]float64 `json:"values"`
-	ReadAt     *time.Time         `json:"read_at,omitempty"`
-	Failed     bool               `json:"failed"`
-	Fault      string             `json:"fault,omitempty"`
-	FaultSince *time.Time         `json:"fault_since,omitempty"`
-}
-
-func sensorOf(s *board.Sensor) sensor {
-	return sensor{
-		Name: s.Name, Topic: s.Topic, Driver: s.Driver, Place: s.Place, Simulated: s.Simulated,
-		Values: s.Values, ReadAt: moment(s.ReadAt), Failed: s.Failed, Fault: s.Fault, FaultSince: moment(s.FaultSince),
-	}
-}
-
-// moment returns nil for the zero time.
-func moment(at time.Time) *time.Time {
-	if at.IsZero() {
-		return nil
-	}
-	at = at.UTC()
-	return &at
-}
-
 func (h *Host) hwSensors(_ context.Context, c *call) (any, error) {
-	list := h.cfg.Sensors.AppSensors(c.app)
-	out := make([]sensor, len(list))
-	for i := range list {
-		out[i] = sensorOf(&list[i])
-	}
-	return out, nil
+	return h.cfg.Sensors.AppSensors(c.app), nil
 }
 
 // hwSensor fails where the latest reading has: a script is not to take an old value for
@@ -74,7 +39,7 @@ func (h *Host) hwSensor(_ context.Context, c *call) (any, error) {
 	if err := s.Measured(); err != nil {
 		return nil, err
 	}
-	return sensorOf(&s), nil
+	return s, nil
 }
 
 func (h *Host) hwSet(ctx context.Context, c *call) (any, error) {

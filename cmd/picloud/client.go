@@ -125,14 +125,10 @@ func (c *cli) socketPath() string {
 	if c.socket != "" {
 		src.Flags["socket"] = c.socket
 	}
-	if cfg, err := daemon.Load(src); err == nil {
-		return cfg.SocketPath()
-	}
-	// The configuration may be none of this user's business.
-	return daemon.Config{
-		Data:   or(c.data, os.Getenv("PICLOUD_DATA"), daemon.DefaultData),
-		Socket: or(c.socket, os.Getenv("PICLOUD_SOCKET")),
-	}.SocketPath()
+	// A configuration that this user may not read, or with a fault, is as good as far as it
+	// can be read: a node goes on with the one that it has.
+	cfg, _ := daemon.Load(src)
+	return cfg.SocketPath()
 }
 
 func or(values ...string) string {

@@ -75,7 +75,8 @@ func (c *cli) examine(cmd *cobra.Command) []finding {
 	}
 	cfg, err := daemon.Load(c.source(cmd))
 	if err != nil {
-		return []finding{{"configuration", false, strings.ReplaceAll(err.Error(), "\n", "; "), "Correct it and run 'picloud config check'."}}
+		bad := finding{"configuration", false, strings.ReplaceAll(err.Error(), "\n", "; "), "Correct it and run 'picloud config check'."}
+		return append([]finding{bad}, c.nodeFindings(cmd)...) // one that runs has a sound one
 	}
 	findings := []finding{{"configuration", true, "sound", ""}}
 	node := c.nodeFindings(cmd)

@@ -52,7 +52,8 @@ func nameFinding(cfg *daemon.Config, machine, socket, service string) finding {
 	}
 	first, _, _ := strings.Cut(strings.ToLower(machine), ".")
 	if first != "" && !daemon.IsHostName(first) {
-		return finding{"name", false, fmt.Sprintf("%q is no host name that a network can have", machine), "Give the machine one of letters, digits and hyphens: sudo hostnamectl set-hostname my-pi"}
+		says := fmt.Sprintf("%q is no host name that a network can have", machine)
+		return finding{"name", false, says, "Give the machine one of letters, digits and hyphens: sudo hostnamectl set-hostname my-pi"}
 	}
 	conn, err := net.DialTimeout("unix", socket, time.Second) //nolint:noctx // has a timeout
 	switch {

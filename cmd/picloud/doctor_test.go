@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"net"
 	"os"
@@ -76,6 +77,28 @@ func TestDoctorWithoutANode(t *testing.T) {
 	write("lisen = \"x\"\n")
 	if f := examined(t, daemon.Config{Data: t.TempDir()}, "--config", file)["configuration"]; f.OK {
 		t.Errorf("a fault in the configuration: %+v", f)
+	}
+}
+
+// OP-1: a fault in the configuration hides neither a node that runs from the commands, nor the
+// node's own findings from doctor.
+func TestFaultInTheConfigurationHidesNoNode(t *testing.T) {
+	t.Parallel()
+	cfg := startNode(t)
+	file := filepath.Join(t.TempDir(), "picloud.toml")
+	if err := os.WriteFile(file, []byte("data = \""+cfg.Data+"\"\n[log]\nlevel = \"nope\"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out, errs bytes.Buffer
+	if code := run([]string{"--config", file, "status"}, strings.NewReader(""), &out, &errs); code != 0 {
+		t.Errorf("status ended with %d: %s", code, &errs)
+	}
+	out.Reset()
+	run([]string{"--config", file, "doctor"}, strings.NewReader(""), &out, &errs)
+	for _, want := range []string{"log.level", " runs, "} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("doctor does not say %q:\n%s", want, &out)
+		}
 	}
 }
 

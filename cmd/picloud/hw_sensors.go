@@ -60,7 +60,8 @@ func (c *cli) readSensor(ctx context.Context, name string) error {
 	refused, ok := errors.AsType[*refusedError](err)
 	switch {
 	case ok && refused.Type == api.ProblemPrefix+board.ErrSensorNotFound.Type:
-		refused.Title, refused.Detail = "There is no such pin or sensor", fmt.Sprintf("%q: 'picloud hw list' and 'picloud hw sensors' list those that there are", name)
+		refused.Title = "There is no such pin or sensor"
+		refused.Detail = fmt.Sprintf("%q: 'picloud hw list' and 'picloud hw sensors' list those that there are", name)
 		return refused
 	case err != nil:
 		return err

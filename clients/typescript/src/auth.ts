@@ -31,7 +31,7 @@ export function createAuth({ token, onTokenExpired }: TokenSource): Auth {
       .then(source)
       .then((fresh) => {
         // The page of an error, say; what it is stays out of messages.
-        if (typeof fresh !== "string" || !/^[!-~]+$/.test(fresh)) throw new NetworkError("token", "the function for tokens has returned none: let it throw when it has none");
+        if (typeof fresh !== "string" || !/^[!-~]+$/.test(fresh)) throw new NetworkError("token", "the token function has returned no token");
         return (current = fresh);
       })
       .finally(() => (flight = undefined));

@@ -1,7 +1,7 @@
 import { asError, NetworkError, TimeoutError } from "./errors.js";
 import { type Http, send } from "./http.js";
 
-/** What a single request may be told. */
+/** Options of a single request. */
 export interface CallOptions {
   /** Ends the request; it is then not certain whether it took effect. */
   signal?: AbortSignal | undefined;
@@ -40,6 +40,6 @@ export async function call<T>(http: Http, path: string, init: RequestInit, { sig
 /** ask is call for the node's own API. What `is` does not take for its answer comes from something else, such as the page of a portal. */
 export async function ask<T>(http: Http, path: string, init: RequestInit, options: CallOptions | undefined, is: (answer: T) => unknown): Promise<T> {
   const answer = await call<T>(http, path, init, options);
-  if (!answer || !is(answer)) throw new NetworkError("no-node", "this is no answer of a node: check the url, and what answers in the node's place");
+  if (!answer || !is(answer)) throw new NetworkError("no-node", "no answer of a node: check the url");
   return answer;
 }

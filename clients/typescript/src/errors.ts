@@ -3,7 +3,7 @@ export class PicloudError extends Error {
   constructor(
     /** A stable word: of the node's problem documents (`topic-not-found`), or of this package (`network`, `no-node`, `timeout`, `stream`, `invalid`, `token`, `closed`). */
     readonly type: string,
-    /** What is wrong and what to do now. */
+    /** The cause and the remedy. */
     readonly detail: string,
     /** Whether trying again is useless: a stream ends with such an error. */
     readonly fatal = false,
@@ -18,7 +18,7 @@ export class PicloudError extends Error {
 
 /** StatusError: the node refuses the request, or cannot do it now. */
 export class StatusError extends PicloudError {
-  /** The body of the answer, where it is JSON: a script says there what it likes. */
+  /** The body of the answer, where it is JSON; scripts define their own. */
   body?: unknown;
   /** The topic that is refused, where several were asked for. */
   topic?: string;

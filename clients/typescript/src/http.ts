@@ -13,7 +13,7 @@ export interface Http {
 
 /** segment returns a name as a part of a path. Nothing can write `.` and `..` there: to a URL they are steps to other paths. */
 export function segment(name: string): string {
-  if (/^\.\.?$/.test(name)) throw new InvalidError("'" + name + "' cannot be a part of a path: use another name", undefined, name);
+  if (/^\.\.?$/.test(name)) throw new InvalidError("'" + name + "' cannot be in a path", undefined, name);
   return encodeURIComponent(name);
 }
 

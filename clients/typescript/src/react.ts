@@ -14,7 +14,7 @@ export type { TopicView, ViewOptions } from "./watch.js";
 
 const Context = createContext<Client | undefined>(undefined);
 
-/** PicloudProvider gives its children a client. Who has made it closes it. */
+/** PicloudProvider gives its children a client, which its maker closes. */
 export function PicloudProvider({ client, children }: { client: Client; children?: ReactNode }): ReactElement {
   return createElement(Context.Provider, { value: client }, children);
 }
@@ -67,7 +67,7 @@ export interface EndpointView<Req, Res> {
   readonly loading: boolean;
   /** run asks once more. Of several answers that of the last call counts. */
   run(req: Req, options?: RequestOptions): Promise<Res>;
-  /** abort ends what is under way. */
+  /** abort ends the request under way. */
   abort(): void;
 }
 

@@ -44,7 +44,7 @@ export class ReactiveTopic<T = unknown, D = T> implements TopicView<D, T> {
     return this.view.state;
   }
 
-  /** Whether what is shown may be old. */
+  /** The view may be out of date: the stream is not open. */
   get stale(): boolean {
     return this.view.stale;
   }

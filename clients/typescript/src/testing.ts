@@ -1,7 +1,7 @@
 /**
  * `@picloud/client/testing`: a node without a network, for tests of what uses a client. Give its `fetch` to createClient.
  *
- * It keeps what is published, answers history, publishing and streams (resume, `latest`, reset) as a node does, and does what the
+ * It keeps published events, answers history, publishing and streams (resume, `latest`, reset) as a node does, and does what the
  * test tells it: break streams, refuse, be silent, answer endpoints. Time is that of the test: with fake timers of
  * the test runner nothing has to be waited for.
  *
@@ -38,7 +38,7 @@ export interface FakeStream {
   end(error?: Error): void;
 }
 
-/** A refusal: the slug of a problem, and what comes with it. */
+/** A refusal: the slug of a problem, and its other fields. */
 export interface FakeRefusal {
   readonly type?: string;
   readonly detail?: string;

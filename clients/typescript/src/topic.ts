@@ -33,7 +33,7 @@ export interface Gap {
   readonly topics?: { readonly [topic: string]: number };
 }
 
-/** The history does not have what comes after the cursor: fetch the state anew. */
+/** Events after the cursor are missing in the history: fetch the state anew. */
 export interface Reset {
   /** `gone`: removed by retention; `foreign`: of another history. */
   readonly reason: string;
@@ -68,7 +68,7 @@ export interface TopicEvents<T> {
   close: PicloudError | undefined;
 }
 
-/** A topic that is being read: with listeners, or with `for await`. Loops get what comes from `topic()` on, listeners from `on` on. */
+/** A subscribed topic, read with listeners or with `for await`. Loops begin at the call of `topic()`, listeners at that of `on`. */
 export interface Topic<T> extends AsyncIterable<TopicEvent<T>> {
   readonly name: string;
   /** Resolves when the topic is on an open stream, rejects when it ends before that. */

@@ -9,7 +9,7 @@ export interface TopicView<D, T = D> {
   readonly last: TopicEvent<T> | undefined;
   /** What the client is doing. */
   readonly state: State;
-  /** Whether what is shown may be old. */
+  /** The view may be out of date: the stream is not open. */
   readonly stale: boolean;
   /** Why the topic has ended. */
   readonly error: PicloudError | undefined;
@@ -19,7 +19,7 @@ export interface TopicView<D, T = D> {
 export interface ViewOptions<D, T> extends TopicOptions<T> {
   /** Shown until the first event. */
   initial?: D | undefined;
-  /** Makes the data of what was shown and an event; the data of the event, if not given. */
+  /** Makes the new data of the data before and an event; if not given, the new data are those of the event. */
   reduce?: ((data: D | undefined, event: TopicEvent<T>) => D) | undefined;
 }
 

@@ -92,7 +92,8 @@ func TestLeaseRunsOut(t *testing.T) {
 	n.drained(t)
 	pulled := clone(t, dir)
 	n.lane.Poke()
-	n = start(t, pulled, url, func(pc *pgsync.Config, _ *dispatch.Config) { pc.Lease = 300 * time.Millisecond })
+	// A lease that is long enough for the wait to be seen on a busy machine.
+	n = start(t, pulled, url, func(pc *pgsync.Config, _ *dispatch.Config) { pc.Lease = 3 * time.Second })
 	n.until(t, "it waits for the lease", waiting("has been seen elsewhere"))
 	n.publish(t, "a", `2`)
 	n.drained(t)

@@ -309,7 +309,8 @@ func metric(t *testing.T, text, name string) float64 {
 func TestPowerCutBites(t *testing.T) {
 	p, stop := newPlug(t, 1, "strace", "-f", "-qqq", "--seccomp-bpf", "-e", "trace=fsync,fdatasync", "-e", "inject=fsync,fdatasync:retval=0", "-o", "/dev/null")
 	defer stop()
-	p.disks.sh("sync", "-f", filepath.Join(p.disks.dir, "mnt")) // so that it is not the whole node that is missing
+	until(t, "events are acknowledged", func() bool { return len(p.mark().facts) > 0 })
+	p.disks.sh("sync", "-f", filepath.Join(p.disks.dir, "mnt")) // so that it is neither the whole node nor all of its history that is missing
 	const most = 60
 	for range most {
 		pause(t.Context(), time.Duration(1+p.rng.IntN(60))*time.Millisecond)

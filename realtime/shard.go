@@ -3,6 +3,7 @@ package realtime
 import (
 	"errors"
 	"log/slog"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -273,7 +274,7 @@ func (s *shard) ready(ev *unix.EpollEvent) {
 	if !sub.blocked {
 		return
 	}
-	stalled, sent := sub.stalledAt, sub.lastSent
+	stalled, queued, sent := sub.stalledAt, sub.queued, sub.lastSent
 	sub.blocked = false
 	switch n, err := s.send(sub, sub.rest); {
 	case err != nil:
@@ -286,14 +287,22 @@ func (s *shard) ready(ev *unix.EpollEvent) {
 		s.resume(sub)
 	}
 	if sub.blocked && sub.lastSent == sent {
-		sub.stalledAt = stalled // took nothing after all
+		sub.stalledAt, sub.queued = stalled, queued // took nothing after all
 	}
 }
 
 // stall notes that the socket takes nothing more.
 func (s *shard) stall(sub *subscriber) {
 	sub.blocked = true
-	sub.stalledAt = s.up
+	sub.stalledAt, sub.queued = s.up, math.MaxInt
+}
+
+// watch notes whether the peer of a blocked subscriber has taken bytes. The kernel reports
+// room only when much of the socket's buffer is free, which takes a slow reader long.
+func (s *shard) watch(sub *subscriber) {
+	if queued, err := unix.IoctlGetInt(sub.fd, unix.SIOCOUTQ); err == nil && queued < sub.queued {
+		sub.stalledAt, sub.queued = s.up, queued
+	}
 }
 
 // resume goes on with a subscriber whose socket takes bytes again.
@@ -361,6 +370,9 @@ func (s *shard) inspect() {
 	silent := s.up - s.hub.cfg.Heartbeat
 	dead := s.up - s.hub.cfg.WriteTimeout
 	for _, sub := range slices.Backward(s.subscribers) { // ending one moves the last, which was seen, into its place
+		if sub.blocked {
+			s.watch(sub)
+		}
 		switch {
 		case sub.expires != 0 && (seconds >= sub.expires || s.up >= sub.endsUp):
 			s.end(sub, appendControl(s.scratch[:0], "expired", ending{Reason: reasonToken}))

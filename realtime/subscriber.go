@@ -70,6 +70,7 @@ type subscriber struct {
 	endsUp    time.Duration // of the hub, when it expires at the latest
 	lastSent  time.Duration // of the hub, when the socket last took bytes
 	stalledAt time.Duration // of the hub, since when a blocked one takes nothing
+	queued    int           // bytes that the peer of a blocked one had not taken at stalledAt
 	floors    []uint64      // of topics that have events, when catching up began; nil: events after the cursor were all there
 	limit     int           // events of the next page, by how large the last were
 	slot      int           // in shard.subscribers

@@ -17,6 +17,9 @@ import (
 //go:embed run.js
 var runSource string
 
+//go:embed console.js
+var consoleSource string
+
 //go:embed sdk.js
 var sdkSource string
 
@@ -40,12 +43,15 @@ const compiledName = "<eval>"
 
 // ours is the JavaScript of ours as the engine executes it: reading its source would
 // take as long as everything else in a short run.
-var ours = sync.OnceValues(func() (c struct{ run, sdk []byte }, err error) {
+var ours = sync.OnceValues(func() (c struct{ run, console, sdk []byte }, err error) {
 	vm, err := quickjs.NewVM()
 	if err != nil {
 		return c, fmt.Errorf("make an engine: %w", err)
 	}
 	if c.run, err = vm.Compile(runSource, quickjs.EvalGlobal); err == nil {
+		c.console, err = vm.Compile(consoleSource, quickjs.EvalGlobal)
+	}
+	if err == nil {
 		c.sdk, err = vm.Compile(sdkSource, quickjs.EvalModule)
 	}
 	if err = errors.Join(err, vm.Close()); err != nil {
@@ -158,6 +164,20 @@ func (e *engine) loadSDK() error {
 	}
 	e.sdk = err == nil
 	return err
+}
+
+// loadConsole gives run.js what shows values.
+func (e *engine) loadConsole() error {
+	code, err := ours()
+	if err != nil {
+		return err
+	}
+	show, err := e.vm.EvalBytecodeValue(code.console)
+	if err != nil {
+		return fmt.Errorf("load the console: %w", err)
+	}
+	defer show.Free()
+	return e.enter("console", show)
 }
 
 // check only reads the script.
@@ -320,6 +340,8 @@ func (e *engine) host(args []any) (any, error) {
 		c := callBody{ID: id, Module: word(2), Method: word(3), Args: list}
 		e.calls, e.queued = append(e.calls, c), e.queued+argumentBytes(c)
 		return true, nil
+	case "console":
+		return nil, e.loadConsole()
 	case "line":
 		e.line(word(1), word(2))
 	case "done":

@@ -44,19 +44,31 @@ const settled = 10_000;
 /** Heartbeats without a byte that end a stream. */
 const missedHeartbeats = 2.5;
 
+/** The pauses between streams that are asked for in a row, in milliseconds: from the shortest, doubled each time, to the longest. */
+const shortestPause = 50;
+const longestPause = 250;
+
+/** After how many milliseconds more than the pause a stream is no longer one in a row. */
+const calm = 1000;
+
 /**
  * createLink keeps one stream open as machine.ts says. A stream with other topics, or another token, is opened before the one
- * that is open is let go, and takes its place with its first frame: the owner cuts the seam by ids.
+ * that is open is let go, and takes its place with its first frame: the owner cuts the seam by ids. Topics that come while one is
+ * on its way wait for it; a stream is never given up for another one, so that topics that come one by one are on a stream soon.
  */
 export function createLink(http: Http, path: string, lossless: boolean | undefined, owner: LinkOwner): Link {
   const { auth } = http;
   let name: StateName = "idle";
   let live: Dial | undefined; // it has said hello
   let dialing: Dial | undefined; // it has not
+  let anew = false; // the stream has to begin anew with the same topics
   let attempt = 0;
   let retry: number | undefined;
   let timer: ReturnType<typeof setTimeout> | undefined; // of the next attempt
   let renewal: ReturnType<typeof setTimeout> | undefined;
+  let asked = 0; // when the pause began
+  let pause = 0; // in which nothing is asked for, whatever happens
+  let busy: PicloudError | undefined; // with what the node has asked for a long one
 
   const enter = (input: Input, more?: Partial<LinkState>): boolean => {
     const to = next(name, input);
@@ -68,22 +80,47 @@ export function createLink(http: Http, path: string, lossless: boolean | undefin
     live?.close();
     dialing?.close();
     live = dialing = undefined;
-    clearTimeout(timer);
+    cancel();
     clearTimeout(renewal);
     attempt = 0;
     enter(input, error && { error });
   };
 
-  const redial = (): void => {
-    enter("retry");
-    dial();
+  const cancel = (): void => {
+    clearTimeout(timer);
+    timer = undefined;
   };
 
+  /** plan asks for a stream after so many milliseconds, or when the pause is over, and returns how many that are. */
+  const plan = (ms = 0): number => {
+    cancel();
+    ms = Math.max(ms, Math.min(pause, asked + pause - Date.now())); // the clock may have been set back
+    const due = (): void => {
+      timer = undefined;
+      enter("retry");
+      if (!live || isOther()) dial();
+    };
+    if (ms > 0) timer = setTimeout(due, ms);
+    else due();
+    return ms;
+  };
+
+  /** begin asks for the first stream. */
+  const begin = (): void => {
+    const ms = plan();
+    if (ms > longestPause) enter("lost", { error: busy!, retryAt: Date.now() + ms });
+  };
+
+  /** isOther reports whether the stream has to be another one. */
+  const isOther = (): boolean => anew || owner.wants().topics.join() !== live!.topics.join();
+
   const dial = (): void => {
-    dialing?.close();
-    clearTimeout(timer);
-    const asked = owner.wants();
-    const { topics, latest, cursor } = asked;
+    const now = Date.now();
+    pause = now - asked > pause + calm ? 0 : Math.min(longestPause, 2 * pause || shortestPause);
+    asked = now;
+    anew = false;
+    const wants = owner.wants();
+    const { topics, latest, cursor } = wants;
     const query = new URLSearchParams();
     for (const topic of topics) query.append("topic", topic);
     for (const topic of latest) query.append("latest", topic);
@@ -92,7 +129,7 @@ export function createLink(http: Http, path: string, lossless: boolean | undefin
     if (cursor) headers["Last-Event-ID"] = cursor;
     let token: string | undefined;
     let openedAt: number;
-    let renewing = false; // the stream has ended for want of a right, and another token is on its way
+    let regains = false; // the stream has ended for want of a right; another token is on its way, or it goes on without a topic
 
     const open = async (signal: AbortSignal): Promise<Response> => {
       let res: Response;
@@ -101,13 +138,13 @@ export function createLink(http: Http, path: string, lossless: boolean | undefin
     };
 
     const onFrames = (frames: Frame[]): void => {
+      let begins = false;
       if (stream === dialing) {
         const [{ event, data, retry: told }] = frames as [Frame];
         if (event !== "hello") throw new StreamError("stream", "this is no stream of a node");
-        if (owner.wants().topics.join() !== topics.join()) return dial(); // they have changed meanwhile
         const hello = JSON.parse(data!);
         retry = told ?? retry;
-        if (hello.resume) {
+        if ((begins = hello.resume)) {
           live?.close();
           live = stream;
           dialing = undefined;
@@ -115,44 +152,46 @@ export function createLink(http: Http, path: string, lossless: boolean | undefin
           stream.expect((hello.heartbeat_sec || 30) * 1000 * missedHeartbeats);
           clearTimeout(renewal);
           const ms = renewIn(token);
-          if (ms) renewal = setTimeout(() => auth.renew(token, "soon")?.then(() => live === stream && dial(), () => {}), ms);
+          if (ms) renewal = setTimeout(() => auth.renew(token, "soon")?.then(() => live === stream && update(true), () => {}), ms);
           enter("hello");
         }
       }
       if (stream !== live && stream !== dialing) return; // the owner has closed it
-      owner.frames(frames, asked);
+      owner.frames(frames, wants);
       for (const { event, data } of frames) {
         if (event !== "expired") continue;
         const { reason } = JSON.parse(data!);
         const detail = "the right to read has ended: " + reason;
-        renewing = reason !== "topic";
-        if (renewing && !auth.renew(token, reason === "token" ? "expired" : "refused")) throw new AuthError(event, detail, true);
+        regains = true;
+        if (reason !== "topic" && !auth.renew(token, reason === "token" ? "expired" : "refused")) throw new AuthError(event, detail, true);
         throw new StreamError("stream", detail);
       }
+      if (begins) update(); // the topics may have changed meanwhile
     };
 
     const onEnd = (error: PicloudError): void => {
+      const { fatal, retryAfter } = error;
       if (stream === live) {
         live = undefined;
         clearTimeout(renewal);
         if (Date.now() - openedAt >= settled) attempt = 0;
-        if (!error.fatal && (dialing || renewing)) {
+        if (!fatal && (dialing || regains)) {
           enter("redial", { error });
-          if (!dialing) dial();
+          if (!dialing) plan();
           return;
         }
       } else dialing = undefined;
-      if (error.fatal) {
+      if (fatal) {
         const { topic } = error as StatusError;
+        attempt = 0;
         if (topic !== undefined && topics.length > 1) {
           owner.refuse([topic], error);
-          dial(); // for the others
+          plan(); // for the others
         } else if (live) owner.refuse(topics.filter((topic) => !live!.topics.includes(topic)), error);
         else stop("fatal", error);
       } else if (!dialing) {
-        const ms = delay(attempt++, retry, error.retryAfter);
-        clearTimeout(timer);
-        timer = setTimeout(redial, ms);
+        const ms = plan(delay(attempt++, retry, retryAfter));
+        if (retryAfter) [asked, pause, busy] = [Date.now(), ms, error];
         if (!live) enter("lost", { error, retryAt: Date.now() + ms });
       }
     };
@@ -160,20 +199,22 @@ export function createLink(http: Http, path: string, lossless: boolean | undefin
     const stream: Dial = (dialing = { topics, ...openStream(open, onFrames, onEnd) });
   };
 
+  const update = (again = false): void => {
+    anew ||= again;
+    if (!owner.wants().topics.length) stop("unsubscribe");
+    else if (enter("subscribe")) begin();
+    else if (live && !dialing && !timer && isOther()) plan();
+  };
+
   return {
-    update(again) {
-      const topics = owner.wants().topics;
-      const stream = dialing ?? live;
-      if (!topics.length) stop("unsubscribe");
-      else if (enter("subscribe") || (stream && (again || topics.join() !== stream.topics.join()))) dial();
-    },
+    update,
     wake() {
       live?.check(1 / missedHeartbeats);
-      if (name === "waiting") redial();
+      if (name === "waiting") plan();
     },
     input(input) {
       if (input !== "resume") stop(input);
-      else if (enter(input)) dial();
+      else if (enter(input)) begin();
     },
   };
 }

@@ -89,7 +89,7 @@ test("the leader's stream carries the topics of all, and those of tabs that are 
   expect(tabs.map((tab) => tab.got)).toEqual([[1], [2]]);
   expect(server.streams.map((s) => s.topics)).toEqual([["a", "b"]]);
   b.client.close();
-  await turns();
+  await pass(50);
   expect(server.streams.map((s) => s.topics)).toEqual([["a"]]);
 });
 

@@ -97,10 +97,49 @@ test("topics come and go while a stream is on its way", async () => {
   server.publish("c", 1);
   server.release();
   await turns();
+  await pass(50);
   server.publish("a", 2);
   await turns();
   expect([a.got, b.got, c.got]).toEqual([[2], [], [1]]);
   expect(server.streams.map((s) => s.topics)).toEqual([["a", "c"]]);
+});
+
+// RT-6: a node that takes its time is not asked again for each topic, and topics do not wait for each other.
+test("topics that come one by one are few streams, and each is ready soon", async () => {
+  const { server, client } = fake({
+    async fetch(input, init) {
+      await new Promise((resolve) => setTimeout(resolve, 100)); // of the test's clock
+      return server.fetch(input, init);
+    },
+  });
+  let ready = 0;
+  for (let i = 0; i < 60; i++) {
+    void client.topic("t" + i).ready.then(() => ready++);
+    await pass(50);
+    expect(ready).toBeGreaterThanOrEqual(i - 9); // half a second ago
+  }
+  await pass(350);
+  expect(ready).toBe(60);
+  expect(server.requests.length).toBeLessThan(20);
+  expect(server.streams).toHaveLength(1);
+});
+
+test.each(["beside others", "alone"])("a node that is busy is not asked sooner for a topic %s than it says", async (how) => {
+  const { server, client } = fake();
+  if (how === "beside others") await client.topic("a").ready;
+  const before = server.requests.length;
+  server.refuse(429, { type: "busy", retryAfter: 60 });
+  for (let i = 0; i < 40; i++) {
+    const topic = client.topic("x" + i);
+    await pass(500);
+    if (how === "alone" && i) expect(client.state).toMatchObject({ name: "waiting", error: { type: "busy" } });
+    topic.close();
+    await pass(500);
+  }
+  expect(server.requests).toHaveLength(before + 1);
+  const { ready } = client.topic("b");
+  await pass(21_000);
+  await ready;
 });
 
 test("a topic that the node refuses ends alone", async () => {
@@ -127,8 +166,7 @@ test.each(["deleted", "never there"])("of several topics one that is %s ends alo
   }
   server.refuse(404, { type: "topic-not-found", topic: "b" });
   const closed = new Promise((resolve) => topics[1]!.topic.on("close", resolve));
-  await turns();
-  await pass(1000);
+  await pass(100); // the others do not wait as after a failure
   expect(await closed).toMatchObject({ status: 404, topic: "b", fatal: true });
   expect(client.state.name).toBe("open");
   expect(log).not.toContain("state:stopped");
@@ -179,7 +217,7 @@ test("latest brings the newest event first, and is not asked for again when it h
   server.drop();
   await pass(1000);
   const again = collect(client, "a", { since: "latest" }); // joins what is read already
-  await turns();
+  await pass(50);
   server.publish("a", 3);
   server.publish("b", 4);
   await turns();

@@ -15,7 +15,7 @@ export async function backfill({ http, path, emit }: Core, reader: Reader, since
   reader.sink = (event) => later.push(event);
   for (let attempt = 0; !reader.over; attempt++) {
     try {
-      for await (const event of history<unknown>(http, path, reader.name, { since: reader.seen ?? since, page: 1000, signal, timeout })) {
+      for await (const event of history<unknown>(http, path, reader.name, { since: reader.seen.get("") ?? since, page: 1000, signal, timeout })) {
         if (reader.over || isAfter(event.id!, border)) break;
         reader.take(event);
       }

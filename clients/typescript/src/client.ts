@@ -5,6 +5,7 @@ import { type Endpoint, endpoint, type EndpointOptions, type Method } from "./en
 import { asError, PicloudError } from "./errors.js";
 import { history, type HistoryOptions } from "./history.js";
 import { type Http, segment } from "./http.js";
+import { load } from "./load.js";
 import { type Draft, publish, publishAll, type Published, type PublishOptions } from "./publish.js";
 import { type State, stateOf } from "./state.js";
 import type { Streaming } from "./streaming.js";
@@ -54,7 +55,7 @@ export interface ClientEvents {
 
 /** A client of one app of a node: one stream for all its topics, and requests. */
 export interface Client {
-  /** topic begins to read a topic, with what others are read on the one stream of the client. */
+  /** topic begins to read a topic, with what others are read on the one stream of the client. It throws an InvalidError for a name that no topic can have. */
   topic<T = unknown>(name: string, options?: TopicOptions<T>): Topic<T>;
   /** publish publishes an event; it resolves when the node keeps it. Nothing is sent again by itself. */
   publish<T = unknown>(topic: string, data: T, options?: PublishOptions): Promise<Published>;
@@ -104,21 +105,20 @@ export function createClient(options: ClientOptions): Client {
 
   const run = async (): Promise<void> => {
     if (closed()) return;
-    if (readers.size && !streaming) {
+    if (!streaming) {
       try {
-        streaming = await (await import("./streaming.js")).createStreaming(core);
+        if (readers.size) streaming = await (await load()).createStreaming(core);
       } catch (thrown) {
         core.changed(stateOf("waiting", false, { error: asError(thrown), retryAt: Date.now() + loadAgain }));
         setTimeout(run, loadAgain);
         return;
       }
-      if (closed()) return streaming.input("close");
+      if (closed()) return streaming?.input("close");
       if (core.state.name === "waiting") core.changed(stateOf("idle", false)); // it could not be loaded before
     }
     const now = again;
     scheduled = again = false;
-    if (streaming) streaming.update(now);
-    else if (core.state.name === "waiting") core.changed(stateOf("idle", false));
+    streaming?.update(now);
   };
   const update = (anew: boolean): void => {
     again ||= anew;

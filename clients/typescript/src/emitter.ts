@@ -2,7 +2,7 @@
 export interface Emitter<M> {
   /** on calls listener for each event of a kind until the function that it returns is called, which says whether it was the first call. */
   on<K extends keyof M>(kind: K, listener: (event: M[K]) => void): () => boolean;
-  /** emit calls the listeners of a kind, in the order in which they came, before it returns. */
+  /** emit calls the listeners that a kind has now, in the order in which they came, before it returns. */
   emit<K extends keyof M>(kind: K, event: M[K]): void;
 }
 
@@ -17,9 +17,9 @@ export function createEmitter<M>(): Emitter<M> {
       return () => all.delete(own);
     },
     emit(kind, event) {
-      for (const listener of listeners[kind] ?? []) {
+      for (const listener of [...(listeners[kind] ?? [])]) {
         try {
-          listener(event);
+          if (listeners[kind]!.has(listener)) listener(event); // another one may have taken it off
         } catch (thrown) {
           queueMicrotask(() => {
             throw thrown; // as errors of a browser's listeners do, to where the page or process reports them

@@ -1,14 +1,15 @@
 import { call, type CallOptions } from "./call.js";
+import { InvalidError } from "./errors.js";
 import { type Http, segment } from "./http.js";
-import { type Validator, validate } from "./validate.js";
+import { type RequestValidator, type Validator, validate } from "./validate.js";
 
 /** The methods that endpoints answer. */
 export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 
 /** What an endpoint may be told. */
 export interface EndpointOptions<Req, Res> {
-  /** Validates the request before it is sent. */
-  request?: Validator<Req> | undefined;
+  /** Validates the request, and makes of it what is sent. */
+  request?: RequestValidator<Req> | undefined;
   /** Validates the response, and turns it into a Res. */
   response?: Validator<Res> | undefined;
   /** Milliseconds until a TimeoutError. */
@@ -19,30 +20,37 @@ export interface EndpointOptions<Req, Res> {
 export interface RequestOptions extends CallOptions {
   /** Sent as the header Idempotency-Key, which the script may use. */
   idempotencyKey?: string | undefined;
-  headers?: HeadersInit | undefined;
+  headers?: RequestInit["headers"] | undefined;
 }
 
 /** A function of a script on the node. Without arguments where Req is void. */
 export type Endpoint<Req, Res> = (req: Req, options?: RequestOptions) => Promise<Res>;
 
+/** textOf returns a value as a part of a URL: a text as it is, anything else as JSON. */
+function textOf(value: unknown): string {
+  const text = JSON.stringify(value);
+  return text[0] === '"' ? JSON.parse(text) : text; // dates are texts in JSON
+}
+
 /**
  * endpoint returns a function that asks a script of the app. In `path`, `{name}` stands for the field `name` of the request; what is
- * left of it becomes the query of a GET or DELETE, else the body as JSON.
+ * left of it becomes the query of a GET or DELETE, where lists are repeated and null is left out, else the body as JSON.
  */
 export function endpoint<Req, Res>(http: Http, app: string, method: Method, path: string, options: EndpointOptions<Req, Res> = {}): Endpoint<Req, Res> {
-  return async (req, { idempotencyKey, headers, ...rest } = {}) => {
-    let body: unknown = await validate(options.request, req);
+  return async (req, { headers, ...rest } = {}) => {
+    let body: unknown = await validate(options.request as Validator<unknown> | undefined, req);
     let url = "/apps/" + segment(app) + path.replace(/\{(\w+)\}/g, (_, name: string) => {
-      const { [name]: value, ...others } = body as Record<string, unknown>;
+      const { [name]: value, ...others } = Object(body) as Record<string, unknown>;
+      if (value == null) throw new InvalidError("the path needs `" + name + "` of the request", undefined, req);
       body = others;
-      return segment(String(value));
+      return segment(textOf(value));
     });
     const all = new Headers(headers);
-    if (idempotencyKey) all.set("Idempotency-Key", idempotencyKey);
     const init: RequestInit = { method, headers: all };
     if (method === "GET" || method === "DELETE") {
-      const query = "" + new URLSearchParams(body as Record<string, string>);
-      if (query) url += "?" + query;
+      const query = new URLSearchParams();
+      for (const [name, value] of Object.entries(Object(body))) for (const each of [value].flat()) if (each != null) query.append(name, textOf(each));
+      if ("" + query) url += "?" + query;
     } else if (body !== undefined) {
       all.set("Content-Type", "application/json");
       init.body = JSON.stringify(body);

@@ -1,5 +1,8 @@
 /** PicloudError is every failure that this package tells. `type` says which in a stable word, `detail` what to do now. */
 export class PicloudError extends Error {
+  /** What was thrown by `fetch`, say. */
+  override cause?: unknown;
+
   constructor(
     /** A stable word: of the node's problem documents (`topic-not-found`), or of this package (`network`, `no-node`, `timeout`, `stream`, `invalid`, `token`, `closed`). */
     readonly type: string,
@@ -53,7 +56,18 @@ for (const [name, kind] of Object.entries({ PicloudError, StatusError, AuthError
   kind.prototype.name = name; // that of the class may be shortened by a bundler
 }
 
-/** asError returns what was thrown as a PicloudError: any other error comes from the network. */
-export function asError(thrown: unknown): PicloudError {
-  return thrown instanceof PicloudError ? thrown : new NetworkError("network", String((thrown as Error)?.message ?? thrown));
+/**
+ * asError returns what was thrown as a PicloudError: any other error comes from the network, and is the cause of what is returned.
+ *
+ * @param url of the node that has not answered
+ * @param fatal whether it can be that of no node
+ */
+export function asError(thrown: unknown, url?: string, fatal?: boolean): PicloudError {
+  if (thrown instanceof PicloudError) return thrown;
+  const { message = "" + thrown, cause } = Object(thrown) as { message?: string; cause?: { message?: string; code?: string } };
+  let detail = [message, cause?.message || cause?.code].filter(Boolean).join(": "); // Node.js has the reason in the cause alone
+  if (url) detail = `no answer from ${url} (${detail}): check the url (http://pi.local:7420), the node, and the app's allowed_origins`;
+  const error = new NetworkError("network", detail, fatal);
+  error.cause = thrown;
+  return error;
 }

@@ -15,7 +15,7 @@ export interface HistoryOptions extends CallOptions {
 /** history reads the events of a topic that are kept, oldest first, page by page as they are taken. */
 export async function* history<T>(http: Http, path: string, topic: string, options: HistoryOptions = {}): AsyncGenerator<TopicEvent<T>, void, undefined> {
   const { since = "all", page = 100 } = options;
-  const from = since instanceof Date ? since.toISOString() : since;
+  const from = since instanceof Date ? since.toJSON() : since; // null, which the node refuses, where it is no date
   let next: string | null = path + "/topics/" + segment(topic) + "/events?" + new URLSearchParams({ since: from, limit: "" + page });
   while (next) {
     const answer: api.History = await ask<api.History>(http, next, { headers: { Accept: "application/json" } }, options, ({ events }) => events);

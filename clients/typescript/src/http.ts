@@ -1,6 +1,6 @@
 import type * as api from "./api.js";
 import type { Auth } from "./auth.js";
-import { AuthError, InvalidError, StatusError } from "./errors.js";
+import { asError, AuthError, InvalidError, StatusError } from "./errors.js";
 
 /** What requests of a client have in common. */
 export interface Http {
@@ -45,7 +45,12 @@ export async function send(http: Http, path: string, init: RequestInit): Promise
     const headers = new Headers(http.init?.headers);
     new Headers(init.headers).forEach((value, name) => headers.set(name, value));
     if (token) headers.set("Authorization", "Bearer " + token);
-    const res = await fetch(base + path, { ...http.init, ...init, headers });
+    let res: Response;
+    try {
+      res = await fetch(base + path, { ...http.init, ...init, headers });
+    } catch (thrown) {
+      throw asError(thrown, base || "the page's host", base ? !/^(https?:\/)?\//.test(base) : typeof location !== "object");
+    }
     if (res.ok) return [res, token];
     const error = await refusalOf(res);
     if (res.status !== 401) throw error;

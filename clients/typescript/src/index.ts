@@ -13,4 +13,4 @@ export type { LinkState } from "./state.js";
 export type { StateName } from "./machine.js";
 export type { Draft, Published, PublishOptions } from "./publish.js";
 export type { Gap, Reset, Since, Topic, TopicEvent, TopicEvents, TopicOptions } from "./topic.js";
-export type { StandardResult, StandardSchema, Validator } from "./validate.js";
+export type { RequestValidator, StandardResult, StandardSchema, Validator } from "./validate.js";

@@ -24,10 +24,8 @@ export interface PublishOptions extends CallOptions {
 }
 
 /** post sends JSON, and returns an answer that `is` takes. */
-function post<T>(http: Http, path: string, body: unknown, is: (answer: T) => unknown, { idempotencyKey, ...options }: PublishOptions = {}): Promise<T> {
-  const headers: Record<string, string> = { "Content-Type": "application/json" };
-  if (idempotencyKey) headers["Idempotency-Key"] = idempotencyKey;
-  return ask<T>(http, path, { method: "POST", headers, body: JSON.stringify(body ?? null) }, options, is);
+function post<T>(http: Http, path: string, body: unknown, is: (answer: T) => unknown, options?: PublishOptions): Promise<T> {
+  return ask<T>(http, path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body ?? null) }, options, is);
 }
 
 /** publishedOf makes the public form of the node's answer. */

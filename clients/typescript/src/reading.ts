@@ -29,8 +29,8 @@ export function createReading(core: Core): Reading {
   const start = (reader: Reader, border: string): void => {
     const { since } = reader;
     reader.sink = reader.take;
-    if (since && since !== "latest") void backfill(core, reader, since, border);
-    else if (!reader.latest) reader.seen = border;
+    if (since !== undefined && since !== "latest") void backfill(core, reader, since, border);
+    else if (!reader.latest) reader.seen.set("", border);
     reader.ready();
   };
 

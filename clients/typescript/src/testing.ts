@@ -105,6 +105,17 @@ export function fakeServer({ heartbeat = 30, retry = 1000 }: FakeServerOptions =
           headers: { "Content-Type": "application/problem+json", ...(retryAfter !== undefined && { "Retry-After": "" + retryAfter }) },
         });
 
+  /** startOf returns what is after the beginning that `since` tells; undefined where it tells none. */
+  const startOf = (since: string): ((event: FakeEvent) => boolean) | undefined => {
+    if (since === "all") return () => true;
+    if (since === "latest") return ({ topic, id }) => !events.some((other) => other.topic === topic && seqOf(other.id) > seqOf(id));
+    if (/^\w+\.\d+$/.test(since)) return ({ id }) => seqOf(id) > seqOf(since);
+    const [, count, unit] = /^(\d+)([smhd])$/.exec(since) ?? [];
+    const seconds = { s: 1, m: 60, h: 3600, d: 86_400 }[unit!];
+    const from = seconds ? Date.now() - Number(count) * seconds * 1000 : Date.parse(since);
+    return Number.isNaN(from) ? undefined : ({ published_at }) => Date.parse(published_at) >= from;
+  };
+
   const publish = (topic: string, data: unknown): FakeEvent => {
     const event = { id: idOf(++seq), topic, data, published_at: new Date().toISOString(), source: "fake" };
     events.push(event);
@@ -158,8 +169,10 @@ export function fakeServer({ heartbeat = 30, retry = 1000 }: FakeServerOptions =
     if (method === "GET" && request.headers.get("Accept") === "text/event-stream") return subscribe(request, topics, signal);
     if (method === "GET") {
       const since = url.searchParams.get("since") ?? "all";
-      const after = since === "all" ? 0 : seqOf(since);
-      return json({ events: events.filter((event) => topics.includes(event.topic) && seqOf(event.id) > after), next: null });
+      const from = startOf(since);
+      if (/^\w+\.\d+$/.test(since) && Number.isNaN(seqOf(since))) return problem(410, { type: "position-foreign", detail: "of another history" });
+      if (!from) return problem(400, { type: "query-invalid", detail: "since: use an id, a time, a duration such as 10m or 7d, all, or latest" });
+      return json({ events: events.filter((event) => topics.includes(event.topic) && from(event)), next: null });
     }
     const drafts: { topic: string; data: unknown }[] = one === undefined ? JSON.parse(body) : [{ topic: topics[0], data: JSON.parse(body) }];
     const published = drafts.map(({ topic, data }) => {

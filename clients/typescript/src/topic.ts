@@ -1,5 +1,5 @@
 import { createEmitter, type Emitter } from "./emitter.js";
-import { InvalidError, type PicloudError } from "./errors.js";
+import { InvalidError, PicloudError } from "./errors.js";
 import { isAfter } from "./position.js";
 import { createQueue, type Queue } from "./queue.js";
 import { type Validator, validate } from "./validate.js";
@@ -68,7 +68,10 @@ export interface TopicEvents<T> {
   close: PicloudError | undefined;
 }
 
-/** A subscribed topic, read with listeners or with `for await`. Loops begin at the call of `topic()`, listeners at that of `on`. */
+/**
+ * A subscribed topic, read with listeners or with `for await`. Listeners begin at the call of `on`, the first loop at that of `topic()`, or where the
+ * last listener was taken off.
+ */
 export interface Topic<T> extends AsyncIterable<TopicEvent<T>> {
   readonly name: string;
   /** Resolves when the topic is on an open stream, rejects when it ends before that. */
@@ -90,8 +93,8 @@ export interface Reader<T = unknown> extends Pick<Emitter<TopicEvents<T>>, "emit
   latest: boolean;
   /** Gets the events of the stream; undefined while the topic is on none. */
   sink: ((event: TopicEvent<unknown>) => void) | undefined;
-  /** The id after which events are new. */
-  seen: string | null;
+  /** The id after which events are new, by node; "" is the one that is asked. While a stream takes the place of another both bring what comes. */
+  readonly seen: Map<string, string>;
   /** Whether it has ended. */
   over: boolean;
   /** Aborted when it has ended. */
@@ -102,9 +105,10 @@ export interface Reader<T = unknown> extends Pick<Emitter<TopicEvents<T>>, "emit
   end(error?: PicloudError): void;
 }
 
-/** createReader makes a topic. onClose is called once when it has ended, by whatever. */
+/** createReader makes a topic, or throws an InvalidError for a name that no topic can have. onClose is called once when it has ended, by whatever. */
 export function createReader<T>(name: string, options: TopicOptions<T>, onClose: () => void): Reader<T> {
   const { since, validate: validator, onInvalid, mode, buffer = 1000 } = options;
+  if (!/^\$?[\w./-]{1,128}$/.test(name)) throw new InvalidError("names of topics have 1 to 128 of A-Z a-z 0-9 . _ / -", undefined, name);
   const { on, emit } = createEmitter<TopicEvents<T>>();
   const ended = new AbortController();
   let resolve!: () => void;
@@ -116,6 +120,7 @@ export function createReader<T>(name: string, options: TopicOptions<T>, onClose:
   let listening = 0;
   let pending = false; // a frame that will show last
   const queues = new Set<Queue<TopicEvent<T>>>();
+  const seen = new Map<string, string>();
 
   const open = (): Queue<TopicEvent<T>> => {
     const queue = createQueue<TopicEvent<T>>(buffer, () => {
@@ -141,7 +146,7 @@ export function createReader<T>(name: string, options: TopicOptions<T>, onClose:
     cause = error;
     ended.abort();
     for (const queue of queues) queue.end(error);
-    reject(error);
+    reject(error ?? new PicloudError("closed", "the topic is closed", true));
     onClose();
     emit("close", error);
   };
@@ -161,7 +166,7 @@ export function createReader<T>(name: string, options: TopicOptions<T>, onClose:
         if (early) queues.delete(early);
         early = undefined;
         return () => {
-          if (off()) listening--;
+          if (off() && !--listening && !queues.size && !reader.over) early = open();
         };
       },
       close: () => end(),
@@ -174,16 +179,16 @@ export function createReader<T>(name: string, options: TopicOptions<T>, onClose:
     since,
     latest: since === "latest",
     sink: undefined,
-    seen: null,
+    seen,
     over: false,
     signal: ended.signal,
     take(event) {
-      const { id } = event;
+      const { id, node = "" } = event;
       if (reader.over) return;
-      if (id && !event.node) {
-        if (!isAfter(id, reader.seen)) return;
-        reader.seen = id;
-        reader.latest = false;
+      if (id) {
+        if (!isAfter(id, seen.get(node))) return;
+        seen.set(node, id);
+        if (!node) reader.latest = false;
       }
       try {
         const data = validate(validator, event.data);

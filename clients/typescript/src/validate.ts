@@ -1,12 +1,12 @@
 import { InvalidError } from "./errors.js";
 
 /** What the Standard Schema specification (standardschema.dev) asks of a schema, as far as it is used here. */
-export interface StandardSchema<T> {
+export interface StandardSchema<T, In = unknown> {
   readonly "~standard": {
     readonly version: 1;
     readonly vendor: string;
     readonly validate: (value: unknown) => StandardResult<T> | Promise<StandardResult<T>>;
-    readonly types?: { readonly input: unknown; readonly output: T } | undefined;
+    readonly types?: { readonly input: In; readonly output: T } | undefined;
   };
 }
 
@@ -20,6 +20,9 @@ export type StandardResult<T> =
  * an object with `parse`, or a function.
  */
 export type Validator<T> = StandardSchema<T> | { parse(value: unknown): T } | ((value: unknown) => T);
+
+/** RequestValidator<Req> takes a Req: what goes into a schema, or what an object with `parse` or a function makes of an unknown value. */
+export type RequestValidator<Req> = StandardSchema<unknown, Req> | { parse(value: unknown): Req; readonly "~standard"?: never } | ((value: unknown) => Req);
 
 /**
  * validate returns what a validator makes of a value. It throws an InvalidError where the value does not pass. A schema whose answer

@@ -64,8 +64,13 @@ test("the types resolve for ES modules and CommonJS", () => {
   writeFileSync(join(dir, "b.cts"), use);
   mkdirSync(join(dir, "node_modules/@picloud"), { recursive: true });
   symlinkSync(root, join(dir, "node_modules/@picloud/client"));
-  for (const options of [["--module", "nodenext"], ["--module", "esnext", "--moduleResolution", "bundler"]]) {
-    const args = ["--noEmit", "--strict", "--lib", "es2022,dom,dom.iterable", "--types", "", ...options, join(dir, "a.mts")];
+  const page = ["--lib", "es2022,dom,dom.iterable", "--types", ""];
+  const server = ["--lib", "es2022", "--types", "node", "--typeRoots", join(root, "node_modules/@types"), "--skipLibCheck", "false"];
+  symlinkSync(join(root, "node_modules/react"), join(dir, "node_modules/react"));
+  const node = ["--module", "nodenext"];
+  const bundler = ["--module", "esnext", "--moduleResolution", "bundler"];
+  for (const options of [[...node, ...page], [...bundler, ...page], [...node, ...server]]) {
+    const args = ["--noEmit", "--strict", ...options, join(dir, "a.mts")];
     if (options.includes("nodenext")) args.push(join(dir, "b.cts"));
     execFileSync(process.execPath, [join(root, "node_modules/typescript/bin/tsc"), ...args], { cwd: dir, stdio: "pipe", encoding: "utf8" });
   }

@@ -323,6 +323,26 @@ test("events of other nodes and states pass as they come", async () => {
   expect(server.requests.at(-1)!.url.searchParams.getAll("latest")).toEqual(["$board/health"]);
 });
 
+// CL-4: what both streams bring is told once, of other nodes, too.
+test("an event of another node that comes on the stream before and on the one that takes its place is told once", async () => {
+  const { server, client } = fake();
+  const { got } = collect(client, "a");
+  await turns();
+  const [before] = server.streams;
+  const relay = (n: number, node = "other"): string =>
+    `data: ${JSON.stringify({ topic: "a", data: node + n, published_at: "2026-11-23T20:15:00Z", source: "key:x", node, id: "00000000ff." + n })}\n\n`;
+  before!.send(relay(9));
+  await turns();
+  const started = client.topic("b").ready;
+  await turns(() => server.streams.length > 1 || client.state.name !== "open");
+  for (const stream of server.streams) stream.send(relay(10) + relay(7, "third"));
+  await started;
+  await turns();
+  for (const stream of server.streams) stream.send(relay(10) + relay(11));
+  await turns();
+  expect(got).toEqual(["other9", "other10", "third7", "other11"]);
+});
+
 test("a frame that cannot be read is told and ends nothing", async () => {
   const { server, client, log } = fake();
   const { got } = collect(client, "a");

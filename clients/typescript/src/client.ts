@@ -53,9 +53,9 @@ export interface ClientEvents {
   error: PicloudError;
 }
 
-/** A client of one app of a node: one stream for all its topics, and requests. */
+/** A client of one app of a node: one stream for its topics, or several where they do not fit on one, and requests. */
 export interface Client {
-  /** topic begins to read a topic, with what others are read on the one stream of the client. It throws an InvalidError for a name that no topic can have. */
+  /** topic begins to read a topic, with what others are read on the stream of the client. It throws an InvalidError for a name that no topic can have. */
   topic<T = unknown>(name: string, options?: TopicOptions<T>): Topic<T>;
   /** publish publishes an event; it resolves when the node keeps it. Nothing is sent again by itself. */
   publish<T = unknown>(topic: string, data: T, options?: PublishOptions): Promise<Published>;
@@ -89,17 +89,15 @@ export function createClient(options: ClientOptions): Client {
     cursor,
     state: stateOf("idle", false),
     emit,
-    changed(state) {
-      if (core.state.name === "closed") return;
-      const { name, error } = (core.state = state);
-      emit("state", state);
+    changed(state, { name, error } = state, ended = readers) {
+      if (closed()) return;
+      if (core.state !== state) emit("state", (core.state = state));
       if (error) emit("error", error);
-      if (name === "stopped" || name === "closed") readers.forEach((reader) => reader.end(error));
+      if (name === "stopped" || name === "closed") ended.forEach((reader) => reader.end(error));
     },
   };
   let streaming: Streaming | undefined;
   let scheduled = false;
-  let again = false;
 
   const closed = (): boolean => core.state.name === "closed";
 
@@ -107,7 +105,10 @@ export function createClient(options: ClientOptions): Client {
     if (closed()) return;
     if (!streaming) {
       try {
-        if (readers.size) streaming = await (await load()).createStreaming(core);
+        if (readers.size) {
+          streaming = await (await load()).createStreaming(core);
+          readers.forEach(streaming.join);
+        }
       } catch (thrown) {
         core.changed(stateOf("waiting", false, { error: asError(thrown), retryAt: Date.now() + loadAgain }));
         setTimeout(run, loadAgain);
@@ -116,12 +117,10 @@ export function createClient(options: ClientOptions): Client {
       if (closed()) return streaming?.input("close");
       if (core.state.name === "waiting") core.changed(stateOf("idle", false)); // it could not be loaded before
     }
-    const now = again;
-    scheduled = again = false;
-    streaming?.update(now);
+    scheduled = false;
+    streaming?.update();
   };
-  const update = (anew: boolean): void => {
-    again ||= anew;
+  const update = (): void => {
     if (!scheduled) queueMicrotask(run); // what changes in one turn is one change
     scheduled = true;
   };
@@ -130,13 +129,14 @@ export function createClient(options: ClientOptions): Client {
     topic<T>(name: string, o: TopicOptions<T> = {}) {
       const reader = createReader<T>(name, o, () => {
         readers.delete(reader as Reader);
-        update(false);
+        streaming?.leave(reader as Reader);
+        update();
       });
       if (closed()) reader.end(new PicloudError("closed", "the client is closed", true));
       else {
         readers.add(reader as Reader);
         streaming?.join(reader as Reader);
-        update(reader.latest);
+        update();
       }
       return reader.topic;
     },
@@ -148,7 +148,7 @@ export function createClient(options: ClientOptions): Client {
       return core.state;
     },
     get cursor() {
-      return core.cursor;
+      return streaming ? streaming.cursor() : core.cursor;
     },
     on,
     close() {

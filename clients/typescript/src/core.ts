@@ -15,6 +15,6 @@ export interface Core extends Pick<Emitter<ClientEvents>, "emit"> {
   state: State;
   /** The id after which the stream has to go on. */
   cursor: string | null;
-  /** changed makes a state that of the client, and tells it. */
-  changed(state: State): void;
+  /** changed makes a state that of the client, and tells it. Where it has several streams `told` is that of the one that has changed, and `readers` are its. */
+  changed(state: State, told?: State, readers?: Set<Reader>): void;
 }

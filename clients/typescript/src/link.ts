@@ -16,6 +16,12 @@ export interface Wants {
   cursor: string | null;
 }
 
+/** fits reports whether one stream can carry topics: a node takes 64, and a head of 16 KiB, in which names may be twice. */
+export function fits(topics: readonly string[]): boolean {
+  const names = [...new Set(topics)];
+  return names.length <= 64 && names.join().length < 5000;
+}
+
 /** The reader of a link. */
 export interface LinkOwner {
   /** wants is asked whenever a stream is to be opened. */
@@ -91,24 +97,22 @@ export function createLink(http: Http, path: string, lossless: boolean | undefin
     timer = undefined;
   };
 
-  /** plan asks for a stream after so many milliseconds, or when the pause is over, and returns how many that are. */
-  const plan = (ms = 0): number => {
+  /**
+   * plan asks for a stream after `ms` milliseconds, if there are any, and never before the pause is over; it returns after how many that is. Where there
+   * is none meanwhile, and an error, it is lost.
+   */
+  const plan = (ms?: number, error?: PicloudError): number => {
     cancel();
-    ms = Math.max(ms, Math.min(pause, asked + pause - Date.now())); // the clock may have been set back
+    const wait = Math.max(ms ?? 0, Math.min(pause, asked + pause - Date.now())); // the clock may have been set back
     const due = (): void => {
       timer = undefined;
       enter("retry");
       if (!live || isOther()) dial();
     };
-    if (ms > 0) timer = setTimeout(due, ms);
-    else due();
-    return ms;
-  };
-
-  /** begin asks for the first stream. */
-  const begin = (): void => {
-    const ms = plan();
-    if (ms > longestPause) enter("lost", { error: busy!, retryAt: Date.now() + ms });
+    if (ms === undefined && wait <= 0) due();
+    else timer = setTimeout(due, wait);
+    if (error && timer && !live) enter("lost", { error, retryAt: Date.now() + wait });
+    return wait;
   };
 
   /** isOther reports whether the stream has to be another one. */
@@ -119,12 +123,11 @@ export function createLink(http: Http, path: string, lossless: boolean | undefin
     pause = now - asked > pause + calm ? 0 : Math.min(longestPause, 2 * pause || shortestPause);
     asked = now;
     anew = false;
+    busy = undefined;
     const wants = owner.wants();
     const { topics, latest, cursor } = wants;
-    const query = new URLSearchParams();
-    for (const topic of topics) query.append("topic", topic);
-    for (const topic of latest) query.append("latest", topic);
-    if (lossless) query.set("lossless", "1");
+    // Names have nothing that would have to be escaped, and escaping may make them three times as long.
+    const query = "?topic=" + topics.join("&topic=") + latest.map((topic) => "&latest=" + topic).join("") + (lossless ? "&lossless=1" : "");
     const headers: Record<string, string> = { Accept: "text/event-stream" };
     if (cursor) headers["Last-Event-ID"] = cursor;
     let token: string | undefined;
@@ -133,7 +136,7 @@ export function createLink(http: Http, path: string, lossless: boolean | undefin
 
     const open = async (signal: AbortSignal): Promise<Response> => {
       let res: Response;
-      [res, token] = await send(http, path + "?" + query, { headers, signal, cache: "no-store" });
+      [res, token] = await send(http, path + query, { headers, signal, cache: "no-store" });
       return res;
     };
 
@@ -190,9 +193,8 @@ export function createLink(http: Http, path: string, lossless: boolean | undefin
         } else if (live) owner.refuse(topics.filter((topic) => !live!.topics.includes(topic)), error);
         else stop("fatal", error);
       } else if (!dialing) {
-        const ms = plan(delay(attempt++, retry, retryAfter));
+        const ms = plan(delay(attempt++, retry, retryAfter), error);
         if (retryAfter) [asked, pause, busy] = [Date.now(), ms, error];
-        if (!live) enter("lost", { error, retryAt: Date.now() + ms });
       }
     };
 
@@ -202,7 +204,7 @@ export function createLink(http: Http, path: string, lossless: boolean | undefin
   const update = (again = false): void => {
     anew ||= again;
     if (!owner.wants().topics.length) stop("unsubscribe");
-    else if (enter("subscribe")) begin();
+    else if (enter("subscribe")) plan(undefined, busy);
     else if (live && !dialing && !timer && isOther()) plan();
   };
 
@@ -214,7 +216,7 @@ export function createLink(http: Http, path: string, lossless: boolean | undefin
     },
     input(input) {
       if (input !== "resume") stop(input);
-      else if (enter(input)) begin();
+      else if (enter(input)) plan(undefined, busy);
     },
   };
 }

@@ -6,7 +6,7 @@ import type { Link } from "./link.js";
  *
  * @param hiddenFor milliseconds for which the page may be hidden before it pauses; undefined: as long as it likes
  */
-export function watchPage(link: Link, hiddenFor: number | undefined): () => void {
+export function watchPage(link: Pick<Link, "input" | "wake">, hiddenFor: number | undefined): () => void {
   const page = globalThis.document;
   if (!page?.addEventListener) return () => {};
   let timer: ReturnType<typeof setTimeout> | undefined;

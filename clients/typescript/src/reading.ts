@@ -51,8 +51,10 @@ export function createReading(core: Core): Reading {
       if (isBack) emit("open", { node, resumed });
       if (isBack && resumed) emit("resumed", { cursor: resume });
     } else if (event === "reset" || event === "gap" || event === "expired" || event === "bye") {
-      if (event === "reset") core.cursor = body.position;
-      if (event === "reset") readers.forEach((reader) => reader.emit(event, body));
+      if (event === "reset") {
+        core.cursor = body.position;
+        readers.forEach((reader) => reader.emit(event, body));
+      }
       if (event === "gap") {
         for (const reader of readers) {
           const missed = body.topics?.[reader.name];

@@ -1,20 +1,44 @@
 import { claims } from "./auth.js";
 import type { Core } from "./core.js";
-import { createLink, type Link, type LinkOwner } from "./link.js";
+import { createLink, fits, type Link, type LinkOwner } from "./link.js";
 import { watchPage } from "./page.js";
+import { isAfter } from "./position.js";
 import { createReading, type Reading } from "./reading.js";
+import { stateOf, type State } from "./state.js";
 import { shareLink } from "./tabs.js";
+import type { Reader } from "./topic.js";
 
-/** The stream of a client. */
-export interface Streaming extends Link, Pick<Reading, "join"> {}
+/** The streams of a client: one, unless it reads more topics than fit on one. */
+export interface Streaming extends Pick<Link, "input"> {
+  /** join puts a topic that is read on a stream. */
+  join(reader: Reader): void;
+  /** leave takes one off that has ended. */
+  leave(reader: Reader): void;
+  /** update is called when topics have joined or left. */
+  update(): void;
+  /** The id up to which all streams have come. */
+  cursor(): string | null;
+}
+
+/** A stream, and the topics that are read on it, which are the core of it as all topics are that of the client. */
+interface Lane extends Core {
+  reading: Reading;
+  link: Link;
+  /** A topic has joined whose newest event is wanted. */
+  anew: boolean;
+}
+
+/** The states of streams, from the one that a client tells first. */
+const order = "waiting connecting paused open stopped idle closed";
 
 /**
- * createStreaming returns the stream of a client: shared with other tabs where that is wanted and can be, and paused and woken by what
+ * createStreaming returns the streams of a client: shared with other tabs where that is wanted and can be, and paused and woken by what
  * happens to the page.
  */
 export async function createStreaming(core: Core): Promise<Streaming> {
   const { http, path, options } = core;
   const { app, lossless, share = typeof document === "object", pauseWhenHidden } = options;
+  const lanes: Lane[] = [];
   let channel = "";
   if (share && typeof BroadcastChannel === "function") {
     try {
@@ -26,16 +50,59 @@ export async function createStreaming(core: Core): Promise<Streaming> {
       // Without a token it is not known which tabs have the same rights. The stream reports the error.
     }
   }
-  const reading = createReading(core);
+
   const makeLink = (owner: LinkOwner): Link => createLink(http, path + "/events", lossless, owner);
-  const link = channel ? shareLink(channel, core, reading, makeLink) : makeLink(reading);
-  const unwatch = watchPage(link, pauseWhenHidden === true ? 30_000 : pauseWhenHidden || undefined);
-  return {
-    ...link,
-    join: reading.join,
+
+  const oldest = (): string | null =>
+    lanes.reduce((least: string | null, { cursor }) => (cursor && (!least || isAfter(least, cursor)) ? cursor : least), null);
+
+  const open = (): Lane => {
+    const lane = {
+      ...core,
+      readers: new Set(),
+      cursor: lanes.length ? oldest() : core.cursor,
+      changed(state: State) {
+        lane.state = state;
+        const [first] = lanes.map((each) => each.state).sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name));
+        core.changed(first!, state, lane.readers);
+      },
+      state: stateOf("idle", false),
+    } as Lane;
+    const reading = (lane.reading = createReading(lane));
+    lane.link = channel ? shareLink(channel, lane, reading, makeLink) : makeLink(reading);
+    lanes.push(lane);
+    return lane;
+  };
+
+  const all: Pick<Link, "input" | "wake"> = {
     input(input) {
       if (input === "close") unwatch();
-      link.input(input);
+      for (const { link } of lanes) link.input(input);
     },
+    wake() {
+      for (const { link } of lanes) link.wake();
+    },
+  };
+  const unwatch = watchPage(all, pauseWhenHidden === true ? 30_000 : pauseWhenHidden || undefined);
+
+  return {
+    join(reader) {
+      const lane = lanes.find(({ reading }) => fits([...reading.wants().topics, reader.name])) ?? open();
+      lane.readers.add(reader);
+      lane.anew ||= reader.latest;
+      lane.reading.join(reader);
+    },
+    leave(reader) {
+      for (const { readers } of lanes) readers.delete(reader);
+    },
+    update() {
+      for (const lane of lanes) {
+        const { anew } = lane;
+        lane.anew = false;
+        lane.link.update(anew);
+      }
+    },
+    cursor: oldest,
+    input: all.input,
   };
 }

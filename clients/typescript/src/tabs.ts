@@ -1,12 +1,12 @@
 import type { Core } from "./core.js";
-import type { Link, LinkOwner, Wants } from "./link.js";
+import { fits, type Link, type LinkOwner, type Wants } from "./link.js";
 import { next } from "./machine.js";
 import type { Frame } from "./parser.js";
 import { isAfter, sameEpoch } from "./position.js";
 import { type State, stateOf } from "./state.js";
 
-/** What a tab is for the others: nothing, looking for a leader, leading, reading what the leader reads, or nothing for good. */
-type Role = "none" | "seek" | "lead" | "follow" | "alone";
+/** What a tab is for the others: nothing, looking for a leader, leading, or reading what the leader reads. */
+type Role = "none" | "seek" | "lead" | "follow";
 
 /** What a tab wants of the leader. */
 interface Ask extends Wants {
@@ -40,7 +40,7 @@ const answerTimeout = 300;
 /** How often followers ask, in milliseconds. */
 const interval = 1000;
 
-/** For how long a leader believes in a follower that says nothing: timers of hidden tabs run once a minute. */
+/** For how long, in milliseconds, a leader believes in a follower that says nothing: timers of hidden tabs run once a minute. */
 const memory = 150_000;
 
 /**
@@ -50,9 +50,13 @@ const memory = 150_000;
  * The election saves connections, it does not keep events right. Each tab has its own cursor and cuts what it has by ids, so that two leaders
  * for a moment cost a connection and no leader costs time. A tab reads a leader's stream only from where its own cursor is, or before; otherwise
  * it asks, and the leader begins its stream anew from there.
+ *
+ * A tab whose topics do not fit on the leader's stream, or are refused by the node, is sent on to the next channel, where such tabs elect a leader of
+ * their own. It is back on the first one when it has read nothing for a moment.
  */
 export function shareLink(channelName: string, core: Core, owner: LinkOwner, makeLink: (owner: LinkOwner) => Link): Link {
-  const channel = new BroadcastChannel(channelName);
+  let channel: BroadcastChannel;
+  let number: number; // of the channel
   const id = Date.now().toString(36) + Math.random().toString(36); // older tabs first
   const followers = new Map<string, { ask: Ask; heard: number }>();
   let role: Role = "none";
@@ -82,7 +86,7 @@ export function shareLink(channelName: string, core: Core, owner: LinkOwner, mak
     if (state.name !== name || state.since !== since) owner.changed(state);
   };
 
-  const seek = (wait: number): void => {
+  const seek = (wait = answerTimeout / 3): void => {
     role = "seek";
     stream = 0;
     carried = [];
@@ -96,7 +100,31 @@ export function shareLink(channelName: string, core: Core, owner: LinkOwner, mak
   const claim = (): void => {
     role = "lead";
     term++;
-    link.update(false);
+    serve();
+  };
+
+  /** dismiss sends a follower on to the next channel. */
+  const dismiss = (name: string): void => {
+    followers.delete(name);
+    post({ to: name });
+  };
+
+  /**
+   * serve has the stream carry what this tab and its followers want; those whose topics do not fit are dismissed, the newest first. It does so now and
+   * then, since a follower that has crashed says nothing.
+   *
+   * @param again the stream has to begin anew, for the follower `from` if there is one
+   */
+  const serve = (again?: boolean, from?: string): void => {
+    let { topics } = owner.wants();
+    for (const [name, { ask }] of followers) {
+      const more = [...topics, ...ask.topics];
+      if (fits(more)) topics = more;
+      else dismiss(name);
+    }
+    clearTimeout(timer);
+    timer = setTimeout(serve, memory);
+    link.update(again && (!from || followers.has(from)));
   };
 
   /** listen asks the leader now and then whether it is there. */
@@ -115,14 +143,13 @@ export function shareLink(channelName: string, core: Core, owner: LinkOwner, mak
       timer = setTimeout(claim, 2 * answerTimeout); // the older one is going to lead
     }
     const before = followers.get(from)?.ask;
-    for (const [name, { heard }] of followers) if (Date.now() - heard > memory) followers.delete(name);
+    followers.delete(from); // whose topics are the newest
     if (wish.topics.length) followers.set(from, { ask: wish, heard: Date.now() });
-    else followers.delete(from);
     if (role !== "lead") return;
     const same = JSON.stringify(before) === JSON.stringify(wish);
     const served = wish.topics.every((topic) => carried.includes(topic)) && !wish.fresh.length && !older(wish.cursor);
     if (same || (served && wish.topics.length)) say();
-    else link.update(!served);
+    else serve(!served, from);
   };
 
   /** older reports whether a cursor is before where the stream is. */
@@ -138,7 +165,7 @@ export function shareLink(channelName: string, core: Core, owner: LinkOwner, mak
       leader = from;
       stream = 0;
       carried = [];
-      if (led) link.update(false);
+      if (led) link.update();
       listen();
     }
     heard = true;
@@ -169,36 +196,42 @@ export function shareLink(channelName: string, core: Core, owner: LinkOwner, mak
     if (lead.frames.length) owner.frames(lead.frames, lead);
   };
 
-  const leave = (then: "none" | "alone" = "none"): void => {
+  /** tune goes to a channel. */
+  const tune = (to: number): void => {
+    number = to;
+    channel = new BroadcastChannel(channelName + to);
+    channel.onmessage = ({ data }: MessageEvent<Message>) => {
+      const { from } = data;
+      if ("ask" in data) onAsk(from, data.ask);
+      else if ("lead" in data) onLead(from, data.lead);
+      else if ("to" in data) {
+        if (data.to !== id || role === "none") return;
+        leave(number + 1);
+        seek();
+      } else if (role === "follow" && from === leader) seek();
+    };
+  };
+
+  /** leave says goodbye to the others, and goes to a channel. */
+  const leave = (to = 0): void => {
     clearTimeout(timer);
     if (role === "lead") post({ bye: true });
     role = "none";
     stream = 0;
     carried = [];
     ask();
-    role = then;
-  };
-
-  const goAlone = (): void => {
-    leave("alone");
+    if (to === number) return;
     channel.close();
+    followers.clear();
+    term = 0;
+    tune(to);
   };
 
-  channel.onmessage = ({ data }: MessageEvent<Message>) => {
-    const { from } = data;
-    if ("ask" in data) onAsk(from, data.ask);
-    else if ("lead" in data) onLead(from, data.lead);
-    else if ("to" in data) {
-      if (data.to !== id) return;
-      goAlone();
-      link.update(false);
-    } else if (role === "follow" && from === leader) seek(answerTimeout / 3);
-  };
-
+  tune(0);
   const link = makeLink({
     wants() {
       const own = owner.wants();
-      if (role === "alone") return own;
+      for (const [name, { heard }] of followers) if (Date.now() - heard > memory) followers.delete(name);
       if (role !== "lead") return { ...own, topics: [] };
       const asks = [own, ...[...followers.values()].map(({ ask }) => ask)];
       const union = (key: "topics" | "latest"): string[] => [...new Set(asks.flatMap((wish) => wish[key]))].sort();
@@ -221,17 +254,13 @@ export function shareLink(channelName: string, core: Core, owner: LinkOwner, mak
       owner.frames(frames, asked);
     },
     refuse(topics, error) {
-      for (const [name, { ask }] of followers) {
-        if (!ask.topics.some((topic) => topics.includes(topic))) continue;
-        followers.delete(name);
-        post({ to: name });
-      }
+      for (const [name, { ask }] of followers) if (ask.topics.some((topic) => topics.includes(topic))) dismiss(name);
       owner.refuse(topics, error);
     },
     changed(state) {
-      if (role !== "lead" && role !== "alone") return; // the state is that of the leader
+      if (role !== "lead") return; // the state is that of the leader
       owner.changed(state);
-      if (role === "lead" && (state.name === "idle" || state.name === "stopped")) leave();
+      if (state.name === "stopped") leave();
       say();
     },
   });
@@ -241,28 +270,26 @@ export function shareLink(channelName: string, core: Core, owner: LinkOwner, mak
       const { topics, latest } = owner.wants();
       const { name } = core.state;
       if (again) fresh = latest;
-      if (role === "lead" || role === "alone") link.update(again);
-      else if (!topics.length) {
-        leave();
+      if (!topics.length) {
+        leave(); // another tab goes on
+        link.update();
         if (next(name, "unsubscribe")) show(stateOf("idle", false));
-      } else if (role !== "none") ask();
-      else if (next(name, "subscribe")) seek(answerTimeout / 3);
+      } else if (role === "lead") serve(again);
+      else if (role !== "none") ask();
+      else if (next(name, "subscribe")) seek();
     },
     wake() {
       if (role === "follow") listen(0);
       link.wake();
     },
     input(input) {
-      if (role === "alone") return link.input(input);
-      if (input === "close") {
-        goAlone();
-        link.input(input);
-      } else if (next(core.state.name, input)) {
-        if (input === "resume") return seek(answerTimeout / 3);
-        leave();
-        link.update(false);
-        show(stateOf("paused", false));
-      }
+      const to = next(core.state.name, input);
+      if (!to) return;
+      if (input === "resume") return seek();
+      leave();
+      link.update();
+      if (input === "close") channel.close();
+      show(stateOf(to, false));
     },
   };
 }

@@ -124,6 +124,7 @@ export function fakeServer({ heartbeat = 30, retry = 1000 }: FakeServerOptions =
   };
 
   const subscribe = (request: FakeRequest, topics: string[], signal: AbortSignal | null | undefined): Response => {
+    if (topics.length > 64) return problem(400, { type: "query-invalid", detail: topics.length + " topics, at most 64 fit on one stream" });
     const encoder = new TextEncoder();
     let out!: ReadableStreamDefaultController<Uint8Array>;
     const body = new ReadableStream<Uint8Array>({ start: (controller) => void (out = controller), cancel: () => void streams.delete(stream) });

@@ -110,6 +110,32 @@ test("topics join and leave at 1 000 events a second", async () => {
   }
 });
 
+// CL-4: a node takes 64 topics on a stream, and a head of 16 KiB.
+test("more topics than fit on one stream, with the longest names, in one client and in tabs that share", async () => {
+  const node = await TestNode.start();
+  const token = await node.key("app:publish", "app:read");
+  const names = (n: number, prefix: string): string[] => Array.from({ length: n }, (_, i) => prefix + (100 + i));
+  const long = names(64, "/".repeat(125));
+  const tabs = [[...names(100, "t"), ...long], names(40, "a"), names(40, "b")].map((topics, i) => {
+    const c = client(node, { token, share: i > 0 });
+    const got: Record<string, unknown[]> = {};
+    const ready = topics.map((name) => {
+      const topic = c.topic(name, { since: "latest" });
+      topic.on("event", ({ data }) => (got[name] ??= []).push(data));
+      return topic.ready;
+    });
+    return { c, topics, got, ready: Promise.all(ready) };
+  });
+  await Promise.all(tabs.map(({ ready }) => ready));
+  const publisher = client(node, { token });
+  for (const data of [1, 2]) await publisher.publishAll(tabs.flatMap(({ topics }) => topics).map((topic) => ({ topic, data })));
+  for (const { topics, got, c } of tabs) {
+    await until("the events", () => topics.every((name) => got[name]?.length === 2));
+    expect(got).toEqual(Object.fromEntries(topics.map((name) => [name, [1, 2]])));
+    expect(c.state.name).toBe("open");
+  }
+});
+
 // RT-9, CL-3: a subscriber token that expires in the middle is renewed, and nothing is missing.
 test("a token expires in the middle", async () => {
   const node = await TestNode.start();

@@ -28,8 +28,8 @@ afterEach(async () => {
   vi.unstubAllGlobals();
 });
 
-/** open opens a tab that reads a topic. */
-async function open(name = "t", options: Partial<ClientOptions> = {}, since?: string): Promise<Tab> {
+/** open opens a tab that reads topics. */
+async function open(names: string | string[] = "t", options: Partial<ClientOptions> = {}, since?: string): Promise<Tab> {
   const aborted = new AbortController();
   let channel: BroadcastChannel | undefined;
   vi.stubGlobal("BroadcastChannel", class extends Real {
@@ -41,7 +41,7 @@ async function open(name = "t", options: Partial<ClientOptions> = {}, since?: st
   const fetcher: typeof fetch = (input, init) => server.fetch(input, { ...init, signal: AbortSignal.any([init!.signal!, aborted.signal]) });
   const client = createClient({ app: "a", url: "http://fake.test", fetch: fetcher, share: true, ...options });
   const got: unknown[] = [];
-  client.topic(name, { since }).on("event", (event) => got.push(event.data));
+  for (const name of [names].flat()) client.topic(name, { since }).on("event", (event) => got.push(event.data));
   await turns();
   const tab = {
     client,
@@ -56,6 +56,9 @@ async function open(name = "t", options: Partial<ClientOptions> = {}, since?: st
   vi.setSystemTime(Date.now() + 1); // the next one is younger
   return tab;
 }
+
+/** names returns n names of topics. */
+const names = (prefix: string, n: number): string[] => Array.from({ length: n }, (_, i) => prefix + i);
 
 const leaders = (): Tab[] => tabs.filter(({ client }) => client.state.leader && client.state.name === "open");
 
@@ -214,15 +217,84 @@ test("followers tell the leader's states", async () => {
   expect([states, tabs[1]!.got.length]).toEqual([["waiting", "connecting", "open"], 10]);
 });
 
-test("a tab that reads nothing any more leads no one, and the other goes on", async () => {
-  const a = await open();
+test.each(["topic", "client"])("a tab that has closed its %s leads no one, and the other goes on", async (which) => {
+  const a = await open([]);
+  const topic = a.client.topic("a");
   await pass(1000);
   await open();
-  a.client.close();
   await pass(1000);
-  server.publish("t", 1);
+  (which === "topic" ? topic : a.client).close();
   await turns();
-  expect([tabs[1]!.got, tabs[1]!.client.state.leader]).toEqual([[1], true]);
+  expect(a.client.state.name).toBe(which === "topic" ? "idle" : "closed");
+  if (which === "topic") expect([a.client.cursor, server.streams.length]).toEqual([null, 0]);
+  server.publish("t", 1);
+  await pass(1000);
+  server.publish("t", 2);
+  await turns();
+  expect([tabs[1]!.got, tabs[1]!.client.state.leader]).toEqual([[1, 2], true]);
+  expect(server.streams.map((stream) => stream.topics)).toEqual([["t"]]);
+});
+
+// A node takes 64 topics on a stream.
+test("tabs whose topics do not fit on one stream share others, and end for no other", async () => {
+  await Promise.all(["a", "b", "c", "d"].map((prefix) => open(names(prefix, 30))));
+  await pass(3000);
+  expect(tabs.map(({ client }) => client.state.name)).toEqual(["open", "open", "open", "open"]);
+  expect(server.streams.map(({ topics }) => topics.length)).toEqual([60, 60]);
+  for (const prefix of ["a", "b", "c", "d"]) for (const name of names(prefix, 30)) server.publish(name, name);
+  await turns();
+  expect(tabs.map(({ got }) => got)).toEqual(["a", "b", "c", "d"].map((prefix) => names(prefix, 30)));
+});
+
+test("a leader or a follower that reads more makes the stream too small for the one that reads more or came last", async () => {
+  const a = await open(names("a", 20));
+  await pass(1000);
+  const b = await open(names("b", 20));
+  await pass(1000);
+  const c = await open(names("c", 20));
+  await pass(1000);
+  expect(server.streams.map(({ topics }) => topics.length)).toEqual([60]);
+  for (const name of names("more", 10)) b.client.topic(name).on("event", (event) => b.got.push(event.data));
+  server.publish("b0", 1);
+  await pass(1000);
+  expect(server.streams.map(({ topics }) => topics.length)).toEqual([40, 30]);
+  for (const name of names("even", 30)) a.client.topic(name).on("event", (event) => a.got.push(event.data));
+  server.publish("c0", 1);
+  await pass(1000);
+  for (const name of ["a0", "b0", "c0", "more0", "even0"]) server.publish(name, 2);
+  await turns();
+  expect([a.got, b.got, c.got]).toEqual([[2, 2], [1, 2, 2], [1, 2]]);
+  expect(server.streams.map(({ topics }) => topics.length)).toEqual([50, 50]);
+  expect([a, b, c].map(({ client }) => client.state.name)).toEqual(["open", "open", "open"]);
+});
+
+test("a tab that has been elsewhere is back when it has read nothing for a moment", async () => {
+  await open(names("a", 40));
+  await pass(1000);
+  const b = await open([]);
+  const topics = names("b", 40).map((name) => b.client.topic(name));
+  await pass(1000);
+  expect(server.streams.map(({ topics }) => topics.length)).toEqual([40, 40]);
+  for (const topic of topics) topic.close();
+  await turns();
+  b.client.topic("b0");
+  await pass(1000);
+  expect(server.streams.map(({ topics }) => topics.length)).toEqual([41]);
+});
+
+test("a tab that has crashed is forgotten, also when no other says anything", async () => {
+  await open("mine");
+  await pass(1000);
+  const b = await open("theirs");
+  await pass(1000);
+  b.crash();
+  await pass(100_000);
+  server.streams[0]!.send(": heartbeat\n\n");
+  expect(server.streams.map(({ topics }) => topics)).toEqual([["mine", "theirs"]]); // it may be asleep
+  await pass(60_000);
+  server.streams[0]?.send(": heartbeat\n\n");
+  await pass(150_000);
+  expect(server.streams.map(({ topics }) => topics)).toEqual([["mine"]]);
 });
 
 test("tabs that are put aside by the browser let the stream go, and come back where they were", async () => {

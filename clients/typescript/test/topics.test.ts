@@ -104,6 +104,57 @@ test("topics come and go while a stream is on its way", async () => {
   expect(server.streams.map((s) => s.topics)).toEqual([["a", "c"]]);
 });
 
+// CL-4: a node takes 64 topics, and a head of 16 KiB, for one stream.
+test("topics that do not fit on one stream are on several, and the client tells the one that is worst off", async () => {
+  const { server, client, log } = fake({}, { retry: 1000 });
+  const names = Array.from({ length: 100 }, (_, i) => "t" + i);
+  const all = names.map((name) => collect(client, name));
+  await Promise.all(all.map(({ topic }) => topic.ready));
+  expect([server.streams.map(({ topics }) => topics.length), client.state.name]).toEqual([[64, 36], "open"]);
+  for (const name of names) server.publish(name, 1);
+  await turns();
+  expect(client.cursor).toBe("0000000001.64"); // what is after it may have come, or not
+  const [, second] = server.streams;
+  second!.end(new TypeError("broken"));
+  await turns();
+  expect(client.state).toMatchObject({ name: "waiting", stale: true, error: { type: "network" } });
+  for (const name of names) server.publish(name, 2);
+  await pass(1000);
+  expect(client.state).toMatchObject({ name: "open", stale: false });
+  expect(all.map(({ got }) => got)).toEqual(names.map(() => [1, 2]));
+  server.refuse(403, { type: "forbidden" });
+  const late = expect(client.topic("late").ready).rejects.toMatchObject({ type: "forbidden" });
+  await pass(100);
+  await late;
+  expect([client.state.name, server.streams.length]).toEqual(["open", 2]);
+  for (const { topic } of all) topic.close();
+  await pass(300);
+  expect([client.state.name, client.cursor, server.streams.length]).toEqual(["idle", null, 0]);
+  expect(log.filter((entry) => entry.startsWith("state:"))).not.toContain("state:stopped");
+  client.close();
+  await turns();
+  expect(log.at(-1)).toBe("state:closed");
+});
+
+test("topics with long names are on as many streams as a request has room for", async () => {
+  const { server, client } = fake();
+  const topics = Array.from({ length: 64 }, (_, i) => client.topic("/".repeat(126) + (10 + i), { since: "latest" }));
+  await Promise.all(topics.map(({ ready }) => ready));
+  expect(server.streams.length).toBe(2);
+  for (const { url } of server.requests) expect(url.href.length).toBeLessThan(12_000);
+});
+
+test("a client with many topics goes on after the cursor that it is given, with all of them", async () => {
+  const { server, client } = fake({ cursor: "0000000001.1" });
+  for (let i = 0; i < 3; i++) for (const name of ["t0", "t99"]) server.publish(name, i);
+  const all = Array.from({ length: 100 }, (_, i) => collect(client, "t" + i));
+  await turns();
+  expect([all[0]!.got, all[99]!.got]).toEqual([[1, 2], [0, 1, 2]]);
+  for (const { topic } of all.slice(0, 64)) topic.close();
+  await pass(100);
+  expect([client.cursor, client.state.name]).toEqual(["0000000001.6", "open"]);
+});
+
 // RT-6: a node that takes its time is not asked again for each topic, and topics do not wait for each other.
 test("topics that come one by one are few streams, and each is ready soon", async () => {
   const { server, client } = fake({

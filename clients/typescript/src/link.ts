@@ -126,6 +126,7 @@ export function createLink(http: Http, path: string, lossless: boolean | undefin
     busy = undefined;
     const wants = owner.wants();
     const { topics, latest, cursor } = wants;
+    if (!topics.length) return; // update is about to say so
     // Names have nothing that would have to be escaped, and escaping may make them three times as long.
     const query = "?topic=" + topics.join("&topic=") + latest.map((topic) => "&latest=" + topic).join("") + (lossless ? "&lossless=1" : "");
     const headers: Record<string, string> = { Accept: "text/event-stream" };
@@ -187,9 +188,9 @@ export function createLink(http: Http, path: string, lossless: boolean | undefin
       if (fatal) {
         const { topic } = error as StatusError;
         attempt = 0;
-        if (topic !== undefined && topics.length > 1) {
-          owner.refuse([topic], error);
-          plan(); // for the others
+        if (topics.length > 1 && topics.includes(topic!)) {
+          owner.refuse([topic!], error);
+          dial(); // for the others; each refusal leaves fewer, so that there need be no pause
         } else if (live) owner.refuse(topics.filter((topic) => !live!.topics.includes(topic)), error);
         else stop("fatal", error);
       } else if (!dialing) {

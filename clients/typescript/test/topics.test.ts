@@ -226,6 +226,20 @@ test.each(["deleted", "never there"])("of several topics one that is %s ends alo
   expect([topics.map(({ got }) => got), server.streams.map((stream) => stream.topics)]).toEqual([[["a"], [], ["c"]], [["a", "c"]]]);
 });
 
+test("many topics that are refused do not keep the others waiting, and one that was not asked for is the end", async () => {
+  const { server, client } = fake();
+  const all = Array.from({ length: 40 }, (_, i) => collect(client, "t" + (100 + i)));
+  for (const { topic } of all.slice(0, 30)) server.refuse(404, { type: "topic-not-found", topic: topic.name });
+  await turns(() => client.state.name === "open");
+  await turns();
+  expect(server.streams.map(({ topics }) => topics.length)).toEqual([10]);
+  await expect(all[29]!.topic.ready).rejects.toMatchObject({ status: 404 });
+  server.drop();
+  server.refuse(404, { type: "topic-not-found", topic: "other" });
+  await pass(1000);
+  expect(client.state).toMatchObject({ name: "stopped", error: { status: 404 } });
+});
+
 test("a topic waits for a node that is too busy for it, and the others go on", async () => {
   const { server, client } = fake();
   const a = collect(client, "a");

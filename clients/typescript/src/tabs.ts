@@ -73,6 +73,7 @@ export function shareLink(channelName: string, core: Core, owner: LinkOwner, mak
 
   const ask = (): void => {
     const { topics, latest, cursor } = owner.wants();
+    fresh = fresh.filter((topic) => latest.includes(topic)); // others have been closed meanwhile
     post({ ask: { topics: role === "none" ? [] : topics, latest, fresh, cursor: stream ? null : cursor, stream } });
   };
 
@@ -212,7 +213,7 @@ export function shareLink(channelName: string, core: Core, owner: LinkOwner, mak
     };
   };
 
-  /** leave says goodbye to the others, and goes to a channel. */
+  /** leave says goodbye to the others, ends a stream of this tab, and goes to a channel. */
   const leave = (to = 0): void => {
     clearTimeout(timer);
     if (role === "lead") post({ bye: true });
@@ -220,6 +221,7 @@ export function shareLink(channelName: string, core: Core, owner: LinkOwner, mak
     stream = 0;
     carried = [];
     ask();
+    link.update();
     if (to === number) return;
     channel.close();
     followers.clear();
@@ -272,7 +274,6 @@ export function shareLink(channelName: string, core: Core, owner: LinkOwner, mak
       if (again) fresh = latest;
       if (!topics.length) {
         leave(); // another tab goes on
-        link.update();
         if (next(name, "unsubscribe")) show(stateOf("idle", false));
       } else if (role === "lead") serve(again);
       else if (role !== "none") ask();
@@ -287,7 +288,6 @@ export function shareLink(channelName: string, core: Core, owner: LinkOwner, mak
       if (!to) return;
       if (input === "resume") return seek();
       leave();
-      link.update();
       if (input === "close") channel.close();
       show(stateOf(to, false));
     },

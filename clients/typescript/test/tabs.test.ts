@@ -141,6 +141,19 @@ test("a tab that comes later gets the newest event, the others not again", async
   expect(server.streams).toHaveLength(1);
 });
 
+test.each([0, 1, 3])("a tab that closes a topic before it is on a stream, after %i turns, reads the other", async (n) => {
+  await open();
+  const { client, got } = await open([]);
+  const closed = client.topic("a", { since: "latest" });
+  client.topic("b", { since: "latest" }).on("event", ({ data }) => got.push(data));
+  for (let i = 0; i < n; i++) await new Promise((resolve) => setImmediate(resolve));
+  closed.close();
+  await pass(1000);
+  server.publish("b", 1);
+  await turns();
+  expect([client.state.name, got]).toEqual(["open", [1]]);
+});
+
 test("a tab with an older cursor gets what it has missed, the others not again", async () => {
   const { id } = server.publish("t", 1);
   const first = await open();

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { type Client, createClient, type Topic } from "../src/index.js";
 import "../src/streaming.js";
 import { fakeServer } from "../src/testing.js";
-import { pass, turns } from "./fake.js";
+import { page, pass, turns } from "./fake.js";
 
 /** A topic that a tab reads, and what has come. */
 interface Read {
@@ -19,7 +19,7 @@ const step = fc.oneof(
   fc.record({ kind: fc.constant("read" as const), tab, ...span, latest: fc.boolean() }),
   fc.record({ kind: fc.constant("stop" as const), tab, n: span.n }),
   fc.record({ kind: fc.constant("close" as const), tab }),
-  fc.record({ kind: fc.constant("drop" as const) }),
+  fc.record({ kind: fc.constantFrom("drop", "away", "back", "busy", "pagehide", "pageshow", "online") }),
   fc.record({ kind: fc.constant("publish" as const), ...span }),
   fc.record({ kind: fc.constant("pass" as const), ms: fc.nat(1500), whole: fc.boolean() }),
 );
@@ -28,7 +28,8 @@ beforeEach(() => void vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout", 
 afterEach(() => void vi.useRealTimers());
 
 // CL-4: whatever tabs read, beyond what fits on a stream, too, and in whatever order they come and go, each topic has each event once and in order.
-test("tabs that come and go, and read more and less, miss nothing and get nothing twice", async () => {
+test.each([true, false])("tabs that come and go, and read more and less, miss nothing and get nothing twice; shared: %s", async (share) => {
+  const { fire } = page();
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 40 }), async (steps) => {
       const server = fakeServer({ heartbeat: 3000 });
@@ -43,7 +44,7 @@ test("tabs that come and go, and read more and less, miss nothing and get nothin
       const tabs = new Map<number, { client: Client; reads: Read[] }>();
       const open = (at: number): { client: Client; reads: Read[] } => {
         vi.setSystemTime(Date.now() + 1); // the next one is younger
-        const opened = { client: createClient({ app: "a", url: "http://fake.test", fetch: server.fetch, share: true }), reads: [] };
+        const opened = { client: createClient({ app: "a", url: "http://fake.test", fetch: server.fetch, share }), reads: [] };
         tabs.set(at, opened);
         return opened;
       };
@@ -62,14 +63,17 @@ test("tabs that come and go, and read more and less, miss nothing and get nothin
           else if (it.kind === "close") {
             tabs.get(it.tab)?.client.close();
             tabs.delete(it.tab);
-          } else if (it.kind === "drop") server.drop();
-          else if (it.kind === "publish") publish(it.from, it.n);
-          else {
+          } else if (it.kind === "publish") publish(it.from, it.n);
+          else if (it.kind === "pass") {
             await pass(it.ms);
             if (it.whole) await turns();
-          }
+          } else if (it.kind === "busy") server.refuse(503, { retryAfter: 3 });
+          else if (it.kind === "drop" || it.kind === "away" || it.kind === "back") server[it.kind]();
+          else fire("window", it.kind);
           await new Promise((resolve) => setImmediate(resolve)); // messages of tabs may be on their way at the next step
         }
+        server.back();
+        fire("window", "pageshow");
         for (let i = 0; i < 12; i++) await pass(5000); // longer than any wait
         publish(0, topics);
         await turns();
@@ -87,6 +91,6 @@ test("tabs that come and go, and read more and less, miss nothing and get nothin
         await turns();
       }
     }),
-    { numRuns: Number(process.env.RUNS ?? 30) },
+    { numRuns: Number(process.env.RUNS ?? 20) },
   );
 });

@@ -143,7 +143,7 @@ type Setting struct {
 	Default string // as text; empty: see Text
 	Text    string // meaning, unit, special values
 	Live    bool   // a reload applies it; otherwise a restart does
-	field
+	field[Config]
 }
 
 // Settings is the one table of settings: loading, errors, `config show`,
@@ -229,7 +229,7 @@ var Settings = []Setting{
 	{"log.format", "PICLOUD_LOG_FORMAT", "", "text", "Format of the log where the journal of systemd does not take it.", false, logFormat},
 }
 
-var proxies = field{
+var proxies = field[Config]{
 	Form: Form{Kind: KindList},
 	set: func(c *Config, v string) error {
 		c.TrustedProxies = nil

@@ -162,10 +162,10 @@ pump = { line = "gpiochip0:23", min_interval = "1m" }
 	for text, want := range map[string]string{
 		"[hw.outputs.lamp]\nline = 'GPIO1'\npull = 'up'":                                     ":3: hw.outputs.lamp.pull: unknown setting of a pin; there are line, app, invert, start, stop, follow, follow_path, min_interval",
 		"[storage]\nsegment_bytes = 9223372036854775807":                                     ":2: storage.segment_bytes: \"9223372036854775807\": use a whole number of bytes, 65536 to 1073741824",
-		"[hw.outputs.lamp]\nline = 'GPIO1'\nmin_interval = '2h'":                             ":3: hw.outputs.lamp.min_interval: \"2h\": use a time from 0s to 1h0m0s",
-		"[hw.outputs.lamp]\nline = 'GPIO1'\nmin_interval = '-1s'":                            ":3: hw.outputs.lamp.min_interval: \"-1s\": use a time from 0s to 1h0m0s",
-		"[hw.outputs.lamp]\nline = 'GPIO1'\nmin_interval = 5":                                ":3: hw.outputs.lamp.min_interval: \"5\": use a time from 0s to 1h0m0s",
-		"[hw.outputs.lamp]\nline = 'GPIO1'\nstart = true":                                    ":3: hw.outputs.lamp.start: \"true\": use \"on\" or \"off\"",
+		"[hw.outputs.lamp]\nline = 'GPIO1'\nmin_interval = '2h'":                             ":3: hw.outputs.lamp.min_interval: \"2h\": use a time from 0s to 1h with its unit",
+		"[hw.outputs.lamp]\nline = 'GPIO1'\nmin_interval = '-1s'":                            ":3: hw.outputs.lamp.min_interval: \"-1s\": use a time from 0s to 1h with its unit",
+		"[hw.outputs.lamp]\nline = 'GPIO1'\nmin_interval = 5":                                ":3: hw.outputs.lamp.min_interval: 5: use a text in quotes, a time from 0s to 1h",
+		"[hw.outputs.lamp]\nline = 'GPIO1'\nstart = true":                                    ":3: hw.outputs.lamp.start: true: use a text in quotes, \"on\" or \"off\"",
 		"[hw.inputs.lamp]\nline = 'GPIO1'\nfollow = 'door'":                                  ":3: hw.inputs.lamp.follow: unknown setting of a pin",
 		"[hw.outputs.lamp]\nline = 'GPIO1'\nfollow = 'a b'":                                  ":3: hw.outputs.lamp.follow: The topic name is not valid: byte 2",
 		"[hw.outputs.lamp]\nline = 'GPIO1'\nfollow = ''":                                     ":3: hw.outputs.lamp.follow: The topic name is not valid: the name is empty",
@@ -178,7 +178,7 @@ pump = { line = "gpiochip0:23", min_interval = "1m" }
 		"[hw.inputs.door]\npull = 'up'":                                                      ":1: hw.inputs.door.line: say which line",
 		"[hw.inputs.door]\nline = 'GPIO1'\n[hw.outputs.lamp]\nline = 'GPIO1'":                ":4: hw.outputs.lamp.line: it has the line GPIO1, as hw.inputs.door has",
 		"hw.driver = 'sim'\n[hw.inputs.x]\nline = 'a'\n[hw.outputs.x]\nline = 'b'":           "need different names",
-		"[hw.inputs.door]\nline = 'GPIO1'\npull = 'sideways'\napp = 'Not A Name'":            "\"sideways\": use up, down or none",
+		"[hw.inputs.door]\nline = 'GPIO1'\npull = 'sideways'\napp = 'Not A Name'":            "\"sideways\": use up or down or none",
 		"retention = { max_events = 0 }\n[hw.inputs]\ndoor = { line = 'GPIO1', pul = 'up' }": ":3: hw.inputs.door.pul: unknown setting of a pin",
 	} {
 		if _, err := daemon.Load(daemon.Source{File: write(t, map[string]string{"picloud.toml": text})}); err == nil || !strings.Contains(err.Error(), want) {

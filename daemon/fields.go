@@ -10,83 +10,53 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/pelletier/go-toml/v2/unstable"
+
 	"github.com/picloud/picloud/pgsync"
 	"github.com/picloud/picloud/sdk"
 )
 
-// Form says how the value of a setting is written.
-type Form struct {
-	Kind   Kind
-	Unit   string // of a number; empty: none
-	Values string // the allowed ones, for people; empty: any
-}
-
-// Kind is the type of a value in the configuration file.
-type Kind string
-
-// The kinds.
-const (
-	KindText   Kind = "text"
-	KindList   Kind = "list of texts"
-	KindSwitch Kind = "true or false"
-	KindNumber Kind = "whole number"
-)
-
-// String returns the form for people, such as "seconds, 1 to 3600".
-func (f Form) String() string {
-	switch {
-	case f.Unit != "":
-		return f.Unit + ", " + f.Values
-	case f.Kind == KindNumber:
-		return string(f.Kind) + ", " + f.Values
-	case f.Values != "":
-		return f.Values
-	}
-	return string(f.Kind)
-}
-
-// TOML returns a value as the file has it.
-func (f Form) TOML(value string) string {
-	switch f.Kind {
-	case KindNumber, KindSwitch:
-		return value
-	case KindList:
-		var items []string
-		for one := range strings.SplitSeq(value, ",") {
-			if one != "" {
-				items = append(items, strconv.Quote(one))
-			}
-		}
-		return "[" + strings.Join(items, ", ") + "]"
-	case KindText:
-	}
-	return strconv.Quote(value)
-}
-
-// field reads and writes the value of a setting as text.
-type field struct {
+// field reads and writes the value of a setting as text. C is what holds the value: the
+// configuration, a pin or a sensor.
+type field[C any] struct {
 	Form
 
-	set func(c *Config, text string) error
-	get func(c *Config) string
+	set func(c *C, text string) error
+	get func(c *C) string
 
 	show func(value string) string // for people; nil: as it is
 }
 
+// apply sets the value that a configuration file has.
+func (f *field[C]) apply(c *C, value *unstable.Node) error {
+	text, err := f.textOf(value)
+	if err != nil {
+		return err
+	}
+	return f.set(c, text)
+}
+
 // in gives the form of a number its unit.
-func in(unit string, f field) field {
+func in[C any](unit string, f field[C]) field[C] {
 	f.Unit = unit
 	return f
 }
 
-func text(at func(*Config) *string) field {
-	return field{
+// text is a text without control characters.
+func text[C any](at func(*C) *string) field[C] { return checked(at, noControls) }
+
+// checked is a text that a check takes; nil: any.
+func checked[C any](at func(*C) *string, valid func(string) error) field[C] {
+	return field[C]{
 		Form: Form{Kind: KindText},
-		set: func(c *Config, v string) error {
+		set: func(c *C, v string) error {
 			*at(c) = v
-			return noControls(v)
+			if valid == nil {
+				return nil
+			}
+			return valid(v)
 		},
-		get: func(c *Config) string { return *at(c) },
+		get: func(c *C) string { return *at(c) },
 	}
 }
 
@@ -100,8 +70,8 @@ func noControls(v string) error {
 }
 
 // words is a list, in text separated by commas.
-func words(at func(*Config) *[]string) field {
-	return field{
+func words(at func(*Config) *[]string) field[Config] {
+	return field[Config]{
 		Form: Form{Kind: KindList},
 		set: func(c *Config, v string) error {
 			*at(c) = nil
@@ -117,9 +87,9 @@ func words(at func(*Config) *[]string) field {
 }
 
 // httpHosts is a list of which each entry has to be understood.
-var httpHosts = func() field {
+var httpHosts = func() field[Config] {
 	list := words(func(c *Config) *[]string { return &c.HTTPHosts })
-	return field{Form: list.Form, get: list.get, set: func(c *Config, v string) error {
+	return field[Config]{Form: list.Form, get: list.get, set: func(c *Config, v string) error {
 		if err := list.set(c, v); err != nil {
 			return err
 		}
@@ -131,24 +101,29 @@ var httpHosts = func() field {
 	}}
 }()
 
-func oneOf(at func(*Config) *string, values ...string) field {
-	return field{
-		Form: Form{Kind: KindText, Values: "one of " + strings.Join(values, ", ")},
-		set: func(c *Config, v string) error {
-			if !slices.Contains(values, v) {
-				return fmt.Errorf("%q: use %s", v, strings.Join(values, " or "))
+// oneOf is a text that is one of a few.
+func oneOf[C any, T ~string](at func(*C) *T, values ...T) field[C] {
+	names := make([]string, len(values))
+	for i, v := range values {
+		names[i] = string(v)
+	}
+	return field[C]{
+		Form: Form{Kind: KindText, Values: "one of " + strings.Join(names, ", ")},
+		set: func(c *C, v string) error {
+			if !slices.Contains(names, v) {
+				return fmt.Errorf("%q: use %s", v, strings.Join(names, " or "))
 			}
-			*at(c) = v
+			*at(c) = T(v)
 			return nil
 		},
-		get: func(c *Config) string { return *at(c) },
+		get: func(c *C) string { return string(*at(c)) },
 	}
 }
 
-func yesNo(at func(*Config) *bool) field {
-	return field{
+func yesNo[C any](at func(*C) *bool) field[C] {
+	return field[C]{
 		Form: Form{Kind: KindSwitch},
-		set: func(c *Config, v string) error {
+		set: func(c *C, v string) error {
 			b, err := strconv.ParseBool(v)
 			if err != nil {
 				return fmt.Errorf("%q: use true or false", v)
@@ -156,13 +131,13 @@ func yesNo(at func(*Config) *bool) field {
 			*at(c) = b
 			return nil
 		},
-		get: func(c *Config) string { return strconv.FormatBool(*at(c)) },
+		get: func(c *C) string { return strconv.FormatBool(*at(c)) },
 	}
 }
 
 // secretURL may hold a password, which is not shown.
-func secretURL(at func(*Config) *string) field {
-	return field{
+func secretURL(at func(*Config) *string) field[Config] {
+	return field[Config]{
 		Form: Form{Kind: KindText},
 		set: func(c *Config, v string) error {
 			*at(c) = v
@@ -173,15 +148,25 @@ func secretURL(at func(*Config) *string) field {
 	}
 }
 
-func number(at func(*Config) *int, lo, hi int) field {
-	return field{
+// whole reads a whole number: decimal, or hexadecimal, octal or binary with the prefix that
+// TOML has for it.
+func whole(v string) (int64, error) {
+	base := 10
+	if strings.HasPrefix(v, "0x") || strings.HasPrefix(v, "0o") || strings.HasPrefix(v, "0b") {
+		base = 0
+	}
+	return strconv.ParseInt(v, base, 64)
+}
+
+func number(at func(*Config) *int, lo, hi int) field[Config] {
+	return field[Config]{
 		Form: Form{Kind: KindNumber, Values: fmt.Sprintf("%d to %d", lo, hi)},
 		set: func(c *Config, v string) error {
-			n, err := strconv.Atoi(v)
-			if err != nil || n < lo || n > hi {
+			n, err := whole(v)
+			if err != nil || n < int64(lo) || n > int64(hi) {
 				return fmt.Errorf("%q: use a whole number from %d to %d", v, lo, hi)
 			}
-			*at(c) = n
+			*at(c) = int(n)
 			return nil
 		},
 		get: func(c *Config) string { return strconv.Itoa(*at(c)) },
@@ -189,18 +174,18 @@ func number(at func(*Config) *int, lo, hi int) field {
 }
 
 // size is a number of bytes, at least lo.
-func size(at func(*Config) *int64, lo int64) field { return sizeWithin(at, lo, math.MaxInt64) }
+func size(at func(*Config) *int64, lo int64) field[Config] { return sizeWithin(at, lo, math.MaxInt64) }
 
 // sizeWithin is a number of bytes from lo to hi.
-func sizeWithin(at func(*Config) *int64, lo, hi int64) field {
+func sizeWithin(at func(*Config) *int64, lo, hi int64) field[Config] {
 	values := fmt.Sprintf("at least %d", lo)
 	if hi < math.MaxInt64 {
 		values = fmt.Sprintf("%d to %d", lo, hi)
 	}
-	return field{
+	return field[Config]{
 		Form: Form{KindNumber, "bytes", values},
 		set: func(c *Config, v string) error {
-			n, err := strconv.ParseInt(v, 10, 64)
+			n, err := whole(v)
 			if err != nil || n < lo || n > hi {
 				return fmt.Errorf("%q: use a whole number of bytes, %s", v, values)
 			}
@@ -212,9 +197,9 @@ func sizeWithin(at func(*Config) *int64, lo, hi int64) field {
 }
 
 // count is a number of things, at least 1.
-func count(at func(*Config) *int64) field {
+func count(at func(*Config) *int64) field[Config] {
 	f := size(at, 1)
-	return field{Form: Form{Kind: KindNumber, Values: "at least 1"}, get: f.get, set: func(c *Config, v string) error {
+	return field[Config]{Form: Form{Kind: KindNumber, Values: "at least 1"}, get: f.get, set: func(c *Config, v string) error {
 		if f.set(c, v) != nil {
 			return fmt.Errorf("%q: use a whole number, at least 1", v)
 		}
@@ -222,12 +207,12 @@ func count(at func(*Config) *int64) field {
 	}}
 }
 
-func seconds(at func(*Config) *time.Duration, hi int) field {
-	return field{
+func seconds(at func(*Config) *time.Duration, hi int) field[Config] {
+	return field[Config]{
 		Form: Form{KindNumber, "seconds", fmt.Sprintf("1 to %d", hi)},
 		set: func(c *Config, v string) error {
-			n, err := strconv.Atoi(v)
-			if err != nil || n < 1 || n > hi {
+			n, err := whole(v)
+			if err != nil || n < 1 || n > int64(hi) {
 				return fmt.Errorf("%q: use a whole number of seconds from 1 to %d", v, hi)
 			}
 			*at(c) = time.Duration(n) * time.Second
@@ -238,18 +223,18 @@ func seconds(at func(*Config) *time.Duration, hi int) field {
 }
 
 // interval is a duration with its unit.
-func interval(at func(*Config) *time.Duration, lo, hi time.Duration) field {
-	return field{
+func interval[C any](at func(*C) *time.Duration, lo, hi time.Duration) field[C] {
+	return field[C]{
 		Form: Form{Kind: KindText, Values: fmt.Sprintf("a time from %s to %s", shortTime(lo), shortTime(hi))},
-		set: func(c *Config, v string) error {
+		set: func(c *C, v string) error {
 			d, err := time.ParseDuration(v)
 			if err != nil || d < lo || d > hi {
-				return fmt.Errorf("%q: use a time from %v to %v, such as 10s", v, lo, hi)
+				return fmt.Errorf("%q: use a time from %s to %s with its unit, such as 20ms, 10s or 1m30s", v, shortTime(lo), shortTime(hi))
 			}
 			*at(c) = d
 			return nil
 		},
-		get: func(c *Config) string { return at(c).String() },
+		get: func(c *C) string { return at(c).String() },
 	}
 }
 
@@ -265,12 +250,12 @@ func shortTime(d time.Duration) string {
 	return text
 }
 
-func millis(at func(*Config) *time.Duration, hi int) field {
-	return field{
+func millis(at func(*Config) *time.Duration, hi int) field[Config] {
+	return field[Config]{
 		Form: Form{KindNumber, "milliseconds", fmt.Sprintf("10 to %d", hi)},
 		set: func(c *Config, v string) error {
-			n, err := strconv.Atoi(v)
-			if err != nil || n < 10 || n > hi {
+			n, err := whole(v)
+			if err != nil || n < 10 || n > int64(hi) {
 				return fmt.Errorf("%q: use a whole number of milliseconds from 10 to %d", v, hi)
 			}
 			*at(c) = time.Duration(n) * time.Millisecond
@@ -280,10 +265,10 @@ func millis(at func(*Config) *time.Duration, hi int) field {
 	}
 }
 
-var logLevel = field{
+var logLevel = field[Config]{
 	Form: Form{Kind: KindText, Values: "one of debug, info, warn, error"},
 	set: func(c *Config, v string) error {
-		if err := c.LogLevel.UnmarshalText([]byte(v)); err != nil {
+		if !slices.Contains([]string{"debug", "info", "warn", "error"}, strings.ToLower(v)) || c.LogLevel.UnmarshalText([]byte(v)) != nil {
 			return fmt.Errorf("%q: use debug, info, warn or error", v)
 		}
 		return nil
@@ -291,7 +276,7 @@ var logLevel = field{
 	get: func(c *Config) string { return strings.ToLower(c.LogLevel.String()) },
 }
 
-var logFormat = field{
+var logFormat = field[Config]{
 	Form: Form{Kind: KindText, Values: "one of text, json"},
 	set: func(c *Config, v string) error {
 		if v != "text" && v != "json" {

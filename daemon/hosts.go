@@ -13,7 +13,7 @@ import (
 )
 
 // hosts is a list of host names in lower case, some of which may begin with "*.".
-var hosts = func() field {
+var hosts = func() field[Config] {
 	f := words(func(c *Config) *[]string { return &c.AllowedHosts })
 	split := f.set
 	f.set = func(c *Config, v string) error {

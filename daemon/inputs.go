@@ -3,7 +3,6 @@ package daemon
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -14,79 +13,44 @@ import (
 
 // InputSettings is the part of PinSettings about the events of inputs.
 var InputSettings = []PinSetting{
-	{"topic", "Topic of the app to which the input publishes events. Default: none, the input is only read.", true, false, func(p *hw.PinConfig, v string) error {
-		p.Topic = v
-		if strings.Contains(v, ":") {
-			return fmt.Errorf("%q: an input publishes to topics of its own app alone; name the app with app", v)
-		}
-		return check.TopicName(v)
-	}, func(p *hw.PinConfig) string { return p.Topic }},
+	{"topic", "Topic of the app to which the input publishes events. Default: none, the input is only read.", true, false, checked(func(p *hw.PinConfig) *string { return &p.Topic }, checkTopicOfInput)},
 	{
 		"kind", "What an event tells: edges, each change of the level; button, that it was pressed, held or pressed twice; counter, how many pulses there were. Default: edges.", true, false,
-		choice(func(p *hw.PinConfig) *string { return &p.Kind }, hw.KindEdges, hw.KindButton, hw.KindCounter), func(p *hw.PinConfig) string { return p.Kind },
+		oneOf(func(p *hw.PinConfig) *string { return &p.Kind }, hw.KindEdges, hw.KindButton, hw.KindCounter),
 	},
 	{
 		"edges", "Which changes have an event or are counted: rising, the pin goes on; falling; both. Default: both, for a counter rising.", true, false,
-		choice(func(p *hw.PinConfig) *string { return &p.Edges }, hw.EdgesRising, hw.EdgesFalling, hw.EdgesBoth), func(p *hw.PinConfig) string { return p.Edges },
+		oneOf(func(p *hw.PinConfig) *string { return &p.Edges }, hw.EdgesRising, hw.EdgesFalling, hw.EdgesBoth),
 	},
 	{
 		"debounce", "For how long the level has to be still before it has changed, such as 20ms, up to 10s; the event has the time of the first edge. Default: 0s, for a button 20ms.", true, false,
-		span(func(p *hw.PinConfig) *time.Duration { return &p.Debounce }, 0, 10*time.Second), spanText(func(p *hw.PinConfig) *time.Duration { return &p.Debounce }),
+		interval(func(p *hw.PinConfig) *time.Duration { return &p.Debounce }, 0, 10*time.Second),
 	},
 	{
 		"min_interval", "Shortest time between two events, such as 1s, up to 24h. Of events that come sooner the newest is published when it is over, with their number as count. Default: 0s.", true, false,
-		span(func(p *hw.PinConfig) *time.Duration { return &p.MinInterval }, 0, 24*time.Hour), spanText(func(p *hw.PinConfig) *time.Duration { return &p.MinInterval }),
+		interval(func(p *hw.PinConfig) *time.Duration { return &p.MinInterval }, 0, 24*time.Hour),
 	},
 	{
 		"hold", "Of a button: how long it is down to be held, up to 1m; 0s: that is not told, and a press at once. Default: 1s.", true, false,
-		span(func(p *hw.PinConfig) *time.Duration { return &p.Hold }, 0, time.Minute), spanText(func(p *hw.PinConfig) *time.Duration { return &p.Hold }),
+		interval(func(p *hw.PinConfig) *time.Duration { return &p.Hold }, 0, time.Minute),
 	},
 	{
 		"double", "Of a button: within which time it is pressed twice, up to 5s; every press is told so much later. Default: 0s, that is not told.", true, false,
-		span(func(p *hw.PinConfig) *time.Duration { return &p.Double }, 0, 5*time.Second), spanText(func(p *hw.PinConfig) *time.Duration { return &p.Double }),
+		interval(func(p *hw.PinConfig) *time.Duration { return &p.Double }, 0, 5*time.Second),
 	},
 	{
 		"every", "Of a counter: time between two events, from 1s to 24h. Default: 1m.", true, false,
-		span(func(p *hw.PinConfig) *time.Duration { return &p.Every }, time.Second, 24*time.Hour), spanText(func(p *hw.PinConfig) *time.Duration { return &p.Every }),
+		interval(func(p *hw.PinConfig) *time.Duration { return &p.Every }, time.Second, 24*time.Hour),
 	},
-	{"data", "Template of the events: a JSON object in which the strings $on, $edge, $at, $count, for a button $gesture, for a counter $total and $rate, stand for values. Default: {\"on\": \"$on\"}.", true, false, func(p *hw.PinConfig, v string) error {
-		p.Data = v
-		return nil
-	}, func(p *hw.PinConfig) string { return p.Data }},
-	{"durability", "How the topic is registered if it is not: sync or telemetry. Default: it is not registered, which is as sync.", true, false, func(p *hw.PinConfig, v string) error {
-		p.Durability = picloud.Durability(v)
-		return oneOfText(v, string(picloud.DurabilitySync), string(picloud.DurabilityTelemetry))
-	}, func(p *hw.PinConfig) string { return string(p.Durability) }},
+	{"data", "Template of the events: a JSON object in which the strings $on, $edge, $at, $count, for a button $gesture, for a counter $total and $rate, stand for values. Default: {\"on\": \"$on\"}.", true, false, checked(func(p *hw.PinConfig) *string { return &p.Data }, nil)},
+	{"durability", "How the topic is registered if it is not: sync or telemetry. Default: it is not registered, which is as sync.", true, false, oneOf(func(p *hw.PinConfig) *picloud.Durability { return &p.Durability }, picloud.DurabilitySync, picloud.DurabilityTelemetry)},
 }
 
-func oneOfText(v string, values ...string) error {
-	if !slices.Contains(values, v) {
-		return fmt.Errorf("%q: use %s", v, strings.Join(values, " or "))
+func checkTopicOfInput(v string) error {
+	if strings.Contains(v, ":") {
+		return fmt.Errorf("%q: an input publishes to topics of its own app alone; name the app with app", v)
 	}
-	return nil
-}
-
-func choice(at func(*hw.PinConfig) *string, values ...string) func(*hw.PinConfig, string) error {
-	return func(p *hw.PinConfig, v string) error {
-		*at(p) = v
-		return oneOfText(v, values...)
-	}
-}
-
-// span is a duration such as 20ms.
-func span(at func(*hw.PinConfig) *time.Duration, lo, hi time.Duration) func(*hw.PinConfig, string) error {
-	return func(p *hw.PinConfig, v string) error {
-		d, err := time.ParseDuration(v)
-		if err != nil || d < lo || d > hi {
-			return fmt.Errorf("%q: use a time from %v to %v, such as 20ms or 1m30s", v, lo, hi)
-		}
-		*at(p) = d
-		return nil
-	}
-}
-
-func spanText(at func(*hw.PinConfig) *time.Duration) func(*hw.PinConfig) string {
-	return func(p *hw.PinConfig) string { return at(p).String() }
+	return check.TopicName(v)
 }
 
 // CheckLines returns what is wrong with the lines of the pins on this machine, or

@@ -57,7 +57,7 @@ func TestFaultsOfInputs(t *testing.T) {
 	const door = "[hw.inputs.door]\nline = 'GPIO1'\n"
 	const topic = door + "topic = 'door'\n"
 	for text, want := range map[string]string{
-		topic + "every = '0s'\nkind = 'counter'":                  ":4: hw.inputs.door.every: \"0s\": use a time from 1s to 24h0m0s",
+		topic + "every = '0s'\nkind = 'counter'":                  ":4: hw.inputs.door.every: \"0s\": use a time from 1s to 24h",
 		topic + "debounce = '20'":                                 ":4: hw.inputs.door.debounce: \"20\": use a time",
 		topic + "debounce = '11s'":                                ":4: hw.inputs.door.debounce",
 		topic + "min_interval = '-1s'":                            ":4: hw.inputs.door.min_interval",

@@ -89,44 +89,14 @@ func loadFile(c *Config, name string) []error {
 
 // apply sets what a known key says.
 func apply(c *Config, key string, value *unstable.Node) error {
-	v, err := textOf(value)
-	if err != nil {
-		return err
-	}
 	if output, name, field, ok := pinKey(key); ok {
-		return c.setPin(output, name, field, v)
+		return c.setPin(output, name, field, value)
 	}
 	if name, field, ok := sensorKey(key); ok {
-		return c.setSensor(name, field, v)
+		return c.setSensor(name, field, value)
 	}
-	return Settings[slices.IndexFunc(Settings, func(s Setting) bool { return s.Key == key })].set(c, v)
-}
-
-func textOf(v *unstable.Node) (string, error) {
-	switch v.Kind {
-	case unstable.String, unstable.Integer, unstable.Float, unstable.Bool:
-		return strings.ReplaceAll(string(v.Data), "_", underscore(v.Kind)), nil
-	case unstable.Array:
-		var parts []string
-		for it := v.Children(); it.Next(); {
-			one, err := textOf(it.Node())
-			if err != nil {
-				return "", err
-			}
-			parts = append(parts, one)
-		}
-		return strings.Join(parts, ","), nil
-	default:
-		return "", fmt.Errorf("a %s does not fit here", v.Kind)
-	}
-}
-
-// underscore is what an underscore in a value stands for: nothing in a number.
-func underscore(k unstable.Kind) string {
-	if k == unstable.Integer || k == unstable.Float {
-		return ""
-	}
-	return "_"
+	s := &Settings[slices.IndexFunc(Settings, func(s Setting) bool { return s.Key == key })]
+	return s.apply(c, value)
 }
 
 // clientVariables are those of the operator's commands, which share the prefix.

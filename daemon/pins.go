@@ -4,9 +4,10 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/pelletier/go-toml/v2/unstable"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/check"
@@ -25,56 +26,41 @@ type PinSetting struct {
 	Text    string
 	Inputs  bool // it is for them
 	Outputs bool
-	set     func(p *hw.PinConfig, text string) error
-	get     func(p *hw.PinConfig) string
+	field[hw.PinConfig]
 }
 
 // PinSettings is the table of what can be said of a pin.
 var PinSettings = append([]PinSetting{
-	{"line", "Line of the board by the name that the kernel has for it, such as GPIO17 (`gpioinfo` lists them), or CHIP:OFFSET, such as gpiochip0:17.", true, true, func(p *hw.PinConfig, v string) (err error) {
+	{"line", "Line of the board by the name that the kernel has for it, such as GPIO17 (`gpioinfo` lists them), or CHIP:OFFSET, such as gpiochip0:17.", true, true, lineOfBoard},
+	{"app", "App whose keys and scripts may use the pin. Default: default.", true, true, checked(func(p *hw.PinConfig) *string { return &p.App }, check.AppName)},
+	{"invert", "Whether the pin is on when the line is low. Default: false.", true, true, yesNo(func(p *hw.PinConfig) *bool { return &p.Invert })},
+	{"pull", "Resistor of the board: up, down or none. Default: as it is.", true, false, oneOf(func(p *hw.PinConfig) *string { return &p.Pull }, "up", "down", "none")},
+	{"start", "What it is set to when the node starts: on or off. Default: off.", false, true, onOff(func(p *hw.PinConfig) *bool { return &p.Start })},
+	{"stop", "What it is left at when the node stops: on or off. Default: off.", false, true, onOff(func(p *hw.PinConfig) *bool { return &p.Stop })},
+	{"follow", "Topic of the app whose newest event says whether the output is on, with no script. Nothing else sets it then. Default: none.", false, true, checked(func(p *hw.PinConfig) *string { return &p.Follow }, checkFollow)},
+	{"follow_path", "JSON pointer to true or false in the data of the events. Default: " + hw.DefaultFollowPath + ".", false, true, checked(func(p *hw.PinConfig) *string { return &p.FollowPath }, checkPointer)},
+	{
+		"min_interval", "Shortest time between two changes of the output, such as 1s, up to 1h; 0s: it may change as often as it is told. " +
+			"A change that comes sooner is made when it is over, unless a newer one has taken its place; pulses end in their time all the same. Default: " + hw.DefaultMinInterval.String() + ".", false, true,
+		interval(func(p *hw.PinConfig) *time.Duration { return &p.MinInterval }, 0, time.Hour),
+	},
+}, InputSettings...)
+
+var lineOfBoard = field[hw.PinConfig]{
+	Form: Form{Kind: KindText},
+	set: func(p *hw.PinConfig, v string) (err error) {
 		if v != "" { // which is as if it were missing
 			p.Line, err = hw.CleanLine(v)
 		}
 		return err
-	}, func(p *hw.PinConfig) string { return p.Line }},
-	{"app", "App whose keys and scripts may use the pin. Default: default.", true, true, func(p *hw.PinConfig, v string) error {
-		p.App = v
-		return check.AppName(v)
-	}, func(p *hw.PinConfig) string { return p.App }},
-	{"invert", "Whether the pin is on when the line is low. Default: false.", true, true, func(p *hw.PinConfig, v string) (err error) {
-		if p.Invert, err = strconv.ParseBool(v); err != nil {
-			err = fmt.Errorf("%q: use true or false", v)
-		}
-		return err
-	}, func(p *hw.PinConfig) string { return strconv.FormatBool(p.Invert) }},
-	{"pull", "Resistor of the board: up, down or none. Default: as it is.", true, false, func(p *hw.PinConfig, v string) error {
-		if !slices.Contains([]string{"up", "down", "none"}, v) {
-			return fmt.Errorf("%q: use up, down or none", v)
-		}
-		p.Pull = v
-		return nil
-	}, func(p *hw.PinConfig) string { return p.Pull }},
-	{"start", "What it is set to when the node starts: on or off. Default: off.", false, true, func(p *hw.PinConfig, v string) error {
-		return onOff(&p.Start, v)
-	}, func(p *hw.PinConfig) string { return onOffText(p.Start) }},
-	{"stop", "What it is left at when the node stops: on or off. Default: off.", false, true, func(p *hw.PinConfig, v string) error {
-		return onOff(&p.Stop, v)
-	}, func(p *hw.PinConfig) string { return onOffText(p.Stop) }},
-	{"follow", "Topic of the app whose newest event says whether the output is on, with no script. Nothing else sets it then. Default: none.", false, true, func(p *hw.PinConfig, v string) error {
-		p.Follow = v
-		return checkFollow(v)
-	}, func(p *hw.PinConfig) string { return p.Follow }},
-	{"follow_path", "JSON pointer to true or false in the data of the events. Default: " + hw.DefaultFollowPath + ".", false, true, func(p *hw.PinConfig, v string) error {
-		p.FollowPath = v
-		_, err := check.Pointer(v)
-		return err
-	}, func(p *hw.PinConfig) string { return p.FollowPath }},
-	{
-		"min_interval", "Shortest time between two changes of the output, such as 1s, up to 1h; 0s: it may change as often as it is told. " +
-			"A change that comes sooner is made when it is over, unless a newer one has taken its place; pulses end in their time all the same. Default: " + hw.DefaultMinInterval.String() + ".", false, true,
-		span(func(p *hw.PinConfig) *time.Duration { return &p.MinInterval }, 0, time.Hour), spanText(func(p *hw.PinConfig) *time.Duration { return &p.MinInterval }),
 	},
-}, InputSettings...)
+	get: func(p *hw.PinConfig) string { return p.Line },
+}
+
+func checkPointer(v string) error {
+	_, err := check.Pointer(v)
+	return err
+}
 
 // checkFollow returns nil when a topic has events that an output can follow.
 func checkFollow(topic string) error {
@@ -90,19 +76,24 @@ func checkFollow(topic string) error {
 // fits reports whether it can be said of outputs, or of inputs.
 func (s *PinSetting) fits(output bool) bool { return s.Outputs && output || s.Inputs && !output }
 
-func onOff(at *bool, v string) error {
-	if v != "on" && v != "off" {
-		return fmt.Errorf("%q: use \"on\" or \"off\"", v)
+// onOff is the level of an output.
+func onOff(at func(*hw.PinConfig) *bool) field[hw.PinConfig] {
+	return field[hw.PinConfig]{
+		Form: Form{Kind: KindText, Values: "\"on\" or \"off\""},
+		set: func(p *hw.PinConfig, v string) error {
+			if v != "on" && v != "off" {
+				return fmt.Errorf("%q: use \"on\" or \"off\"", v)
+			}
+			*at(p) = v == "on"
+			return nil
+		},
+		get: func(p *hw.PinConfig) string {
+			if *at(p) {
+				return "on"
+			}
+			return "off"
+		},
 	}
-	*at = v == "on"
-	return nil
-}
-
-func onOffText(on bool) string {
-	if on {
-		return "on"
-	}
-	return "off"
 }
 
 // pinKey takes a key such as hw.inputs.door.line apart.
@@ -134,18 +125,19 @@ func (c *Config) openPin(output bool, name string) (*hw.PinConfig, error) {
 }
 
 // setPin says something of a pin.
-func (c *Config) setPin(output bool, name, field, text string) error {
+func (c *Config) setPin(output bool, name, field string, value *unstable.Node) error {
 	p, err := c.openPin(output, name)
 	if err != nil {
 		return err
 	}
 	var known []string
-	for _, s := range PinSettings {
+	for i := range PinSettings {
+		s := &PinSettings[i]
 		if !s.fits(output) {
 			continue
 		}
 		if s.Key == field {
-			return s.set(p, text)
+			return s.apply(p, value)
 		}
 		known = append(known, s.Key)
 	}

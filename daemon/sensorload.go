@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/VictoriaMetrics/metrics"
+	"github.com/pelletier/go-toml/v2/unstable"
 
 	"github.com/picloud/picloud/board"
 	"github.com/picloud/picloud/check"
@@ -45,13 +46,14 @@ func (c *Config) openSensor(name string) (*sensor.Settings, error) {
 const minChangeTable = "min_change"
 
 // setSensor says something of a sensor.
-func (c *Config) setSensor(name, field, text string) error {
+func (c *Config) setSensor(name, field string, value *unstable.Node) error {
 	s, err := c.openSensor(name)
 	if err != nil {
 		return err
 	}
 	if unit, ok := strings.CutPrefix(field, minChangeTable+"."); ok {
-		return minChange(s, unit, text)
+		f := minChange(unit)
+		return f.apply(s, value)
 	}
 	i := slices.IndexFunc(SensorSettings, func(s SensorSetting) bool { return s.Key == field })
 	if i < 0 {
@@ -65,7 +67,7 @@ func (c *Config) setSensor(name, field, text string) error {
 		}
 		return fmt.Errorf("unknown setting of a sensor%s; there are %s", hint, strings.Join(keys, ", "))
 	}
-	return SensorSettings[i].set(s, text)
+	return SensorSettings[i].apply(s, value)
 }
 
 // checkSensors completes the sensors, and finds faults between their settings.
@@ -76,7 +78,8 @@ func (c *Config) checkSensors() (faults []fault) {
 		add := func(key string, err error) {
 			faults = append(faults, fault{sensorTable + s.Name + "." + key, err})
 		}
-		for _, one := range SensorSettings {
+		for k := range SensorSettings {
+			one := &SensorSettings[k]
 			if c.given(sensorTable+s.Name+"."+one.Key) && !sensor.Takes(s.Driver, one.Key) {
 				add(one.Key, fmt.Errorf("the driver %s has no use for it", s.Driver))
 			}

@@ -79,7 +79,7 @@ func TestSensorsThatDoNotFit(t *testing.T) {
 		"[hw.sensors.x]\ndriver = 'bme280'\naddress = 0x80":                                        ":3: hw.sensors.x.address: \"0x80\": use an address from 0x08 to 0x77",
 		"[hw.sensors.x]\naddress = 0x40\n\ndriver = 'bme280'":                                      ":2: hw.sensors.x.address: 0x40 is no address of this sensor",
 		"[hw.sensors.x]\ndriver = 'bme280'\nevery = '0s'":                                          ":3: hw.sensors.x.every: \"0s\": use a time from 100ms to 24h",
-		"[hw.sensors.x]\ndriver = 'bme280'\nevery = 0":                                             ":3: hw.sensors.x.every: \"0\": use a time",
+		"[hw.sensors.x]\ndriver = 'bme280'\nevery = 0":                                             ":3: hw.sensors.x.every: 0: use a text in quotes, a time from 100ms to 24h",
 		"[hw.sensors.x]\ndriver = 'file'\npath = '/etc/shadow'":                                    ":3: hw.sensors.x.path: \"/etc/shadow\" is outside /sys",
 		"\n[hw.sensors.x]\nevery = '1s'":                                                           ":2: hw.sensors.x.driver: say which kind of sensor",
 		"[hw.sensors.x]\ndriver = 'bme290'":                                                        ":2: hw.sensors.x.driver: unknown driver \"bme290\"; did you mean bme280?",

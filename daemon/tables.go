@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -19,22 +20,15 @@ var namedTables = []string{"hw." + pinInputs, "hw." + pinOutputs, strings.TrimSu
 type file struct {
 	c      *Config
 	name   string
-	told   map[string]bool // texts of the faults
+	told   map[string]bool   // texts of the faults
+	keys   map[string]string // of the settings that could be read, by their places
 	faults []error
 }
 
 // parseTOML applies one file. Unknown keys and tables are faults that name the line; each
 // is told once.
 func parseTOML(c *Config, name string, b []byte) []error {
-	var whole map[string]any
-	if err := toml.Unmarshal(b, &whole); err != nil { // finds what is not TOML, duplicates included
-		if at, ok := errors.AsType[*toml.DecodeError](err); ok {
-			line, _ := at.Position()
-			return []error{fmt.Errorf("%s:%d: %w", name, line, err)}
-		}
-		return []error{fmt.Errorf("%s: %w", name, err)}
-	}
-	f := file{c: c, name: name, told: map[string]bool{}}
+	f := file{c: c, name: name, told: map[string]bool{}, keys: map[string]string{}}
 	var p unstable.Parser
 	p.Reset(b)
 	table := ""
@@ -48,11 +42,66 @@ func parseTOML(c *Config, name string, b []byte) []error {
 			table = keyOf(e)
 			f.fault(f.place(&p, e), fmt.Errorf("a list of tables does not fit here: write [%s]", table))
 		case unstable.KeyValue:
-			f.apply(strings.TrimPrefix(table+"."+keyOf(e), "."), e.Value(), f.place(&p, e))
+			key, place := strings.TrimPrefix(table+"."+keyOf(e), "."), f.place(&p, e)
+			f.keys[place] = key
+			f.apply(key, e.Value(), place)
 		default: // comments
 		}
 	}
+	var whole map[string]any
+	if err := toml.Unmarshal(b, &whole); err != nil { // finds what is not TOML, duplicates included
+		f.malformed(b, table, err)
+	}
 	return f.faults
+}
+
+// malformed keeps what makes the file no TOML, with the setting that its line is about. table
+// is the last one that could be read. A fault of the same line stands for it.
+func (f *file) malformed(b []byte, table string, err error) {
+	at, ok := errors.AsType[*toml.DecodeError](err)
+	if !ok {
+		f.faults = append(f.faults, fmt.Errorf("%s: %w", f.name, err))
+		return
+	}
+	line, _ := at.Position()
+	place := fmt.Sprintf("%s:%d", f.name, line)
+	if slices.ContainsFunc(f.faults, func(known error) bool { return strings.HasPrefix(known.Error(), place+": ") }) {
+		return
+	}
+	key, use := f.keys[place], ""
+	if key == "" { // its value could not be read
+		before, _, _ := bytes.Cut(bytes.Split(b, []byte("\n"))[line-1], []byte("="))
+		var p unstable.Parser
+		p.Reset(append(slices.Clip(before), "=0"...))
+		if p.NextExpression() && p.Expression().Kind == unstable.KeyValue {
+			key = strings.TrimPrefix(table+"."+keyOf(p.Expression()), ".")
+			use = expected(key)
+		}
+	}
+	if key != "" {
+		err = fmt.Errorf("%s: %w%s", key, err, use)
+	}
+	f.fault(place, err)
+}
+
+// expected says what a setting takes; empty: that is not known.
+func expected(key string) string {
+	var form Form
+	if output, _, field, ok := pinKey(key); ok {
+		if i := slices.IndexFunc(PinSettings, func(s PinSetting) bool { return s.Key == field && s.fits(output) }); i >= 0 {
+			form = PinSettings[i].Form
+		}
+	} else if _, field, ok := sensorKey(key); ok {
+		if i := slices.IndexFunc(SensorSettings, func(s SensorSetting) bool { return s.Key == field }); i >= 0 {
+			form = SensorSettings[i].Form
+		}
+	} else if i := slices.IndexFunc(Settings, func(s Setting) bool { return s.Key == key }); i >= 0 {
+		form = Settings[i].Form
+	}
+	if form.Kind == "" {
+		return ""
+	}
+	return "; use " + form.wanted()
 }
 
 func keyOf(e *unstable.Node) string {
@@ -131,6 +180,9 @@ func unknownSetting(key string) error {
 			return fmt.Errorf("%s: the settings of a %s are in a table with its name: write [%s.NAME]", named, what, named)
 		}
 	}
+	if slices.Contains(tables(), key) {
+		return fmt.Errorf("%s is a table of settings: write [%s] and its settings below it", key, key)
+	}
 	return fmt.Errorf("unknown setting %q%s", key, suggest(key, func(s *Setting) string { return s.Key }))
 }
 
@@ -145,15 +197,10 @@ func (c *Config) openTable(table string) error {
 		_, err := c.openSensor(name)
 		return inTable(table, err)
 	}
-	known := slices.Clone(namedTables)
-	for i := range Settings {
-		if Settings[i].Key == table {
-			return fmt.Errorf("%s is a setting, not a table", table)
-		}
-		for above := parentOf(Settings[i].Key); above != ""; above = parentOf(above) {
-			known = append(known, above)
-		}
+	if use := expected(table); use != "" {
+		return fmt.Errorf("%s is a setting, not a table%s", table, use)
 	}
+	known := tables()
 	if table == "" || slices.Contains(known, table) {
 		return nil
 	}
@@ -167,6 +214,17 @@ func (c *Config) openTable(table string) error {
 		return fmt.Errorf("unknown table [%s]; did you mean [%s]?", table, best)
 	}
 	return fmt.Errorf("unknown table [%s]", table)
+}
+
+// tables lists the tables that settings are in, and those that hold the tables of pins and sensors.
+func tables() []string {
+	list := slices.Clone(namedTables)
+	for i := range Settings {
+		for above := parentOf(Settings[i].Key); above != ""; above = parentOf(above) {
+			list = append(list, above)
+		}
+	}
+	return list
 }
 
 func inTable(table string, err error) error {

@@ -87,15 +87,15 @@ func TestReferenceOfSettings(t *testing.T) {
 			fmt.Fprintf(&settings, "| `%s` | %s | %s | %s%s |\n", s.Key, cell(s.Form.String()), code(s.Default), cell(s.Text), live)
 		}
 	}
-	pins.WriteString("| setting | of | |\n|---|---|---|\n")
+	pins.WriteString("| setting | of | type | |\n|---|---|---|---|\n")
 	for i := range daemon.PinSettings {
 		s := &daemon.PinSettings[i]
-		fmt.Fprintf(&pins, "| `%s` | %s | %s |\n", s.Key, pinsOf(s), cell(s.Text))
+		fmt.Fprintf(&pins, "| `%s` | %s | %s | %s |\n", s.Key, pinsOf(s), cell(s.Form.String()), cell(s.Text))
 	}
-	sensors.WriteString("| setting | drivers | |\n|---|---|---|\n")
+	sensors.WriteString("| setting | drivers | type | |\n|---|---|---|---|\n")
 	for i := range daemon.SensorSettings {
 		s := &daemon.SensorSettings[i]
-		fmt.Fprintf(&sensors, "| `%s` | %s | %s |\n", s.Key, or(s.For, "all"), cell(s.Text))
+		fmt.Fprintf(&sensors, "| `%s` | %s | %s | %s |\n", s.Key, or(s.For, "all"), cell(s.Form.String()), cell(s.Text))
 	}
 	partsUpToDate(t, "../../docs/config.md", map[string]string{"settings": settings.String(), "pins": pins.String(), "sensors": sensors.String()})
 }

@@ -9,10 +9,12 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/pelletier/go-toml/v2/unstable"
 
 	"github.com/picloud/picloud/check"
+	"github.com/picloud/picloud/keyfile"
 )
 
 // dropIns is the directory beside the main file whose files are read after it.
@@ -71,16 +73,38 @@ func (src Source) files() ([]string, error) {
 	case src.File != "" || !errors.Is(err, fs.ErrNotExist):
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
-	more, err := filepath.Glob(filepath.Join(filepath.Dir(main), dropIns, "*.toml"))
+	more, err := dropInsOf(main)
 	if err != nil {
 		return nil, fmt.Errorf("configuration: %w", err)
 	}
-	slices.Sort(more)
 	return append(files, more...), nil
 }
 
+// dropInsOf returns the files that are read after a file, in order. Hidden ones are those of
+// editors.
+func dropInsOf(file string) ([]string, error) {
+	dir := filepath.Join(filepath.Dir(file), dropIns)
+	entries, err := os.ReadDir(dir) // by name
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return nil, nil
+	}
+	var files []string
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), ".toml") && !strings.HasPrefix(e.Name(), ".") {
+			files = append(files, filepath.Join(dir, e.Name()))
+		}
+	}
+	return files, err
+}
+
+// maxFile bounds a configuration file in bytes.
+const maxFile = 1 << 20
+
 func loadFile(c *Config, name string) []error {
-	b, err := os.ReadFile(name) // #nosec G304 -- the operator names it
+	if name == os.DevNull {
+		return nil
+	}
+	b, err := keyfile.Read(name, maxFile)
 	if err != nil {
 		return []error{fmt.Errorf("configuration: %w", err)}
 	}

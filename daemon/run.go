@@ -130,7 +130,7 @@ func Run(ctx context.Context, cfg Config, opt Options) error {
 	addr, status := m.tcp[0].Addr().String(), m.status(l)
 	log.Info("serving", slog.String("listen", addr), slog.String("socket", m.unix[0].Addr().String()),
 		slog.String("data", cfg.Data), slog.String("node", m.store.Node().ID), slog.String("version", opt.Build.Version))
-	reload := newReloader(opt, log)
+	reload := newReloader(cfg, opt, log)
 	notify(saysReady, saysStatus(status))
 	told := []*part{ // that talk to systemd
 		start(ctx, cancel, "reload", func(ctx context.Context) error { return reload.Run(ctx, cfg, l) }),

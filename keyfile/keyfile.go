@@ -1,6 +1,6 @@
 // Package keyfile reads small files that the operator names in the configuration: keys,
 // certificates, a URL with a password. Whatever the name leads to, it neither waits nor
-// reads more than such a file has. It does not judge what is in them.
+// reads more than such a file has, and it tells that they have changed. It does not judge what is in them.
 package keyfile
 
 import (

@@ -6,12 +6,16 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/fsnotify/fsnotify"
+
+	"github.com/picloud/picloud/keyfile"
 )
 
 // Watcher applies the apps whose directories are in one folder, at the start and when
@@ -19,7 +23,8 @@ import (
 type Watcher struct {
 	cfg    WatcherConfig
 	log    *slog.Logger
-	failed map[string]string // the last fault of each directory, so that it is logged once
+	failed map[string]string        // the last fault of each directory, so that it is logged once
+	linked map[string]keyfile.State // what is behind symbolic links, where inotify sees no change
 }
 
 // WatcherConfig configures a Watcher.
@@ -28,6 +33,7 @@ type WatcherConfig struct {
 	Store  Store
 	Checks Checks
 	Poll   time.Duration // how often the folder is looked at without inotify; default 30 s
+	Links  time.Duration // how often files behind symbolic links are looked at; default 1 s
 	Settle time.Duration // how long files must be still before they are read; default 300 ms
 	Logger *slog.Logger  // default: none
 }
@@ -40,6 +46,9 @@ func NewWatcher(cfg WatcherConfig) *Watcher {
 	}
 	if cfg.Poll == 0 {
 		cfg.Poll = 30 * time.Second
+	}
+	if cfg.Links == 0 {
+		cfg.Links = time.Second
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -61,15 +70,28 @@ func (w *Watcher) Run(ctx context.Context) error {
 	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	look := time.NewTicker(w.cfg.Links)
+	defer look.Stop()
+	look.Stop() // nothing is behind links
 	for {
 		select {
 		case <-timer.C:
 			if watcher != nil {
 				w.watch(watcher)
 			}
+			if w.linked = w.links(); len(w.linked) > 0 {
+				look.Reset(w.cfg.Links)
+			} else {
+				look.Stop()
+			}
 			w.apply(ctx)
 			if watcher == nil {
 				timer.Reset(w.cfg.Poll)
+			}
+		case <-look.C:
+			if now := keyfile.StatesOf(slices.Collect(maps.Keys(w.linked))...); !maps.Equal(now, w.linked) {
+				w.linked = now
+				timer.Reset(w.cfg.Settle)
 			}
 		case ev := <-events:
 			if name := filepath.Clean(ev.Name); !strings.HasPrefix(filepath.Base(name), ".") && (name == w.cfg.Dir || strings.HasPrefix(name, w.cfg.Dir+"/")) {
@@ -92,6 +114,27 @@ func (w *Watcher) watch(watcher *fsnotify.Watcher) {
 		_ = watcher.Add(app)
 		_ = watcher.Add(filepath.Join(app, "scripts")) // one that is missing has nothing to watch
 	}
+}
+
+// links returns the states of what makes an app and is behind a symbolic link: the folder itself,
+// those of apps, their files and scripts.
+func (w *Watcher) links() map[string]keyfile.State {
+	paths := []string{w.cfg.Dir}
+	for _, app := range w.apps() {
+		paths = append(paths, app, filepath.Join(app, File), filepath.Join(app, "scripts"))
+		for _, dir := range []string{app, filepath.Join(app, "scripts")} {
+			entries, _ := os.ReadDir(dir) // of one that cannot be read the app is told to be at fault
+			for _, e := range entries {
+				if _, ok := ScriptName(e.Name()); ok {
+					paths = append(paths, filepath.Join(dir, e.Name()))
+				}
+			}
+		}
+	}
+	return keyfile.StatesOf(slices.DeleteFunc(paths, func(path string) bool {
+		_, err := os.Lstat(path)
+		return err != nil || !keyfile.Linked(path) // what is not there yet comes into a folder that is watched, or linked
+	})...)
 }
 
 // apps lists the directories in the folder; those without an app.toml may get one.

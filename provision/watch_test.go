@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -101,4 +102,67 @@ func TestWatcherLogsAFaultOnce(t *testing.T) {
 	}
 	write(t, filepath.Join(dir, "a", "app.toml"), `other = 1`)
 	eventually(t, "the other fault is not logged", func() bool { return log.Count("other is not known") == 1 })
+}
+
+// relink puts a link in the place of another.
+func relink(t *testing.T, target, link string) {
+	t.Helper()
+	if err := os.Symlink(target, link+".new"); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(link+".new", link); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Changes behind links are applied, too: in a folder elsewhere, in the one that takes its place, and
+// in one that Kubernetes swaps within the folder of the app.
+func TestWatcherFollowsLinks(t *testing.T) {
+	t.Parallel()
+	described := func(st *store.Store, app, text string) func() bool {
+		return func() bool {
+			a, err := st.App(app)
+			return err == nil && a.Description == text
+		}
+	}
+	t.Run("folder of an app", func(t *testing.T) {
+		t.Parallel()
+		st, dir, elsewhere := open(t), t.TempDir(), t.TempDir()
+		write(t, filepath.Join(elsewhere, "v1", "app.toml"), "name = 'shop'\ndescription = 'first'")
+		write(t, filepath.Join(elsewhere, "v2", "app.toml"), "name = 'shop'\ndescription = 'second'")
+		relink(t, filepath.Join(elsewhere, "v1"), filepath.Join(elsewhere, "current"))
+		relink(t, filepath.Join(elsewhere, "current"), filepath.Join(dir, "shop"))
+		watch(t, st, dir)
+		eventually(t, "shop is not created", described(st, "shop", "first"))
+		relink(t, filepath.Join(elsewhere, "v2"), filepath.Join(elsewhere, "current"))
+		eventually(t, "the other folder is not applied", described(st, "shop", "second"))
+		write(t, filepath.Join(elsewhere, "v2", "app.toml"), "name = 'shop'\ndescription = 'third'")
+		eventually(t, "the file behind it is not applied", described(st, "shop", "third"))
+		write(t, filepath.Join(elsewhere, "v2", "scripts", "a.js"), `export default () => 1`)
+		eventually(t, "the script is not saved", func() bool {
+			_, err := st.Script("shop", "a")
+			return err == nil
+		})
+	})
+	t.Run("files of an app", func(t *testing.T) {
+		t.Parallel()
+		st, dir := open(t), t.TempDir()
+		app := filepath.Join(dir, "shop")
+		write(t, filepath.Join(app, "..v1", "app.toml"), "description = 'first'")
+		write(t, filepath.Join(app, "..v1", "a.js"), `export default () => 1`)
+		write(t, filepath.Join(app, "..v2", "app.toml"), "description = 'second'")
+		write(t, filepath.Join(app, "..v2", "a.js"), `export default () => 2`)
+		relink(t, "..v1", filepath.Join(app, "..data"))
+		relink(t, "..data/app.toml", filepath.Join(app, "app.toml"))
+		relink(t, "..data/a.js", filepath.Join(app, "a.js"))
+		watch(t, st, dir)
+		eventually(t, "shop is not created", described(st, "shop", "first"))
+		relink(t, "..v2", filepath.Join(app, "..data"))
+		eventually(t, "the other files are not applied", described(st, "shop", "second"))
+		write(t, filepath.Join(app, "..v2", "a.js"), `export default () => 3`)
+		eventually(t, "the script behind a link is not saved", func() bool {
+			s, err := st.Script("shop", "a")
+			return err == nil && strings.Contains(s.Source, "=> 3")
+		})
+	})
 }

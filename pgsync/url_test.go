@@ -54,9 +54,39 @@ func TestPasswords(t *testing.T) {
 		`host=h password='it\'s \\ o'`:      {`it's \ o`},
 		"postgres://u@[::1/d":               nil,
 		"host=h sslpassword = q password=p": {"q", "p"},
+		`host=h password=with\ space x=y`:   {"with space"},
+		"host=h password='no end":           {"no end"},
+		"host=h passfile=/root/.pgpass":     {"/root/.pgpass"},
+
+		"postgres://h/d?password=p&password=q":                           {"p", "q"},
+		"postgres://h/d?options=-c%20app.password%3Dgeheim%20-c%20a%3Db": {"-c app.password=geheim -c a=b", "geheim"},
+		`host=h options='-c app.token=geheim -c work_mem=4MB'`:           {"-c app.token=geheim -c work_mem=4MB", "geheim"},
+		"postgres://h/d?sslkey=/etc/key.pem&search_path=public":          nil,
 	} {
 		if got := pgsync.Passwords(text); !slices.Equal(got, want) {
 			t.Errorf("%q has the passwords %q, want %q", text, got, want)
+		}
+	}
+}
+
+// What is shown of a connection string is where it leads to; whatever else it has may be a secret.
+func TestRedactURLShowsWhatIsKnown(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"postgres://pi:geheim@db:5/p?sslmode=require&sslpassword=geheim": "postgres://pi:xxxxx@db:5/p?sslmode=require&sslpassword=xxxxx",
+		"postgres://pi@db/p?options=-c%20x.password%3Dgeheim":            "postgres://pi@db/p?options=xxxxx",
+		"postgres://pi@db/p?passfile=%2Fgeheim&PASSWORD=geheim":          "postgres://pi@db/p?PASSWORD=xxxxx&passfile=xxxxx",
+		"postgres://pi@db/p?password=geheim&password=geheim":             "postgres://pi@db/p?password=xxxxx",
+		"postgres://pi@db/p?sslmode=require;password=geheim#geheim":      "postgres://pi@db/p",
+		"postgres://pi@db/p#geheim":                                      "postgres://pi@db/p",
+		`host=db user=pi password=ge\ heim options='-c x=\'geheim'`:      "host=db user=pi password=xxxxx options=xxxxx",
+		"host=db sslpassword = geheim sslmode=disable":                   "host=db sslpassword = xxxxx sslmode=disable",
+		"host=db password=ge://heim":                                     "host=db password=xxxxx",
+		"host=db password='ge heim":                                      "host=db password=xxxxx",
+		"host=db passfile=/geheim custom='geheim'":                       "host=db passfile=xxxxx custom=xxxxx",
+	} {
+		if got := pgsync.RedactURL(text); got != want {
+			t.Errorf("%s\nis shown as %s\nwant        %s", text, got, want)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"unicode"
 
 	"github.com/picloud/picloud/auth"
 )
@@ -41,12 +42,19 @@ var secretLike = []struct {
 	{regexp.MustCompile(`(?s)-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\z)`), redacted},
 	{regexp.MustCompile(`(?i)pcr(?:-?[a-z2-7]{4}){3,}[a-z2-7]*`), redacted},
 	{regexp.MustCompile(`eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.?[A-Za-z0-9_-]*`), redacted},
-	{regexp.MustCompile(`(?i)((?:bearer|basic)\s+)[^\s"',]+`), "${1}" + redacted},
+	{regexp.MustCompile(`(?i)(authorization["']?\s*[:=]\s*["']?(?:bearer|basic|digest)\s+)[!#-&(-+\--~]+`), "${1}" + redacted},
 	{regexp.MustCompile(`(://[^/\s:@]*:)[^/\s@]+@`), "${1}" + redacted + "@"},
-	{regexp.MustCompile(`(?i)((?:password|passwd|secret|token)["']?\s*[=:]\s*")(?:[^"\\]|\\.)*"`), "${1}" + redacted + `"`},
-	{regexp.MustCompile(`(?i)((?:password|passwd|secret|token)["']?\s*[=:]\s*')(?:[^'\\]|\\.)*'`), "${1}" + redacted + `'`},
-	{regexp.MustCompile(`(?i)((?:password|passwd|secret|token)["']?\s*[=:]\s*)[^\s"'&,]+`), "${1}" + redacted},
+	{regexp.MustCompile(`(?i)(` + secretNames + `["']?\s*[=:]\s*")(?:[^"\\]|\\.)*"`), "${1}" + redacted + `"`},
+	{regexp.MustCompile(`(?i)(` + secretNames + `["']?\s*[=:]\s*')(?:[^'\\]|\\.)*'`), "${1}" + redacted + `'`},
+	{regexp.MustCompile(`(?i)(` + secretNames + `["']?(?:\s*=\s*|:))[^\s"'&,]+`), "${1}" + redacted},
 }
+
+// secretNames are what values are called that are secret.
+const secretNames = `(?:password|passwd|secret|token|passfile|authorization)`
+
+// perhaps finds words after those that credentials follow, and also ordinary words: "basic authentication",
+// "wrong password: check it".
+var perhaps = regexp.MustCompile(`(?i)((?:\b(?:bearer|basic)|` + secretNames + `["']?:)\s+)([^\s"',]+)`)
 
 // redact returns the text without secrets.
 func (r redactor) redact(text string) string {
@@ -54,5 +62,23 @@ func (r redactor) redact(text string) string {
 	for _, s := range secretLike {
 		text = s.text.ReplaceAllString(text, s.left)
 	}
-	return text
+	return perhaps.ReplaceAllStringFunc(text, func(found string) string {
+		m := perhaps.FindStringSubmatch(found)
+		if isWord(m[2]) {
+			return found
+		}
+		return m[1] + redacted
+	})
+}
+
+// isWord reports whether a text is a word of a sentence, and no credential: letters with a capital
+// at most at the beginning, parted by hyphens, with punctuation around it.
+func isWord(text string) bool {
+	text = strings.TrimFunc(text, func(r rune) bool { return unicode.IsPunct(r) || unicode.IsSymbol(r) })
+	for i, r := range text {
+		if !unicode.IsLetter(r) && r != '-' || i > 0 && unicode.IsUpper(r) {
+			return false
+		}
+	}
+	return true
 }

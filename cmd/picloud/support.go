@@ -84,7 +84,11 @@ var nodeParts = []struct{ name, path string }{
 // another machine it has only what the node says.
 func (c *cli) gather(cmd *cobra.Command) (parts []part, lacking []string) {
 	cfg, fault := daemon.Load(c.source(cmd)) // as far as it can be read
-	hide := newRedactor(append(cfg.Secrets(), c.key, os.Getenv("PICLOUD_KEY"), os.Getenv("PICLOUD_RECOVERY_KEY"))...)
+	secrets := append(cfg.Secrets(), c.key)
+	for _, variable := range []string{"PICLOUD_KEY", "PICLOUD_RECOVERY_KEY", "PGPASSWORD", "PGSSLPASSWORD"} {
+		secrets = append(secrets, os.Getenv(variable))
+	}
+	hide := newRedactor(secrets...)
 	add := func(name, text string, err error) {
 		if err != nil {
 			text += fmt.Sprintf("\nnot known: %v\n", err)

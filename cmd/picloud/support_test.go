@@ -6,11 +6,17 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"io"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -61,14 +67,20 @@ func TestSupportHasNoSecrets(t *testing.T) {
 	dir := t.TempDir()
 	planted := map[string]string{
 		"database.url": "Pa55/word&one", "database.direct_url": "second-pa55word", "database.url_file": "third'pa55word", "secrets.key_file": "sixteen-random-bytes-or-more",
-		"PICLOUD_RECOVERY_KEY": "pcr-abcd-efgh-ijkl-mnop-qrst-uvwx-yz23-4567-abcd-efgh-ijkl-mnop-qrst", "script secret": "s3cret-of-a-script", "event": "what-an-event-says", "value": "what-a-key-holds",
+		"PICLOUD_RECOVERY_KEY": "pcr-abcd-efgh-ijkl-mnop-qrst-uvwx-yz23-4567-abcd-efgh-ijkl-mnop-qrst", "PGPASSWORD": "of-the-environment", "script secret": "s3cret-of-a-script", "event": "what-an-event-says", "value": "what-a-key-holds",
 	}
-	write(t, filepath.Join(dir, "url"), "host=127.0.0.1 port=1 user=u password='third\\'pa55word' dbname=d\n", 0o600)
+	for _, part := range []string{"url user password", "url password", "url sslpassword", "url options", "url passfile", "url unknown", "dsn password", "dsn sslpassword", "dsn options", "dsn passfile", "dsn unknown"} {
+		planted[part] = "geheim-" + strings.ReplaceAll(part, " ", "-") + "-17"
+	}
+	planted["url passfile"], planted["dsn passfile"] = "/"+planted["url passfile"], "/"+planted["dsn passfile"]
+	write(t, filepath.Join(dir, "url"), fmt.Sprintf("host=127.0.0.1 port=1 user=u password='third\\'pa55word' dbname=d sslpassword=%s options='-c app.password=%s -c a=b' passfile=%s custom_secret='%s' password = %s\n",
+		planted["dsn sslpassword"], planted["dsn options"], planted["dsn passfile"], planted["dsn unknown"], planted["dsn password"]), 0o600)
 	write(t, filepath.Join(dir, "key"), planted["secrets.key_file"], 0o600)
 	file := filepath.Join(dir, "picloud.toml")
 	write(t, file, strings.Join([]string{
-		`database.url = "postgres://u:` + url.QueryEscape(planted["database.url"]) + `@127.0.0.1:1/d"`,
-		`database.direct_url = "postgres://u@127.0.0.1:1/d?password=` + planted["database.direct_url"] + `"`,
+		`database.url = "postgres://u:` + url.QueryEscape(planted["database.url"]) + `@127.0.0.1:1/d?sslmode=disable&password=` + planted["url password"] +
+			`&sslpassword=` + planted["url sslpassword"] + `&options=-c%20app.token%3D` + planted["url options"] + `&passfile=` + planted["url passfile"] + `&app.secret=` + planted["url unknown"] + `"`,
+		`database.direct_url = "postgres://u:` + planted["url user password"] + `@127.0.0.1:1/d?password=` + planted["database.direct_url"] + `"`,
 		`database.url_file = "` + filepath.Join(dir, "url") + `"`,
 		`secrets.key_file = "` + filepath.Join(dir, "key") + `"`,
 	}, "\n"), 0o600)
@@ -110,6 +122,7 @@ func TestSupportHasNoSecrets(t *testing.T) {
 	write(t, filepath.Join(dir, "journalctl"), "#!/bin/sh\nexec cat '"+filepath.Join(dir, "lines")+"'\n", 0o700)
 	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
 	t.Setenv("PICLOUD_KEY", key.Text)
+	t.Setenv("PGPASSWORD", planted["PGPASSWORD"])
 	t.Setenv("PICLOUD_RECOVERY_KEY", planted["PICLOUD_RECOVERY_KEY"])
 
 	archive := filepath.Join(t.TempDir(), "s.tar.gz")
@@ -151,6 +164,12 @@ func TestRedact(t *testing.T) {
 		"host=h password='a b' user=u":                                    "host=h password='REDACTED' user=u",
 		`{"token":"abcdefgh","name":"x"}`:                                 `{"token":"REDACTED","name":"x"}`,
 		"Authorization: Bearer abc.def":                                   "Authorization: Bearer REDACTED",
+		`"Authorization":"Basic geheim"`:                                  `"Authorization":"REDACTED"`,
+		"authorization=geheim x Authorization: aB3x":                      "authorization=REDACTED x Authorization: REDACTED",
+		"sent Bearer dTpwYXNzd29yZA== there":                              "sent Bearer REDACTED there",
+		"basic auth with basic dTpw0w, and more":                          "basic auth with basic REDACTED, and more",
+		"password: hunter2, token: aB3 secret:geheim":                     "password: REDACTED, token: REDACTED secret:REDACTED",
+		"passfile=/root/x sslpassword=geheim":                             "passfile=REDACTED sslpassword=REDACTED",
 		"pcr-abcd-efgh-ijkl-mnop-qrst-uvwx-yz23 end":                      "REDACTED end",
 		"eyJhbGciOiJIUzI1NiJ9.eyJhIjoxfQ.c2ln end":                        "REDACTED end",
 		"a -----BEGIN PRIVATE KEY-----\nMIG\n-----END PRIVATE KEY----- b": "a REDACTED b",
@@ -181,5 +200,51 @@ func TestSupportWithoutANode(t *testing.T) {
 		if slices.Contains(args, "--config") && !strings.Contains(files["config.txt"], "unknown setting") {
 			t.Errorf("config %q", files["config.txt"])
 		}
+	}
+}
+
+// OP-1: what the program says to people is not taken for a secret: every text in its source stays as it is.
+func TestRedactLeavesAdvice(t *testing.T) {
+	t.Parallel()
+	r := newRedactor()
+	unchanged := func(where, text string) {
+		if got := r.redact(text); got != text {
+			t.Errorf("%s: %q became %q", where, text, got)
+		}
+	}
+	for _, text := range []string{
+		"serve it behind basic auth, and use a Bearer token elsewhere", "Basic authentication is off", "postgres.advice: wrong password: check database.url",
+		"picloud.toml:3: subscriber_token: the default (1h) must lie between the others", "the bearer of a token: ask for another",
+	} {
+		unchanged("the test", text)
+	}
+	err := filepath.WalkDir("../..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if name := d.Name(); d.IsDir() && path != "../.." && (strings.HasPrefix(name, ".") || name == "node_modules" || name == "e2e" || name == "pgtest") {
+			return filepath.SkipDir
+		}
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+		if err != nil {
+			return err
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			lit, ok := n.(*ast.BasicLit)
+			if !ok || lit.Kind != token.STRING {
+				return true
+			}
+			if text, err := strconv.Unquote(lit.Value); err == nil && strings.Contains(text, " ") {
+				unchanged(path, strings.ReplaceAll(text, "user:password@", "")) // an example of a URL
+			}
+			return true
+		})
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }

@@ -11,8 +11,6 @@ import (
 	"strconv"
 	"syscall"
 	"time"
-
-	"github.com/coreos/go-systemd/v22/activation"
 )
 
 // sockets are where a node is reached.
@@ -56,28 +54,6 @@ func (s sockets) close() error {
 		faults = append(faults, ln.Close())
 	}
 	return errors.Join(faults...)
-}
-
-// passed returns the sockets that systemd passes; none without it.
-func passed() (s sockets, err error) {
-	all, err := activation.Listeners()
-	if err != nil {
-		return s, fmt.Errorf("take the sockets of systemd: %w", err)
-	}
-	for _, ln := range all {
-		switch ln.(type) {
-		case *net.TCPListener:
-			s.tcp = append(s.tcp, ln)
-		case *net.UnixListener:
-			s.unix = append(s.unix, ln)
-		default:
-			err = errors.New("systemd passes something that is neither a TCP nor a Unix stream socket; use only ListenStream= in picloud.socket")
-		}
-	}
-	if err != nil {
-		return sockets{}, errors.Join(err, s.close())
-	}
-	return s, nil
 }
 
 // agree returns an error when the setting listen names an address at which systemd does

@@ -2,6 +2,8 @@ package daemon
 
 import (
 	"fmt"
+	"net"
+	"os"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -20,9 +22,23 @@ const (
 // maxStatus bounds STATUS= in bytes: systemctl shows it on one line.
 const maxStatus = 500
 
+// noticePatience bounds the time in which systemd takes a message. One that takes none must not hold
+// up the node, which is about to serve or to stop.
+const noticePatience = 2 * time.Second
+
 // notify sends assignments to systemd in one message, when it runs us.
 func notify(assignments ...string) {
-	_, _ = sd.SdNotify(false, strings.Join(assignments, "\n")) // without systemd there is no receiver
+	name := os.Getenv("NOTIFY_SOCKET")
+	if name == "" {
+		return
+	}
+	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: name, Net: "unixgram"})
+	if err != nil {
+		return // there is nothing to tell it to
+	}
+	_ = conn.SetWriteDeadline(time.Now().Add(noticePatience))
+	_, _ = conn.Write([]byte(strings.Join(assignments, "\n"))) // a message that is lost is worth less than the node
+	_ = conn.Close()
 }
 
 // saysStatus returns the assignment of STATUS=. A line break in text would begin another

@@ -97,3 +97,30 @@ func TestSystemdIsTold(t *testing.T) { //nolint:paralleltest // sets the environ
 		}
 	}
 }
+
+// OP-3: a receiver of notices that takes none holds up neither the start nor the stop.
+func TestNoticesThatAreNotTaken(t *testing.T) { //nolint:paralleltest // sets the environment
+	listenToNotices(t) // and never reads
+	full, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: os.Getenv("NOTIFY_SOCKET"), Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = full.Close() }() // has told nothing
+	for err == nil {
+		_ = full.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+		_, err = full.Write([]byte("x"))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() {
+		done <- daemon.Run(ctx, config(t), daemon.Options{Log: new(logtest.Buffer), Serves: func(string) { cancel() }})
+	}()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(2 * time.Minute):
+		t.Fatal("the node has not stopped")
+	}
+}

@@ -118,3 +118,63 @@ func TestListenThatContradictsTheSocket(t *testing.T) {
 		t.Errorf("exit code %d\n%s", p.code, p.log)
 	}
 }
+
+// OP-3: what is passed instead of a listening stream socket is refused by its number, before the node serves, and a
+// number that is none is no reason to hang.
+func TestPassedDescriptorsThatAreWrong(t *testing.T) {
+	t.Parallel()
+	file := func(f interface{ File() (*os.File, error) }, err error) *os.File {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := f.File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { out.Close() })
+		return out
+	}
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tcp.Close() })
+	dialed, err := net.Dial("tcp", tcp.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dialed.Close() })
+	udp, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { udp.Close() })
+	listening := file(tcp.(*net.TCPListener), nil)
+	for name, c := range map[string]struct {
+		fds   string
+		files []*os.File
+		says  string
+	}{
+		"more than there are": {"3", []*os.File{listening}, "socket 2 of 3 that systemd passes (b) is no socket"},
+		"UDP":                 {"2", []*os.File{listening, file(udp.(*net.UDPConn), nil)}, "socket 2 of 2 that systemd passes (b) is neither a TCP nor a Unix stream socket"},
+		"a connection":        {"1", []*os.File{file(dialed.(*net.TCPConn), nil)}, "socket 1 of 1 that systemd passes (a) does not listen"},
+		"very many":           {"2000000000", []*os.File{listening}, "LISTEN_FDS is \"2000000000\""},
+		"no number":           {"many", []*os.File{listening}, "LISTEN_FDS is \"many\""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := newNode(t)
+			n.passes, n.wrap = c.files, []string{"sh", "-c", "LISTEN_PID=$$ LISTEN_FDS=" + c.fds + " LISTEN_FDNAMES=a:b exec \"$@\"", "sh"}
+			p := n.launch()
+			select {
+			case <-p.exited:
+			case <-time.After(time.Minute):
+				t.Fatalf("the node runs\n%s", p.log)
+			}
+			if p.code == 0 || !strings.Contains(p.log.String(), c.says) || strings.Contains(p.log.String(), "msg=serving") {
+				t.Errorf("exit code %d\n%s", p.code, p.log)
+			}
+		})
+	}
+}

@@ -41,14 +41,57 @@ const (
 	backupExt    = ".tar.gz"
 )
 
-// next returns the path of a backup that is made now.
-func (s series) next(now time.Time) (string, error) {
-	for ; ; now = now.Add(time.Second) { // another one may be of this second
-		name := filepath.Join(s.dir, backupPrefix+s.name+"-"+s.id+"-"+now.UTC().Format(fileTime)+backupExt)
-		if _, err := os.Lstat(name); errors.Is(err, os.ErrNotExist) {
-			return name, nil
+// next returns the path of a backup that is made now, which has no file. Its time is after that of all
+// others, so that the order of the names is that in which they were made: behind is the time of the
+// newest one when the clock is not past it; else it is zero.
+func (s series) next(now time.Time) (path string, behind time.Time, err error) {
+	names, err := s.list()
+	if err != nil {
+		return "", behind, err
+	}
+	now = now.UTC().Truncate(time.Second)
+	if len(names) > 0 {
+		newest, err := time.Parse(fileTime, s.timeOf(names[0]))
+		if err == nil && now.Before(newest) {
+			behind = newest
+		}
+		if err == nil && !now.After(newest) {
+			now = newest.Add(time.Second)
+		}
+	}
+	for ; ; now = now.Add(time.Second) { // something else may have the name
+		path = filepath.Join(s.dir, backupPrefix+s.name+"-"+s.id+"-"+now.Format(fileTime)+backupExt)
+		if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
+			return path, behind, nil
 		} else if err != nil {
-			return "", err
+			return "", behind, err
+		}
+	}
+}
+
+// lockPause is the time between two attempts to lock a directory.
+const lockPause = 200 * time.Millisecond
+
+// lock waits until no other process makes a backup in the directory: two of one second would have the
+// same name, and each would count the other's among the older ones. A file system without locks has none.
+func (s series) lock(ctx context.Context, waits func()) (unlock func(), err error) {
+	d, err := os.Open(s.dir)
+	if err != nil {
+		return nil, err
+	}
+	tick := time.NewTicker(lockPause)
+	defer tick.Stop()
+	for told := false; ; told = true {
+		if err := unix.Flock(int(d.Fd()), unix.LOCK_EX|unix.LOCK_NB); !errors.Is(err, unix.EWOULDBLOCK) {
+			return func() { _ = d.Close() }, nil // which unlocks it
+		}
+		if !told {
+			waits()
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil, errors.Join(context.Cause(ctx), d.Close())
 		}
 	}
 }
@@ -115,8 +158,8 @@ func (s series) sweep(now time.Time) error {
 			continue
 		}
 		info, err := e.Info()
-		if err != nil || !info.Mode().IsRegular() || now.Sub(info.ModTime()) < abandoned {
-			continue // gone, or of a backup that is being made
+		if err != nil || !info.Mode().IsRegular() || now.Sub(info.ModTime()).Abs() < abandoned {
+			continue // gone, or of a backup that is being made; the clock may have gone back meanwhile
 		}
 		if err := os.Remove(filepath.Join(s.dir, e.Name())); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
@@ -140,9 +183,17 @@ func (c *cli) backupTo(ctx context.Context, dir string, keep int, data string) e
 		return err
 	}
 	s := series{dir, fileNamePart(n.Name), n.ID}
-	name, err := s.next(time.Now())
+	unlock, err := s.lock(ctx, func() { fmt.Fprintln(c.err, "Another backup is being made there: waiting for it.") })
 	if err != nil {
 		return fmt.Errorf("back up: %w", err)
+	}
+	defer unlock()
+	name, behind, err := s.next(time.Now())
+	if err != nil {
+		return fmt.Errorf("back up: %w", err)
+	}
+	if !behind.IsZero() {
+		fmt.Fprintf(c.err, "The clock is behind the newest backup there, of %s: the name of this one follows it, so that the newest are kept.\n", behind.Format(time.RFC3339))
 	}
 	if err := s.sweep(time.Now()); err != nil {
 		return fmt.Errorf("back up: %w", err)
@@ -151,7 +202,7 @@ func (c *cli) backupTo(ctx context.Context, dir string, keep int, data string) e
 		fmt.Fprintln(c.err, "The backup is on the disk that has the data: copy it to another one, too.")
 	}
 	if err := c.fetchBackup(ctx, name); err != nil {
-		return err // older backups stay, also when something was damaged on the node
+		return hintOfDisk(err) // older backups stay, also when something was damaged on the node
 	}
 	if keep == 0 {
 		return nil
@@ -164,6 +215,19 @@ func (c *cli) backupTo(ctx context.Context, dir string, keep int, data string) e
 		return fmt.Errorf("remove older backups: %w", err)
 	}
 	return nil
+}
+
+// hintOfDisk adds what to do to an error of a directory that cannot be written to.
+func hintOfDisk(err error) error {
+	switch {
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		return fmt.Errorf("%w; older backups stay until a new one is whole: make room there, or use a larger disk", err)
+	case errors.Is(err, unix.EROFS):
+		return fmt.Errorf("%w; the disk is mounted for reading only: 'dmesg' may say why, and 'mount -o remount,rw' undoes it", err)
+	case errors.Is(err, os.ErrPermission):
+		return fmt.Errorf("%w; let the user that runs this write there", err)
+	}
+	return err
 }
 
 // sameDisk reports whether two directories are known to be on one file system.

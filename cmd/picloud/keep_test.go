@@ -1,12 +1,19 @@
 package main
 
 import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/picloud/picloud/store"
 )
@@ -61,7 +68,8 @@ func TestBackupKeepsTheNewest(t *testing.T) {
 	older := "picloud-a-former-name-" + s.id + "-20200101T000000Z.tar.gz"
 	oldest := "picloud-pi-" + s.id + "-19700101T000000Z.tar.gz"
 	cutOff, beingMade := ".picloud-pi-"+s.id+"-20200101T000000Z.tar.gz.1.tmp", ".picloud-pi-"+s.id+"-20200102T000000Z.tar.gz.2.tmp"
-	for name, age := range map[string]time.Duration{older: time.Hour, oldest: time.Hour, cutOff: 48 * time.Hour, beingMade: time.Minute} {
+	ofTheFuture := ".picloud-pi-" + s.id + "-20990102T000000Z.tar.gz.3.tmp"
+	for name, age := range map[string]time.Duration{older: time.Hour, oldest: time.Hour, cutOff: 48 * time.Hour, beingMade: time.Minute, ofTheFuture: -48 * time.Hour} {
 		touch(t, filepath.Join(dir, name), age)
 	}
 	out := ok(t, cfg, "backup", "--to", dir, "--keep", "2")
@@ -71,7 +79,7 @@ func TestBackupKeepsTheNewest(t *testing.T) {
 			t.Errorf("%s is gone", name)
 		}
 	}
-	for _, name := range []string{older, oldest, cutOff} {
+	for _, name := range []string{older, oldest, cutOff, ofTheFuture} {
 		if slices.Contains(got, name) {
 			t.Errorf("%s is still there", name)
 		}
@@ -112,9 +120,51 @@ func TestBackupOfAWrongClockStays(t *testing.T) {
 	if got := names(t, dir); !slices.Equal(got, []string{made, "picloud-pi-ab12-20260102T000000Z.tar.gz"}) {
 		t.Errorf("left are %v", got)
 	}
-	now := time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
-	if next, err := s.next(now); err != nil || filepath.Base(next) != "picloud-pi-ab12-20260102T000001Z.tar.gz" {
-		t.Errorf("a second one of that second is %s, %v", next, err)
+	newest := time.Date(2026, 1, 2, 0, 0, 0, 0, time.UTC)
+	for now, want := range map[time.Time]string{
+		newest:                             "20260102T000001Z",
+		newest.Add(500 * time.Millisecond): "20260102T000001Z",
+		newest.Add(time.Hour):              "20260102T010000Z",
+		newest.Add(-time.Hour):             "20260102T000001Z", // the clock has gone back
+		time.Unix(5, 0):                    "20260102T000001Z",
+	} {
+		next, behind, err := s.next(now)
+		if err != nil || filepath.Base(next) != "picloud-pi-ab12-"+want+".tar.gz" || behind.IsZero() == now.Before(newest) {
+			t.Errorf("at %v the next one is %s behind %v, %v", now, next, behind, err)
+		}
+	}
+}
+
+// OP-6: backups that are made at the same time are all made, one after the other, and those that were made last stay.
+func TestBackupsAtTheSameTime(t *testing.T) {
+	t.Parallel()
+	cfg := startNode(t)
+	dir := t.TempDir()
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	made := map[string]bool{}
+	for range 4 {
+		wg.Go(func() {
+			out, errOut, code := do(t, cfg, "", "backup", "--to", dir, "--keep", "3")
+			name, _, _ := strings.Cut(out, ": ")
+			mu.Lock()
+			defer mu.Unlock()
+			if code != 0 || made[name] {
+				t.Errorf("%d, %q was made twice\n%s", code, name, errOut)
+			}
+			made[name] = true
+		})
+	}
+	wg.Wait()
+	got := names(t, dir)
+	if len(got) != 3 {
+		t.Errorf("left are %v", got)
+	}
+	last := slices.Sorted(maps.Keys(made))[1:]
+	for i, name := range got {
+		if filepath.Join(dir, name) != last[i] {
+			t.Errorf("left is %s, want %s", name, last[i])
+		}
 	}
 }
 
@@ -146,5 +196,20 @@ func TestBackupToSaysWhatIsWrong(t *testing.T) {
 	}
 	if _, errOut, _ := do(t, cfg, "", "backup", "--to", filepath.Dir(cfg.Data)); !strings.Contains(errOut, "on the disk that has the data") {
 		t.Errorf("a backup beside the data: %s", errOut)
+	}
+}
+
+// OP-6: a directory that cannot be written to is told with what to do, and keeps what it has.
+func TestBackupToAFullDiskSaysWhatToDo(t *testing.T) {
+	t.Parallel()
+	for err, want := range map[error]string{
+		unix.ENOSPC: "make room there", unix.EDQUOT: "make room there", unix.EROFS: "remount,rw", unix.EACCES: "let the user that runs this write there",
+	} {
+		if got := hintOfDisk(fmt.Errorf("back up: %w", &os.PathError{Op: "write", Path: "/mnt/x", Err: err})); !errors.Is(got, err) || !strings.Contains(got.Error(), want) {
+			t.Errorf("%v", got)
+		}
+	}
+	if got := hintOfDisk(io.ErrUnexpectedEOF); got != io.ErrUnexpectedEOF { //nolint:errorlint // it is to be the same
+		t.Errorf("%v", got)
 	}
 }

@@ -211,7 +211,7 @@ var Settings = []Setting{
 	{"scripts.http_hosts", "PICLOUD_SCRIPTS_HTTP_HOSTS", "", "", "Hosts that scripts may ask over HTTP: a list of host, host:port, *.domain, addresses or *, in the variable separated by commas. Empty: none.", false, httpHosts},
 	{"secrets.key_file", "PICLOUD_SECRETS_KEY_FILE", "", "", "File whose content encrypts the secrets of apps, such as a credential of systemd. Default: the node's own recovery key, which lies in its data directory.", false, text(func(c *Config) *string { return &c.SecretsKey })},
 
-	{"files.max_bytes", "PICLOUD_FILES_MAX_BYTES", "", "268435456", "Largest file of an app.", false, sizeWithin(func(c *Config) *int64 { return &c.MaxFile }, 1, math.MaxInt)}, // as far as the HTTP library counts on this board
+	{"files.max_bytes", "PICLOUD_FILES_MAX_BYTES", "", "268435456", "Largest file of an app.", false, sizeWithin(func(c *Config) *int64 { return &c.MaxFile }, 1, min(most, math.MaxInt))}, // as far as the HTTP library counts on this board
 
 	{"quota.data_bytes", "PICLOUD_QUOTA_DATA_BYTES", "", "0", "Bytes of key-value pairs, documents and files that each app may keep, their names included; more is refused with 507. 0: as many as fit.", false, size(func(c *Config) *int64 { return &c.DataBytes }, 0)},
 	{"quota.result_bytes", "PICLOUD_QUOTA_RESULT_BYTES", "", "67108864", "Bytes of answers that each app may keep for callers with a key whose requests are answered later, and as many bytes of such requests that wait.", false, size(func(c *Config) *int64 { return &c.ResultBytes }, 2<<20)},
@@ -270,8 +270,15 @@ func (c *Config) check() (faults []fault) {
 	if c.Data == "" {
 		faults = append(faults, fault{"data", errors.New("give a directory")})
 	}
-	if _, port, ok := strings.Cut(c.Listen, ":"); !ok || port == "" {
-		faults = append(faults, fault{"listen", fmt.Errorf("%q: use an address and a port, such as 0.0.0.0:7420", c.Listen)})
+	if err := checkAddress(c.Listen); err != nil {
+		faults = append(faults, fault{"listen", err})
+	}
+	if path := c.SocketPath(); len(path) > maxSocketPath {
+		key := "socket"
+		if c.Socket == "" {
+			key = "data"
+		}
+		faults = append(faults, fault{key, fmt.Errorf("the path of the socket, %s, has %d bytes, and may have %d: use a shorter one", path, len(path), maxSocketPath)})
 	}
 	if c.TokenTTLMin > c.TokenTTLDefault || c.TokenTTLDefault > c.TokenTTLMax {
 		faults = append(faults, fault{"subscriber_token", fmt.Errorf("the default (%v) must lie between the shortest (%v) and the longest (%v)", c.TokenTTLDefault, c.TokenTTLMin, c.TokenTTLMax)})
@@ -279,6 +286,7 @@ func (c *Config) check() (faults []fault) {
 	if c.Cluster == "postgres" && !c.HasDatabase() {
 		faults = append(faults, fault{"cluster", errors.New("\"postgres\" needs database.url")})
 	}
+	faults = append(faults, c.checkSpool()...)
 	faults = append(faults, c.checkTLS()...)
 	return append(append(faults, c.checkPins()...), c.checkSensors()...)
 }

@@ -3,7 +3,6 @@ package daemon
 import (
 	"errors"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -173,21 +172,24 @@ func number(at func(*Config) *int, lo, hi int) field[Config] {
 	}
 }
 
+// most bounds numbers of bytes, so that a few of them can be added and multiplied: 1 PiB.
+const most = 1 << 50
+
 // size is a number of bytes, at least lo.
-func size(at func(*Config) *int64, lo int64) field[Config] { return sizeWithin(at, lo, math.MaxInt64) }
+func size(at func(*Config) *int64, lo int64) field[Config] { return sizeWithin(at, lo, most) }
 
 // sizeWithin is a number of bytes from lo to hi.
 func sizeWithin(at func(*Config) *int64, lo, hi int64) field[Config] {
-	values := fmt.Sprintf("at least %d", lo)
-	if hi < math.MaxInt64 {
-		values = fmt.Sprintf("%d to %d", lo, hi)
+	values := fmt.Sprintf("%d to %d", lo, hi)
+	if hi == most {
+		values = fmt.Sprintf("at least %d", lo)
 	}
 	return field[Config]{
 		Form: Form{KindNumber, "bytes", values},
 		set: func(c *Config, v string) error {
 			n, err := whole(v)
 			if err != nil || n < lo || n > hi {
-				return fmt.Errorf("%q: use a whole number of bytes, %s", v, values)
+				return fmt.Errorf("%q: use a whole number of bytes, %d to %d", v, lo, hi)
 			}
 			*at(c) = n
 			return nil

@@ -4,14 +4,37 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/user"
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
+
+// maxSocketPath is how many bytes the kernel takes as the path of a Unix socket.
+const maxSocketPath = 107
+
+// checkAddress returns nil for an address and a port that can be listened on.
+func checkAddress(text string) error {
+	host, port, err := net.SplitHostPort(text)
+	if err == nil && port == "" {
+		err = errors.New("the port is missing")
+	}
+	if err == nil {
+		_, err = net.LookupPort("tcp", port) //nolint:noctx // looks into a file
+	}
+	if _, ip := netip.ParseAddr(host); err == nil && host != "" && ip != nil && (!IsHostName(strings.ToLower(strings.TrimSuffix(host, "."))) || strings.Trim(host, "0123456789.") == "") {
+		err = errors.New("that is no address")
+	}
+	if err != nil {
+		return fmt.Errorf("%q: use an address and a port, such as 0.0.0.0:7420 or [::]:7420", text)
+	}
+	return nil
+}
 
 // sockets are where a node is reached.
 type sockets struct {

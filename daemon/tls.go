@@ -49,10 +49,10 @@ func (c *Config) checkTLS() []fault {
 	if !c.hasTLS() {
 		return nil
 	}
-	_, port, err := net.SplitHostPort(c.TLSListen)
-	if err != nil || port == "" {
-		return []fault{{"http.tls_listen", errors.New("use an address and a port, such as 0.0.0.0:7443")}}
+	if err := checkAddress(c.TLSListen); err != nil {
+		return []fault{{"http.tls_listen", err}}
 	}
+	_, port, _ := net.SplitHostPort(c.TLSListen) // it is sound
 	if _, plain, err := net.SplitHostPort(c.Listen); err == nil && plain == port && port != "0" {
 		return []fault{{"http.tls_listen", errors.New("HTTP has this port (listen): use another, such as 0.0.0.0:7443")}}
 	}

@@ -214,6 +214,19 @@ func TestPageOfANewNode(t *testing.T) {
 	})
 	n.cli("publish", "door", `{"open":false}`)
 	wait("the next event", shows(`{"open":false}`, "events received"))
+	const image = `<img src=x onerror="document.title='owned'">`
+	n.cli("topics", "update", "door", "--description", `">`+image)
+	n.cli("publish", "door", `{"<img src=x onerror=document.title='owned'>":"<b>bold</b><script>document.title='owned'</script>","constructor":5}`)
+	wait("what looks like HTML, as text", shows("<b>bold</b>", "<img src=x onerror=document.title='owned'>"))
+	var made struct {
+		Elements int
+		Title    string
+		Fields   string
+	}
+	evaluate(ctx, t, `({elements: document.querySelectorAll("img,b,main script").length, title: document.title, fields: document.querySelector("article.topic").innerText})`, &made)
+	if made.Elements != 0 || strings.Contains(made.Title, "owned") || strings.Contains(made.Fields, "native code") {
+		t.Errorf("data has become part of the page: %+v", made)
+	}
 	var text string
 	evaluate(ctx, t, `document.documentElement.outerHTML`, &text)
 	if strings.Contains(text, "hidden-word") || strings.Contains(text, "safe") {

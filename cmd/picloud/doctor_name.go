@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"os"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/picloud/picloud/daemon"
+	"github.com/picloud/picloud/keyfile"
 )
 
 // Where the multicast DNS service of the machine is, and what it announces.
@@ -20,6 +20,9 @@ const (
 	avahiSocket  = "/run/avahi-daemon/socket"
 	avahiService = "/etc/avahi/services/picloud.service"
 )
+
+// maxService bounds a service file of avahi in bytes.
+const maxService = 64 << 10
 
 // announced is what an avahi service file announces.
 type announced struct {
@@ -70,7 +73,7 @@ func nameFinding(cfg *daemon.Config, machine, socket, service string) finding {
 		return finding{"name", false, "avahi does not answer for " + first + ".local: it takes the host name when it starts", "sudo systemctl restart avahi-daemon"}
 	}
 	url := "http://" + first + ".local:" + port
-	b, err := os.ReadFile(service) // #nosec G304 -- a constant
+	b, err := keyfile.Read(service, maxService)
 	if errors.Is(err, fs.ErrNotExist) {
 		return finding{"name", true, url + ", which is not announced to those that look for services", "The package brings " + service + "; 'sudo apt install --reinstall picloud' puts it back."}
 	}

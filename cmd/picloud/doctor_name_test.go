@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/picloud/picloud/daemon"
@@ -68,6 +69,13 @@ func TestNameFinding(t *testing.T) {
 	expectWith(found, true, "http://pi.local:8080")
 	write("rubbish")
 	expectWith(found, false, "cannot be read")
+	if err := os.Remove(service); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mkfifo(service, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	expectWith(found, false, "no regular file")
 	machine = "my pi"
 	expect(false, `"my pi" is no host name`)
 	cfg.Listen = "127.0.0.1:7420"

@@ -22,6 +22,7 @@ type Node struct {
 // TLS is the state of a node's certificate.
 type TLS struct {
 	Names     []string `json:"names"`      // DNS names and IP addresses; none: there is no certificate that can be used
+	StartsAt  Time     `json:"starts_at"`  // before it browsers refuse the certificate; null: there is none
 	ExpiresAt Time     `json:"expires_at"` // null: there is none
 	Expires   bool     `json:"expires"`    // it has ended, or ends soon
 	Fault     string   `json:"fault"`      // why its files cannot be used; empty: they are

@@ -34,6 +34,7 @@ type Keeper struct {
 	fault   error     // of that; nil: current is of them
 	logged  bool      // the fault has been
 	warned  bool      // the end of current has been
+	early   bool      // that current begins later has been
 }
 
 // Status says what a Keeper holds.
@@ -97,6 +98,10 @@ func (k *Keeper) look() {
 			k.log.Error("the new certificate cannot be used: the one before stays", slog.Any("err", k.fault))
 		}
 	}
+	if s := k.status(); !k.early && k.current != nil && k.cfg.Now().Before(s.NotBefore) {
+		k.early = true
+		k.log.Warn("the certificate is not valid yet, or the clock is behind", slog.Time("not_before", s.NotBefore), slog.Any("names", s.Names))
+	}
 	if s := k.status(); !k.warned && k.current != nil && Expires(s, k.cfg.Now()) {
 		k.warned = true
 		k.log.Warn("the certificate ends soon, or has ended", slog.Time("not_after", s.NotAfter), slog.Any("names", s.Names))
@@ -110,7 +115,7 @@ func (k *Keeper) load(state pairState) {
 	if k.fault = err; err != nil {
 		return
 	}
-	k.current, k.warned = pair, false
+	k.current, k.warned, k.early = pair, false, false
 	k.log.Info("certificate loaded", slog.Any("names", names(pair.Leaf)), slog.Time("not_after", pair.Leaf.NotAfter))
 }
 

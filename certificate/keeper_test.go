@@ -219,3 +219,23 @@ func TestExpires(t *testing.T) {
 		}
 	}
 }
+
+// OP-9: a certificate that browsers do not take yet is told, once.
+func TestCertificateThatIsNotValidYet(t *testing.T) {
+	t.Parallel()
+	dir, log := issue(t, "pi.local"), new(logtest.Buffer)
+	cfg := certificate.Config{
+		CertFile: filepath.Join(dir, certificate.CertFile), KeyFile: filepath.Join(dir, certificate.KeyFile),
+		Now: func() time.Time { return time.Now().Add(-1000 * time.Hour) }, Logger: slog.New(slog.NewTextHandler(log, nil)),
+	}
+	k := certificate.New(cfg)
+	if !shows(t, k, "pi.local") || log.Count("is not valid yet") != 1 {
+		t.Errorf("with a clock that is behind: %+v\n%s", k.Status(), log)
+	}
+	cfg.Now = nil
+	log = new(logtest.Buffer)
+	cfg.Logger = slog.New(slog.NewTextHandler(log, nil))
+	if certificate.New(cfg); log.Count("is not valid yet") != 0 {
+		t.Errorf("with the right time:\n%s", log)
+	}
+}

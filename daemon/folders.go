@@ -54,10 +54,10 @@ func realPath(path string) string {
 		return path
 	}
 	for at := whole; ; at = filepath.Dir(at) {
-		real, err := filepath.EvalSymlinks(at)
+		resolved, err := filepath.EvalSymlinks(at)
 		if err == nil {
 			rest, _ := filepath.Rel(at, whole) // it is below it
-			return filepath.Join(real, rest)
+			return filepath.Join(resolved, rest)
 		}
 		if !errors.Is(err, os.ErrNotExist) || at == filepath.Dir(at) {
 			return whole

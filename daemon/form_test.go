@@ -64,7 +64,8 @@ func TestValuesOfTheWrongType(t *testing.T) {
 				continue
 			}
 			list := faultsOf(t, text(v.text))
-			if len(list) != 1 && !(v.typ == "odd list" && len(list) > 1) || !strings.HasPrefix(list[0], "FILE:2: "+key+": ") && !strings.HasPrefix(list[0], "FILE:2: "+key+" is a setting, not a table; use ") {
+			prefixed := func(p string) bool { return len(list) > 0 && strings.HasPrefix(list[0], "FILE:2: "+key+p) }
+			if len(list) > 1 && v.typ != "odd list" || !prefixed(": ") && !prefixed(" is a setting, not a table; use ") {
 				t.Errorf("%s = %s is told as %q", key, v.text, list)
 			}
 			for _, fault := range list {

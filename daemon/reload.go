@@ -68,10 +68,11 @@ func (r *reloader) Run(ctx context.Context, cfg Config, l *life) error {
 	defer tick.Stop()
 	timer := time.NewTimer(time.Hour)
 	timer.Stop()
+	read := time.Now().Add(-look)
 	for {
 		select {
 		case <-r.hup:
-			timer.Reset(0)
+			timer.Reset(look - time.Since(read)) // at once, unless it is a storm of signals
 		case <-tick.C:
 			if now := r.files(cfg); !maps.Equal(now, seen) {
 				seen = now
@@ -86,6 +87,7 @@ func (r *reloader) Run(ctx context.Context, cfg Config, l *life) error {
 				l.apply(cfg) // a connection that waits for its turn begins with it
 			}
 			notify(saysReady)
+			read = time.Now()
 		case <-ctx.Done():
 			return nil
 		}

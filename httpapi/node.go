@@ -49,7 +49,7 @@ func (s *Server) certificate() *api.TLS {
 		return nil
 	}
 	st := s.cfg.Certificate.Status()
-	t := &api.TLS{Names: st.Names, ExpiresAt: api.At(st.NotAfter), Fault: st.Fault}
+	t := &api.TLS{Names: st.Names, StartsAt: api.At(st.NotBefore), ExpiresAt: api.At(st.NotAfter), Fault: st.Fault}
 	t.Expires = len(st.Names) > 0 && certificate.Expires(st, s.cfg.Now())
 	if t.Names == nil {
 		t.Names = []string{}

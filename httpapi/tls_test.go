@@ -321,7 +321,7 @@ func TestNoCertificate(t *testing.T) {
 		t.Error("a handshake without a certificate")
 	}
 	a := n.ask(t, "GET", "/v1/node", n.admin, "")
-	if a.status != 200 || !strings.Contains(string(a.body), `"tls":{"names":[],"expires_at":null,"expires":false,"fault":"read the certificate: `) {
+	if a.status != 200 || !strings.Contains(string(a.body), `"tls":{"names":[],"starts_at":null,"expires_at":null,"expires":false,"fault":"read the certificate: `) {
 		t.Errorf("%d %s", a.status, a.body)
 	}
 	if n.metric(t, "picloud_tls_certificate_fault") != "1" {

@@ -47,6 +47,6 @@ func Linked(path string) bool {
 	if err != nil {
 		return true
 	}
-	real, err := filepath.EvalSymlinks(whole)
-	return err != nil || real != whole
+	resolved, err := filepath.EvalSymlinks(whole)
+	return err != nil || resolved != whole
 }

@@ -21,6 +21,8 @@ func certificateFinding(t *api.TLS) finding {
 		return finding{"certificate", false, "HTTPS refuses connections: " + plain(t.Fault), "Mend the files that http.tls_cert and http.tls_key name; the node takes them by itself."}
 	case t.Fault != "":
 		return finding{"certificate", false, fmt.Sprintf("the new files cannot be used, the certificate for %s stays until %s: %s", names, when(t.ExpiresAt), plain(t.Fault)), "Mend the files that http.tls_cert and http.tls_key name; the node takes them by itself."}
+	case t.StartsAt.After(time.Now()):
+		return finding{"certificate", false, fmt.Sprintf("for %s, valid only from %s on: browsers refuse it until then", names, when(t.StartsAt)), "Set the clock of the machine that issued it, or that of this one ('timedatectl'), and renew it."}
 	case t.Expires && t.ExpiresAt.Before(time.Now()):
 		return finding{"certificate", false, fmt.Sprintf("for %s, ended %s", names, when(t.ExpiresAt)), renew}
 	case t.Expires:
@@ -43,7 +45,7 @@ func tlsFinding(cfg *daemon.Config) (f finding, ok bool) {
 		t.Fault = err.Error()
 	default:
 		s := certificate.StatusOf(pair)
-		t.Names, t.ExpiresAt, t.Expires = s.Names, api.At(s.NotAfter), certificate.Expires(s, time.Now())
+		t.Names, t.StartsAt, t.ExpiresAt, t.Expires = s.Names, api.At(s.NotBefore), api.At(s.NotAfter), certificate.Expires(s, time.Now())
 	}
 	return certificateFinding(&t), true
 }

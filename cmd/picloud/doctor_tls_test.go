@@ -21,6 +21,7 @@ func TestCertificateFinding(t *testing.T) {
 		"for pi.local, until":          {api.TLS{Names: []string{"pi.local"}, ExpiresAt: in(time.Hour)}, true},
 		"ends soon":                    {api.TLS{Names: []string{"pi.local"}, ExpiresAt: in(time.Hour), Expires: true}, false},
 		"ended":                        {api.TLS{Names: []string{"pi.local"}, ExpiresAt: in(-time.Hour), Expires: true}, false},
+		"valid only from":              {api.TLS{Names: []string{"pi.local"}, StartsAt: in(time.Hour), ExpiresAt: in(2 * time.Hour)}, false},
 		"HTTPS refuses connections: x": {api.TLS{Fault: "x"}, false},
 		"the new files cannot be used": {api.TLS{Names: []string{"pi.local"}, ExpiresAt: in(time.Hour), Fault: "x"}, false},
 	} {

@@ -53,7 +53,7 @@ var thirdParty = map[string][]string{
 	"github.com/jackc/pgx/v5":            {"pgsync"},
 	"github.com/valyala/fasthttp":        {"httpapi", "trigger"},
 	"github.com/golang-jwt/jwt/v5":       {"auth"},
-	"github.com/fsnotify/fsnotify":       {"spool", "sweeper", "provision"},
+	"github.com/fsnotify/fsnotify":       {"spool", "daemon", "sweeper", "provision"},
 	"github.com/coreos/go-systemd/v22":   {"daemon"},
 	"github.com/pelletier/go-toml/v2":    {"daemon", "provision"},
 	"github.com/cpuguy83/go-md2man/v2":   {"cmd/picloud"},

@@ -7,14 +7,19 @@ import (
 	"maps"
 	"os"
 	"os/signal"
+	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
+
+	"github.com/fsnotify/fsnotify"
 
 	"github.com/picloud/picloud/keyfile"
 )
 
-// look is the time between two looks at the files of the configuration. They are looked at
-// instead of watching their directories, since any link on the way to them may be replaced.
+// look is the time between two looks at files in whose directory a change is not seen: behind
+// symbolic links, and those that settings name.
 const look = time.Second
 
 // settle is how long files must be still before they are read again: editors
@@ -24,32 +29,56 @@ const settle = 300 * time.Millisecond
 // reloader reads the configuration again on SIGHUP and when its files change. It
 // is applied whole or not at all; what needs a restart is said.
 type reloader struct {
-	opt    Options
-	log    *slog.Logger
-	hup    chan os.Signal
-	secret *secretWatch
+	opt     Options
+	log     *slog.Logger
+	hup     chan os.Signal
+	watcher *fsnotify.Watcher // nil: all files are looked at
+	secret  *secretWatch
 }
 
-// newReloader begins to listen for SIGHUP, which would end a process that does not: a node
-// that is ready can be told to reload. Run ends that.
+// newReloader begins to listen for SIGHUP, which would end a process that does not, and
+// to watch the files: a node that is ready can be told to reload. Run ends both.
 func newReloader(cfg Config, opt Options, log *slog.Logger) *reloader {
 	r := &reloader{opt: opt, log: log, hup: make(chan os.Signal, 1), secret: newSecretWatch(cfg.SecretsKey)}
-	if opt.Reload != nil {
-		signal.Notify(r.hup, syscall.SIGHUP)
+	if opt.Reload == nil {
+		return r
 	}
+	signal.Notify(r.hup, syscall.SIGHUP)
+	var err error
+	if r.watcher, err = fsnotify.NewWatcher(); err != nil {
+		log.Warn("configuration is not watched, but looked at", slog.Duration("every", look), slog.Any("err", err))
+	}
+	r.watch()
 	return r
 }
 
-// files returns the states of the files that the configuration consists of, and of the file
-// that it names for database.url.
-func (r *reloader) files(cfg Config) map[string]keyfile.State {
+// watch watches directories, since editors replace files; one that is missing has nothing
+// to watch.
+func (r *reloader) watch() {
+	if r.watcher == nil {
+		return
+	}
+	for _, file := range r.opt.Watch {
+		_ = r.watcher.Add(filepath.Dir(file))
+		_ = r.watcher.Add(filepath.Join(filepath.Dir(file), dropIns))
+	}
+}
+
+// unwatched returns the states of the files whose changes the watcher does not see.
+func (r *reloader) unwatched(cfg Config) map[string]keyfile.State {
 	var names []string
 	for _, file := range r.opt.Watch {
 		more, _ := dropInsOf(file) // a fault is told when they are read
-		names = append(append(names, file), more...)
+		for _, name := range append(more, file, filepath.Join(filepath.Dir(file), dropIns)) {
+			if _, err := os.Lstat(name); r.watcher == nil || err == nil && keyfile.Linked(name) {
+				names = append(names, name)
+			}
+		}
 	}
-	if cfg.DatabaseURLFile != "" {
-		names = append(names, cfg.DatabaseURLFile)
+	for _, name := range []string{cfg.DatabaseURLFile, cfg.SecretsKey} {
+		if name != "" {
+			names = append(names, name)
+		}
 	}
 	return keyfile.StatesOf(names...)
 }
@@ -61,32 +90,54 @@ func (r *reloader) Run(ctx context.Context, cfg Config, l *life) error {
 		return nil
 	}
 	defer signal.Stop(r.hup)
-	seen := r.files(cfg)
+	var events chan fsnotify.Event // nil: none
+	var faults chan error
+	if r.watcher != nil {
+		defer func() { _ = r.watcher.Close() }() // only watched
+		events, faults = r.watcher.Events, r.watcher.Errors
+	}
 	url := keyfile.StateOf(cfg.DatabaseURLFile)
-	cfg = refresh(cfg, r.opt, l, r.log) // what changed since the start read it
 	tick := time.NewTicker(look)
 	defer tick.Stop()
-	timer := time.NewTimer(time.Hour)
-	timer.Stop()
-	read := time.Now().Add(-look)
+	timer := time.NewTimer(0) // what changed since the start read it
+	defer timer.Stop()
+	var seen map[string]keyfile.State
+	var read time.Time // zero: only by the start
 	for {
 		select {
 		case <-r.hup:
 			timer.Reset(look - time.Since(read)) // at once, unless it is a storm of signals
+		case ev := <-events:
+			if strings.HasSuffix(ev.Name, ".toml") || slices.Contains(r.opt.Watch, ev.Name) || filepath.Base(ev.Name) == dropIns {
+				timer.Reset(settle)
+			}
+		case err := <-faults:
+			r.log.Warn("configuration is not watched as it should be", slog.Any("err", err))
+			timer.Reset(settle)
 		case <-tick.C:
-			if now := r.files(cfg); !maps.Equal(now, seen) {
+			if now := keyfile.StatesOf(slices.Collect(maps.Keys(seen))...); !maps.Equal(now, seen) {
 				seen = now
 				timer.Reset(settle)
 			}
-			r.secret.look(r.log)
 		case <-timer.C:
-			notify(saysReloading())
+			r.watch() // the drop-ins' directory may be new
+			if seen = r.unwatched(cfg); len(seen) > 0 {
+				tick.Reset(look)
+			} else {
+				tick.Stop()
+			}
+			if !read.IsZero() {
+				notify(saysReloading())
+			}
 			cfg = refresh(cfg, r.opt, l, r.log)
 			if now := keyfile.StateOf(cfg.DatabaseURLFile); now != url {
 				url = now
 				l.apply(cfg) // a connection that waits for its turn begins with it
 			}
-			notify(saysReady)
+			r.secret.look(r.log)
+			if !read.IsZero() {
+				notify(saysReady)
+			}
 			read = time.Now()
 		case <-ctx.Done():
 			return nil

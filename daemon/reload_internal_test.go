@@ -25,7 +25,7 @@ func TestStormOfReloads(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- r.Run(ctx, DefaultConfig(), new(life)) }()
-		synctest.Wait()
+		time.Sleep(2 * look) //nolint:forbidigo // the clock of the bubble
 		r.hup <- syscall.SIGHUP
 		synctest.Wait()
 		if n := reads.Load(); n != 2 { // the first is that of the start
@@ -33,7 +33,7 @@ func TestStormOfReloads(t *testing.T) {
 		}
 		for range 1000 {
 			r.hup <- syscall.SIGHUP
-			time.Sleep(10 * time.Millisecond) //nolint:forbidigo // the clock of the bubble
+			time.Sleep(10 * time.Millisecond) //nolint:forbidigo // as above
 		}
 		time.Sleep(2 * look) //nolint:forbidigo // as above
 		before := reads.Load()

@@ -11,6 +11,7 @@ SOAK    ?= 1h
 HOSTILE ?= 20m
 FAULTS  ?= 2000
 CLIENT  ?= 1m
+CLIENT_SOAK ?= 1h
 
 .DEFAULT_GOAL := help
 .PHONY: help build run test unit race e2e crash powercut boards pins i2c pi pi-debian appliance lan soak hostile damage lint fmt nightly fuzz bench cross install-tools ci clean
@@ -76,6 +77,10 @@ client: ## build and test @picloud/client (clients/typescript), with its size
 client-long: ## a page that reads 1 000 events a second for CLIENT=1m after all that can happen to it, in Chromium
 	PICLOUD_E2E_CLIENT=$(CLIENT) $(GO) test -count=1 -timeout 0 -run 'TestClientInAPage' -v ./e2e/
 
+.PHONY: client-soak
+client-soak: ## the memory of pages that read 100 events a second for CLIENT_SOAK=1h, in Chromium
+	PICLOUD_E2E_CLIENT_SOAK=$(CLIENT_SOAK) $(GO) test -count=1 -timeout 0 -run 'TestClientSoak' -v ./e2e/
+
 lint: ## golangci-lint with .golangci.yml
 	scripts/lint
 
@@ -88,9 +93,9 @@ damage: ## random damage to the files of a data directory: FAULTS=2000
 hostile: ## a node of 512 MiB under everything hostile at once for HOSTILE=20m
 	PICLOUD_E2E_HOSTILE=$(HOSTILE) $(GO) test -count=1 -timeout 0 -run 'TestHostileSoak' -v ./e2e/
 
-nightly: ## the long runs: fuzzing for 2 minutes each, 2 000 power cuts, 200 kills, emulated boards, pins, sensors and a whole Raspberry Pi, the package on one with Debian, the appliance, a network of two machines, an hour of soak, 20 minutes of hostility, 2 000 faults, a minute of a page, packages
+nightly: ## the long runs: fuzzing for 2 minutes each, 2 000 power cuts, 200 kills, emulated boards, pins, sensors and a whole Raspberry Pi, the package on one with Debian, the appliance, a network of two machines, an hour of soak, 20 minutes of hostility, 2 000 faults, a minute and an hour of pages, packages
 	FUZZTIME=2m scripts/fuzz
-	$(MAKE) powercut crash boards pins i2c pi pi-debian appliance lan soak hostile damage client-long package-test
+	$(MAKE) powercut crash boards pins i2c pi pi-debian appliance lan soak hostile damage client-long client-soak package-test
 
 fuzz: ## every fuzz target for FUZZTIME=30s each
 	FUZZTIME=$(FUZZTIME) scripts/fuzz

@@ -23,20 +23,20 @@ func browser(t *testing.T, more ...chromedp.ExecAllocatorOption) context.Context
 }
 
 // browserFor starts a browser that may be used for so long.
-func browserFor(t *testing.T, limit time.Duration, more ...chromedp.ExecAllocatorOption) context.Context {
-	t.Helper()
+func browserFor(tb testing.TB, limit time.Duration, more ...chromedp.ExecAllocatorOption) context.Context {
+	tb.Helper()
 	path, err := exec.LookPath("chromium")
 	if err != nil {
-		t.Fatal("chromium is not installed; 'make install-tools' does it")
+		tb.Fatal("chromium is not installed; 'make install-tools' does it")
 	}
 	opts := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.WindowSize(1100, 1000),
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true), chromedp.Flag("disable-component-update", true))
-	ctx, cancel := chromedp.NewExecAllocator(t.Context(), append(opts, more...)...)
-	t.Cleanup(cancel)
+	ctx, cancel := chromedp.NewExecAllocator(tb.Context(), append(opts, more...)...)
+	tb.Cleanup(cancel)
 	ctx, cancel = chromedp.NewContext(ctx)
-	t.Cleanup(cancel)
+	tb.Cleanup(cancel)
 	ctx, cancel = context.WithTimeout(ctx, limit)
-	t.Cleanup(cancel)
+	tb.Cleanup(cancel)
 	return ctx
 }
 

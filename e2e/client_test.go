@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -19,7 +20,7 @@ type clientTab struct {
 	close    context.CancelFunc
 	evaluate func(script string) (string, error) // of a page that does not answer in time: an error
 	navigate func(url string) error
-	command  func(method string, params map[string]any) error // of the DevTools protocol
+	command  func(method string, params map[string]any, result any) error // of the DevTools protocol
 	crash    func()
 }
 
@@ -73,8 +74,8 @@ func (tab *clientTab) begin(t *testing.T) {
 }
 
 // newTab opens a tab of the browser.
-func newTab(ctx context.Context, t *testing.T, url string) *clientTab {
-	t.Helper()
+func newTab(ctx context.Context, tb testing.TB, url string) *clientTab {
+	tb.Helper()
 	own, end := chromedp.NewContext(ctx)
 	tab := &clientTab{
 		close: end,
@@ -87,11 +88,11 @@ func newTab(ctx context.Context, t *testing.T, url string) *clientTab {
 			_, err := chromedp.Run(own, chromedp.Navigate(url))
 			return err
 		},
-		command: func(method string, params map[string]any) error {
+		command: func(method string, params map[string]any, result any) error {
 			limited, cancel := context.WithTimeout(own, 30*time.Second)
 			defer cancel()
 			_, err := chromedp.Run(limited, chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
-				return target.Call(ctx, method, params, nil)
+				return target.Call(ctx, method, params, result)
 			}))
 			return err
 		},
@@ -102,21 +103,21 @@ func newTab(ctx context.Context, t *testing.T, url string) *clientTab {
 		},
 	}
 	if err := tab.navigate(url); err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return tab
 }
 
 // lanBrowser starts a browser for which the node n has an origin that is not secure, as a page of a LAN is.
-func lanBrowser(t *testing.T, n *node, limit time.Duration) (ctx context.Context, origin string) {
-	t.Helper()
+func lanBrowser(tb testing.TB, n *node, limit time.Duration) (ctx context.Context, origin string) {
+	tb.Helper()
 	_, port, err := net.SplitHostPort(n.listen)
 	if err != nil {
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
-	ctx = browserFor(t, limit, chromedp.Flag("host-resolver-rules", "MAP pi.lan 127.0.0.1"))
+	ctx = browserFor(tb, limit, chromedp.Flag("host-resolver-rules", "MAP pi.lan 127.0.0.1"))
 	if _, err := chromedp.Run(ctx, chromedp.Navigate("about:blank")); err != nil { // starts the browser, in which all tabs are
-		t.Fatal(err)
+		tb.Fatal(err)
 	}
 	return ctx, "http://pi.lan:" + port
 }
@@ -141,10 +142,11 @@ func (tab *clientTab) read() (reading, error) {
 	return r, json.Unmarshal([]byte(text), &r)
 }
 
-// numbers publishes 0, 1, 2 … to the topic n, twenty at a time, until its context ends.
+// numbers publishes 0, 1, 2 … to the topic n, fifty times a second, until its context ends.
 type numbers struct {
-	n    int
-	done chan error
+	batch int // how many at a time; 0: twenty
+	n     int
+	done  chan error
 }
 
 func (p *numbers) run(ctx context.Context, n *node, key string) {
@@ -157,7 +159,7 @@ func (p *numbers) run(ctx context.Context, n *node, key string) {
 			return
 		case <-tick.C:
 		}
-		drafts := make([]string, 20)
+		drafts := make([]string, cmp.Or(p.batch, 20))
 		for i := range drafts {
 			drafts[i] = fmt.Sprintf(`{"topic":"n","data":%d}`, p.n+i)
 		}

@@ -47,7 +47,7 @@ type pageNotes struct {
 // do sends a command of the DevTools protocol to a tab.
 func (tab *clientTab) do(t *testing.T, method string, params map[string]any) {
 	t.Helper()
-	if err := tab.command(method, params); err != nil {
+	if err := tab.command(method, params, nil); err != nil {
 		t.Fatalf("%s: %v", method, err)
 	}
 }

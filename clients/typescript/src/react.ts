@@ -33,8 +33,8 @@ export interface UseTopicOptions<D, T> extends ViewOptions<D, T> {
 }
 
 /**
- * useTopic reads a topic while the component is shown. `since`, `mode` and `buffer` count when it begins; `validate`, `onInvalid` and `reduce` may be
- * other functions each time without a new subscription.
+ * useTopic reads a topic while the component is shown. `initial`, `since`, `mode` and `buffer` count when it begins, for each name anew; `validate`,
+ * `onInvalid` and `reduce` may be other functions each time without a new subscription.
  */
 export function useTopic<T = unknown, D = T>(name: string, options: UseTopicOptions<D, T> = {}): TopicView<D, T> {
   const client = usePicloud();
@@ -43,7 +43,7 @@ export function useTopic<T = unknown, D = T>(name: string, options: UseTopicOpti
     newest.current = options;
   });
   const store = useMemo(() => {
-    const { initial, since, mode, buffer, reduce } = newest.current;
+    const { initial, since, mode, buffer, reduce } = options; // of the render that has this name: an effect has not run
     return watch<D, T>(client, name, {
       initial,
       since,
@@ -67,12 +67,12 @@ export interface EndpointView<Req, Res> {
   readonly loading: boolean;
   /** run asks once more. Of several answers that of the last call counts. */
   run(req: Req, options?: RequestOptions): Promise<Res>;
-  /** abort ends the request under way. */
+  /** abort ends the request under way, whose `run` is rejected; `data` and `error` stay. */
   abort(): void;
 }
 
 /** useEndpoint asks an endpoint when it is told to by `run`, or with `args` when the component is shown and when they change (by value, as JSON). */
-export function useEndpoint<Req, Res>(endpoint: Endpoint<Req, Res>, args?: Req, { skip = false }: { skip?: boolean } = {}): EndpointView<Req, Res> {
+export function useEndpoint<Req, Res>(endpoint: Endpoint<Req, Res>, args?: Req, { skip = false }: { skip?: boolean | undefined } = {}): EndpointView<Req, Res> {
   const [view, setView] = useState<{ data: Res | undefined; error: unknown; loading: boolean }>({ data: undefined, error: undefined, loading: false });
   const newest = useRef(endpoint);
   useEffect(() => {
@@ -82,12 +82,15 @@ export function useEndpoint<Req, Res>(endpoint: Endpoint<Req, Res>, args?: Req, 
   const abort = useCallback(() => {
     current.current?.abort();
     current.current = undefined;
+    setView((before) => (before.loading ? { ...before, loading: false } : before));
   }, []);
   const run = useCallback(async (req: Req, options?: RequestOptions): Promise<Res> => {
     abort();
     const own = (current.current = new AbortController());
     const { signal } = options ?? {};
-    signal?.addEventListener("abort", () => own.abort(signal.reason));
+    const onAbort = (): void => own.abort(signal!.reason);
+    if (signal?.aborted) onAbort();
+    signal?.addEventListener("abort", onAbort);
     const settle = (change: Partial<{ data: Res; error: unknown }>): void => {
       if (current.current === own) setView((before) => ({ data: before.data, error: undefined, ...change, loading: false }));
     };
@@ -99,6 +102,8 @@ export function useEndpoint<Req, Res>(endpoint: Endpoint<Req, Res>, args?: Req, 
     } catch (error) {
       settle({ error });
       throw error;
+    } finally {
+      signal?.removeEventListener("abort", onAbort);
     }
   }, []);
   const key = skip || args === undefined ? undefined : JSON.stringify(args);

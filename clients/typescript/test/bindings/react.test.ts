@@ -2,9 +2,9 @@
 import { act, createElement, StrictMode, useState, version } from "react";
 import { createRoot, hydrateRoot, type Root } from "react-dom/client";
 import { renderToString } from "react-dom/server";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { type Client, createClient, type Endpoint } from "../../src/index.js";
-import { PicloudProvider, useEndpoint, usePicloud, useTopic } from "../../src/react.js";
+import { type EndpointView, PicloudProvider, useEndpoint, usePicloud, useTopic } from "../../src/react.js";
 import { type FakeServer, fakeServer } from "../../src/testing.js";
 import { turns } from "../fake.js";
 
@@ -101,6 +101,25 @@ test("new functions do not subscribe anew, and the newest is used; skip reads no
   expect([element.textContent, server.requests.length]).toEqual(["3", 1]);
 });
 
+test("a name and options that change in one render belong together", async () => {
+  server.publish("b", "newest of b");
+  let set!: (options: { name: string; since?: "latest"; initial: string }) => void;
+  const shown: unknown[] = [];
+  const Room = (): string => {
+    const [{ name, ...options }, setOptions] = useState<Parameters<typeof set>[0]>({ name: "a", initial: "initial of a" });
+    set = setOptions;
+    const { data } = useTopic<string>(name, options);
+    shown.push(data);
+    return "" + data;
+  };
+  await show(Room);
+  expect(element.textContent).toBe("initial of a");
+  shown.length = 0;
+  await happen(() => set({ name: "b", since: "latest", initial: "initial of b" }));
+  expect([...new Set(shown)]).toEqual(["initial of b", "newest of b"]);
+  expect(server.requests.flatMap((request) => request.url.searchParams.getAll("latest"))).toEqual(["b"]);
+});
+
 test("an error of the topic is shown", async () => {
   server.refuse(404, { type: "topic-not-found" });
   const Door = (): string => "" + useTopic("door").error?.type;
@@ -156,4 +175,71 @@ test("an endpoint: of several answers that of the last call counts", async () =>
   await happen(() => answers.at(-1)!(30));
   await happen(() => answers.at(-2)!(20)); // too late
   expect(element.textContent).toBe("30 false undefined");
+});
+
+test("an endpoint is not loading any more after abort, after skip, and when the component has other arguments", async () => {
+  const answers: ((n: number) => void)[] = [];
+  const signals: AbortSignal[] = [];
+  const endpoint: Endpoint<{ n: number }, number> = (_, options) => {
+    signals.push(options!.signal!);
+    return new Promise((resolve, reject) => {
+      answers.push(resolve);
+      options!.signal!.addEventListener("abort", () => reject(options!.signal!.reason));
+    });
+  };
+  let view!: EndpointView<{ n: number }, number>;
+  let set!: (state: { n?: number; skip?: boolean }) => void;
+  const Order = (): string => {
+    const [{ n, skip }, setState] = useState<{ n?: number; skip?: boolean }>({});
+    set = setState;
+    view = useEndpoint(endpoint, n === undefined ? undefined : { n }, { skip });
+    return `${view.data} ${view.loading} ${view.error}`;
+  };
+  await show(Order);
+  await happen(() => void view.run({ n: 1 }).catch(() => {}));
+  expect(element.textContent).toBe("undefined true undefined");
+  await happen(() => view.abort());
+  expect([element.textContent, signals.every((signal) => signal.aborted)]).toEqual(["undefined false undefined", true]);
+  await happen(() => set({ n: 2 }));
+  expect(element.textContent).toBe("undefined true undefined");
+  await happen(() => set({ n: 2, skip: true }));
+  expect([element.textContent, signals.every((signal) => signal.aborted)]).toEqual(["undefined false undefined", true]);
+  await happen(() => set({ n: 3 }));
+  expect(element.textContent).toBe("undefined true undefined");
+  await happen(() => answers.at(-1)!(30));
+  expect(element.textContent).toBe("30 false undefined");
+  await happen(() => view.abort()); // nothing is under way
+  expect(element.textContent).toBe("30 false undefined");
+});
+
+test("the caller's signal ends a run, also one that has been aborted before, and keeps no listener", async () => {
+  const signals: AbortSignal[] = [];
+  const endpoint: Endpoint<number, number> = async (n, options) => {
+    signals.push(options!.signal!);
+    options!.signal!.throwIfAborted();
+    if (n) return n;
+    return new Promise((_, reject) => options!.signal!.addEventListener("abort", () => reject(options!.signal!.reason)));
+  };
+  let view!: EndpointView<number, number>;
+  const Order = (): string => {
+    view = useEndpoint(endpoint);
+    return `${view.data} ${view.loading} ${view.error}`;
+  };
+  await show(Order);
+  const { signal } = new AbortController();
+  const added = vi.spyOn(signal, "addEventListener");
+  const removed = vi.spyOn(signal, "removeEventListener");
+  for (const n of [1, 2, 3]) await happen(() => void view.run(n, { signal }));
+  expect(element.textContent).toBe("3 false undefined");
+  expect(added.mock.calls).not.toEqual([]);
+  expect(removed.mock.calls.map(([, listener]) => listener)).toEqual(added.mock.calls.map(([, listener]) => listener));
+
+  const caller = new AbortController();
+  let run!: Promise<unknown>;
+  await happen(() => void (run = view.run(0, { signal: caller.signal }).catch((error) => error)));
+  expect(view.loading).toBe(true);
+  await happen(() => caller.abort("enough"));
+  expect([await run, signals.at(-1)!.reason, view.loading, view.error]).toEqual(["enough", "enough", false, "enough"]);
+  await happen(() => void (run = view.run(4, { signal: AbortSignal.abort("before") }).catch((error) => error)));
+  expect([await run, signals.at(-1)!.reason, view.loading]).toEqual(["before", "before", false]);
 });

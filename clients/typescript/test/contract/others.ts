@@ -1,21 +1,8 @@
 import { EventStreamContentType, fetchEventSource } from "@microsoft/fetch-event-source";
 import { EventSource } from "eventsource";
-import { createClient } from "../../src/index.js";
 import { type Adapter, dataOf } from "./run.js";
 
 const path = "/v1/apps/a/events?topic=t";
-
-/** The client of this package. */
-export const picloud: Adapter = {
-  name: "@picloud/client",
-  open(url, listener) {
-    const client = createClient({ url, app: "a", share: false });
-    client.topic("t").on("event", (event) => listener.event(event.data));
-    client.on("error", (error) => error.detail.includes("cannot be read") && listener.event("unreadable"));
-    client.on("state", (state) => state.name === "stopped" && listener.end());
-    return () => client.close();
-  },
-};
 
 /** The npm package eventsource: the interface of browsers for Node.js. */
 export const eventsource: Adapter = {

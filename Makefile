@@ -77,6 +77,10 @@ client: ## build and test @picloud/client (clients/typescript), with its size
 client-long: ## a page that reads 1 000 events a second for CLIENT=1m after all that can happen to it, in Chromium
 	PICLOUD_E2E_CLIENT=$(CLIENT) $(GO) test -count=1 -timeout 0 -run 'TestClientInAPage' -v ./e2e/
 
+.PHONY: client-runtimes
+client-runtimes: ## @picloud/client in Node.js 18.0 and 26, Deno and Bun, against the real daemon
+	scripts/client runtimes
+
 .PHONY: client-soak
 client-soak: ## the memory of pages that read 100 events a second for CLIENT_SOAK=1h, in Chromium
 	PICLOUD_E2E_CLIENT_SOAK=$(CLIENT_SOAK) $(GO) test -count=1 -timeout 0 -run 'TestClientSoak' -v ./e2e/
@@ -93,9 +97,9 @@ damage: ## random damage to the files of a data directory: FAULTS=2000
 hostile: ## a node of 512 MiB under everything hostile at once for HOSTILE=20m
 	PICLOUD_E2E_HOSTILE=$(HOSTILE) $(GO) test -count=1 -timeout 0 -run 'TestHostileSoak' -v ./e2e/
 
-nightly: ## the long runs: fuzzing for 2 minutes each, 2 000 power cuts, 200 kills, emulated boards, pins, sensors and a whole Raspberry Pi, the package on one with Debian, the appliance, a network of two machines, an hour of soak, 20 minutes of hostility, 2 000 faults, a minute and an hour of pages, packages
+nightly: ## the long runs: fuzzing for 2 minutes each, 2 000 power cuts, 200 kills, emulated boards, pins, sensors and a whole Raspberry Pi, the package on one with Debian, the appliance, a network of two machines, an hour of soak, 20 minutes of hostility, 2 000 faults, a minute and an hour of pages, the client in other runtimes, packages
 	FUZZTIME=2m scripts/fuzz
-	$(MAKE) powercut crash boards pins i2c pi pi-debian appliance lan soak hostile damage client-long client-soak package-test
+	$(MAKE) powercut crash boards pins i2c pi pi-debian appliance lan soak hostile damage client-long client-soak client-runtimes package-test
 
 fuzz: ## every fuzz target for FUZZTIME=30s each
 	FUZZTIME=$(FUZZTIME) scripts/fuzz

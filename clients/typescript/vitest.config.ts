@@ -30,8 +30,10 @@ export default defineConfig({
       {
         plugins: [svelte(compiler5, { browser: "client", server: "server" })],
         // A node is built and started once for all files; a test that needs to kill one starts its own.
-        test: { ...test, name: "node", include: ["test/**/*.test.ts"], exclude: ["test/bindings/**", "test/older/**"], globalSetup: "test/node/setup.ts" },
+        test: { ...test, name: "node", include: ["test/**/*.test.ts"], exclude: ["test/{bindings,older,mutation,runtimes}/**"], globalSetup: "test/node/setup.ts" },
       },
+      // What test/runtimes has installed, which scripts/client does when it is asked to.
+      { test: { ...test, name: "runtimes", include: ["test/runtimes/*.test.ts"], globalSetup: "test/node/setup.ts" } },
       {
         plugins: [svelte(compiler5, { browser: "client", server: "server" })],
         resolve: { conditions: browser },

@@ -93,9 +93,17 @@ func TestExamples(t *testing.T) {
 	for _, reading := range []string{`"celsius":20.5`, `"celsius":19.9`, `"celsius":20.9`, `"celsius":21`, `"celsius":20.1`, `"celsius":18`, `"error":"it is gone"`} {
 		n.cli("publish", "--app", "thermostat", "room", `{`+reading+`}`)
 	}
-	is("the heating", []string{`{"on":true,"celsius":19.9}`, `{"on":false,"celsius":21}`, `{"on":true,"celsius":18}`, `{"on":false,"why":"it is gone"}`}, func() []string { return data("thermostat", "heating") })
+	is("the heating", []string{`{"on":false,"celsius":20.5}`, `{"on":true,"celsius":19.9}`, `{"on":false,"celsius":21}`, `{"on":true,"celsius":18}`, `{"on":false,"why":"it is gone"}`}, func() []string { return data("thermostat", "heating") })
 	n.cli("publish", "--app", "thermostat", "room", `{"celsius":18.5}`)
 	until(t, "it heats again", func() bool { return slices.Contains(data("thermostat", "heating"), `{"on":true,"celsius":18.5}`) })
+	n.kill()
+	n.start() // with the relay off
+	n.cli("scripts", "--app", "thermostat", "run", "heat", "--export", "silence", `{"kind":"cron"}`)
+	until(t, "the heating is off after a restart", func() bool {
+		return slices.Contains(data("thermostat", "heating"), `{"on":false,"why":"not switched here"}`)
+	})
+	n.cli("publish", "--app", "thermostat", "room", `{"celsius":19.5}`)
+	until(t, "it heats after the restart", func() bool { return slices.Contains(data("thermostat", "heating"), `{"on":true,"celsius":19.5}`) })
 	n.cli("kv", "--app", "thermostat", "delete", "alive") // as after five minutes
 	n.cli("scripts", "--app", "thermostat", "run", "heat", "--export", "silence", `{"kind":"cron"}`)
 	until(t, "the heating is off without readings", func() bool {

@@ -16,10 +16,18 @@ export default async function (event, ctx) {
 // it may be gone itself: without a reading nothing is heated.
 export async function silence(event, ctx) {
   if ((await kv.get("alive")) === undefined) await heat(false, { why: "no reading for five minutes" }, ctx);
+  else await tell(await hw.read("heater"), { why: "not switched here" }, ctx); // but by a restart, or by hand
 }
 
 async function heat(on, more, ctx) {
-  if ((await hw.read("heater")) === on) return;
-  await hw.set("heater", on);
+  if ((await hw.read("heater")) !== on) await hw.set("heater", on);
+  await tell(on, more, ctx);
+}
+
+// tell publishes what the relay does when it is not what was published last. That is kept, as the relay may
+// change without this script, or this script may end between the two.
+async function tell(on, more, ctx) {
+  if ((await kv.get("told")) === on) return;
   await pubsub.publish("heating", { on, ...more }, { idempotencyKey: ctx.delivery });
+  await kv.set("told", on);
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -144,10 +145,13 @@ func (tab *clientTab) read() (reading, error) {
 
 // numbers publishes 0, 1, 2 … to the topic n, fifty times a second, until its context ends.
 type numbers struct {
-	batch int // how many at a time; 0: twenty
-	n     int
+	batch int          // how many at a time; 0: twenty
+	n     atomic.Int64 // how many have been published
 	done  chan error
 }
+
+// last returns the number that was published last; -1: none.
+func (p *numbers) last() int { return int(p.n.Load()) - 1 }
 
 func (p *numbers) run(ctx context.Context, n *node, key string) {
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -160,19 +164,20 @@ func (p *numbers) run(ctx context.Context, n *node, key string) {
 		case <-tick.C:
 		}
 		drafts := make([]string, cmp.Or(p.batch, 20))
+		first := p.last() + 1
 		for i := range drafts {
-			drafts[i] = fmt.Sprintf(`{"topic":"n","data":%d}`, p.n+i)
+			drafts[i] = fmt.Sprintf(`{"topic":"n","data":%d}`, first+i)
 		}
 		body := "[" + strings.Join(drafts, ",") + "]"
 		// The same batch again while the node is away: the key keeps it from being taken twice.
-		a, err := n.request("POST", "/v1/apps/default/events", key, body, "Idempotency-Key", fmt.Sprint("batch-", p.n))
+		a, err := n.request("POST", "/v1/apps/default/events", key, body, "Idempotency-Key", fmt.Sprint("batch-", first))
 		switch {
 		case err != nil || a.status >= 500:
 		case a.status != 201:
 			p.done <- fmt.Errorf("publish: %d %s", a.status, a.body)
 			return
 		default:
-			p.n += len(drafts)
+			p.n.Add(int64(len(drafts)))
 		}
 	}
 }
@@ -264,7 +269,7 @@ func TestTabsShareAStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tab := range tabs {
-		tab.wait(t, p.n-1)
+		tab.wait(t, p.last())
 		r, err := tab.read()
 		if err != nil {
 			t.Fatal(err)
@@ -273,13 +278,13 @@ func TestTabsShareAStream(t *testing.T) {
 			t.Errorf("tab %d: %d events from %d to %d, faults: %.500q", tab.number, r.Count, r.First, r.Last, r.Faults)
 		}
 	}
-	t.Logf("%d events", p.n)
+	t.Logf("%d events", p.last()+1)
 }
 
-// wait waits until a tab has read a number.
+// wait waits until a tab has read a number, as long as it reads on.
 func (tab *clientTab) wait(t *testing.T, number int) {
 	t.Helper()
-	deadline := time.Now().Add(time.Minute)
+	deadline, last := time.Now().Add(time.Minute), -1
 	for {
 		r, err := tab.read()
 		if err != nil {
@@ -287,6 +292,9 @@ func (tab *clientTab) wait(t *testing.T, number int) {
 		}
 		if r.Last >= number {
 			return
+		}
+		if r.Last != last {
+			deadline, last = time.Now().Add(time.Minute), r.Last
 		}
 		if time.Now().After(deadline) {
 			t.Fatalf("tab %d waited for %d: %+v", tab.number, number, r)

@@ -69,7 +69,7 @@ func TestClientSoak(t *testing.T) {
 		t.Errorf("two tabs have %d streams", s)
 	}
 	for i, tab := range tabs {
-		tab.wait(t, p.n-1)
+		tab.wait(t, p.last())
 		r, err := tab.read()
 		if err != nil {
 			t.Fatal(err)

@@ -66,8 +66,9 @@ export function watch<D, T>(client: Client, name: string, options: ViewOptions<D
     },
     subscribe(listener) {
       const own = (): void => listener();
-      listeners.add(own);
       clearTimeout(ending);
+      if (topic && view.error && !listeners.size) end(); // it is over: there is nothing to keep
+      listeners.add(own);
       if (!topic) begin();
       return () => {
         if (listeners.delete(own) && !listeners.size) ending = setTimeout(end);

@@ -3,6 +3,7 @@ import * as svelte from "svelte";
 import { VERSION } from "svelte/compiler";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { type Client, createClient } from "../../src/index.js";
+import { topicStore } from "../../src/svelte.js";
 import { type FakeServer, fakeServer } from "../../src/testing.js";
 import { turns } from "../fake.js";
 import Store from "../svelte/Store.svelte";
@@ -86,6 +87,26 @@ test("an error of the topic is shown", async () => {
   await show(Store);
   expect(text()).toContain("topic-not-found");
   unmount();
+});
+
+test("a store whose topic has ended reads it anew when it is taken out and put back at once", async () => {
+  server.refuse(404, { type: "topic-not-found" });
+  const store = topicStore<number>(client, "door", { since: "latest" });
+  const views: (string | number | undefined)[] = [];
+  const subscribe = (): (() => void) => store.subscribe(({ data, error }) => views.push(error?.type ?? data));
+  const off = subscribe();
+  await settle();
+  expect(views.at(-1)).toBe("topic-not-found");
+  off();
+  const again = subscribe();
+  expect(views.at(-1)).toBe(undefined);
+  await settle();
+  server.publish("door", 1);
+  await settle();
+  expect([views.at(-1), server.streams.length]).toEqual([1, 1]);
+  again();
+  await settle();
+  expect(client.state.name).toBe("idle");
 });
 
 // CL-6: the class on createSubscriber, which Svelte 4 does not have.

@@ -81,6 +81,10 @@ client-long: ## a page that reads 1 000 events a second for CLIENT=1m after all 
 client-runtimes: ## @picloud/client in Node.js 18.0 and 26, Deno and Bun, against the real daemon
 	scripts/client runtimes
 
+.PHONY: client-mutation
+client-mutation: ## mutates the parser of @picloud/client and what makes it come back: tests have to notice
+	scripts/client mutation
+
 .PHONY: client-soak
 client-soak: ## the memory of pages that read 100 events a second for CLIENT_SOAK=1h, in Chromium
 	PICLOUD_E2E_CLIENT_SOAK=$(CLIENT_SOAK) $(GO) test -count=1 -timeout 0 -run 'TestClientSoak' -v ./e2e/
@@ -97,9 +101,9 @@ damage: ## random damage to the files of a data directory: FAULTS=2000
 hostile: ## a node of 512 MiB under everything hostile at once for HOSTILE=20m
 	PICLOUD_E2E_HOSTILE=$(HOSTILE) $(GO) test -count=1 -timeout 0 -run 'TestHostileSoak' -v ./e2e/
 
-nightly: ## the long runs: fuzzing for 2 minutes each, 2 000 power cuts, 200 kills, emulated boards, pins, sensors and a whole Raspberry Pi, the package on one with Debian, the appliance, a network of two machines, an hour of soak, 20 minutes of hostility, 2 000 faults, a minute and an hour of pages, the client in other runtimes, packages
+nightly: ## the long runs: fuzzing for 2 minutes each, 2 000 power cuts, 200 kills, emulated boards, pins, sensors and a whole Raspberry Pi, the package on one with Debian, the appliance, a network of two machines, an hour of soak, 20 minutes of hostility, 2 000 faults, a minute and an hour of pages, the client in other runtimes and mutated, packages
 	FUZZTIME=2m scripts/fuzz
-	$(MAKE) powercut crash boards pins i2c pi pi-debian appliance lan soak hostile damage client-long client-soak client-runtimes package-test
+	$(MAKE) powercut crash boards pins i2c pi pi-debian appliance lan soak hostile damage client-long client-soak client-runtimes client-mutation package-test
 
 fuzz: ## every fuzz target for FUZZTIME=30s each
 	FUZZTIME=$(FUZZTIME) scripts/fuzz

@@ -110,13 +110,13 @@ func newTab(ctx context.Context, tb testing.TB, url string) *clientTab {
 }
 
 // lanBrowser starts a browser for which the node n has an origin that is not secure, as a page of a LAN is.
-func lanBrowser(tb testing.TB, n *node, limit time.Duration) (ctx context.Context, origin string) {
+func lanBrowser(tb testing.TB, n *node, limit time.Duration, more ...chromedp.ExecAllocatorOption) (ctx context.Context, origin string) {
 	tb.Helper()
 	_, port, err := net.SplitHostPort(n.listen)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	ctx = browserFor(tb, limit, chromedp.Flag("host-resolver-rules", "MAP pi.lan 127.0.0.1"))
+	ctx = browserFor(tb, limit, append(more, chromedp.Flag("host-resolver-rules", "MAP pi.lan 127.0.0.1"))...)
 	if _, err := chromedp.Run(ctx, chromedp.Navigate("about:blank")); err != nil { // starts the browser, in which all tabs are
 		tb.Fatal(err)
 	}

@@ -81,10 +81,10 @@ func Run(ctx context.Context, cfg Config, opt Options) error {
 	if err := enoughFiles(); err != nil {
 		return err
 	}
-	opened := extendStart(extendEvery, worked)
+	started := extendStart(extendEvery, workOn(cfg.Data))
 	m, err := wire(cfg, opt.Build, log, l) //nolint:contextcheck // what is announced while stopping must not end with the node
-	opened()
 	if err != nil {
+		started()
 		return err
 	}
 	log = log.With(slog.String("component", "daemon"))
@@ -131,6 +131,7 @@ func Run(ctx context.Context, cfg Config, opt Options) error {
 	log.Info("serving", slog.String("listen", addr), slog.String("socket", m.unix[0].Addr().String()),
 		slog.String("data", cfg.Data), slog.String("node", m.store.Node().ID), slog.String("version", opt.Build.Version))
 	reload := newReloader(cfg, opt, log)
+	started()
 	notify(saysReady, saysStatus(status))
 	told := []*part{ // that talk to systemd
 		start(ctx, cancel, "reload", func(ctx context.Context) error { return reload.Run(ctx, cfg, l) }),

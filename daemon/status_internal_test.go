@@ -60,24 +60,27 @@ func TestStatusIsOneAssignment(t *testing.T) {
 	}
 }
 
-// A start that computes or reads comes forward; one that does neither does not.
+// A start that computes, reads or waits for a disk that works comes forward; another does not.
 func TestProgressOfAStart(t *testing.T) {
 	t.Parallel()
-	before := work{cpu: 100, blocks: 7}
+	before := work{cpu: 100, blocks: 7, disk: 9}
 	for _, test := range []struct {
 		now  work
 		want bool
 	}{
 		{before, false},
-		{work{cpu: 100 + leastWork - 1, blocks: 7}, false},
-		{work{cpu: 100 + leastWork, blocks: 7}, true},
-		{work{cpu: 100, blocks: 8}, true},
+		{work{cpu: 100 + leastWork - 1, blocks: 7, disk: 9}, false},
+		{work{cpu: 100 + leastWork, blocks: 7, disk: 9}, true},
+		{work{cpu: 100, blocks: 8, disk: 9}, true},
+		{work{cpu: 100, blocks: 7, waits: true, disk: 9}, false},
+		{work{cpu: 100, blocks: 7, disk: 10}, false},
+		{work{cpu: 100, blocks: 7, waits: true, disk: 10}, true},
 	} {
 		if got := test.now.since(before); got != test.want {
 			t.Errorf("%+v: %v", test.now, got)
 		}
 	}
-	if w := worked(); w.cpu <= 0 {
+	if w := workOn("no/such/directory")(); w.cpu <= 0 {
 		t.Errorf("%+v", w)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/hanwen/go-fuse/v2/fs"
 	"github.com/hanwen/go-fuse/v2/fuse"
@@ -30,7 +31,38 @@ type crashDisk struct {
 	volatile []diskWrite // since the last flush
 	writes   int
 	flushes  int
-	refused  []byte // writes that hold this fail; empty: none do
+	refused  []byte        // writes that hold this fail; empty: none do
+	slow     time.Duration // what each byte takes to be written
+	stuck    chan struct{} // nothing is written until it is closed; nil: all is
+}
+
+// slowDown makes every byte take so long to be written; 0: no time.
+func (d *crashDisk) slowDown(perByte time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.slow = perByte
+}
+
+// stick makes writes wait until the function it returns is called.
+func (d *crashDisk) stick() (release func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	stuck := make(chan struct{})
+	d.stuck = stuck
+	return sync.OnceFunc(func() { close(stuck) })
+}
+
+// takeTime returns when the disk comes to a write of so many bytes.
+func (d *crashDisk) takeTime(ctx context.Context, size int) {
+	d.mu.Lock()
+	slow, stuck := d.slow, d.stuck
+	d.mu.Unlock()
+	if stuck != nil {
+		<-stuck
+	}
+	if slow > 0 {
+		pause(ctx, time.Duration(size)*slow)
+	}
 }
 
 // refuse makes every write that holds b fail, as a bad block does; nil: none.
@@ -110,7 +142,8 @@ func (d *crashDisk) Read(_ context.Context, _ fs.FileHandle, dest []byte, off in
 }
 
 // Write writes, not durably.
-func (d *crashDisk) Write(_ context.Context, _ fs.FileHandle, data []byte, off int64) (uint32, syscall.Errno) {
+func (d *crashDisk) Write(ctx context.Context, _ fs.FileHandle, data []byte, off int64) (uint32, syscall.Errno) {
+	d.takeTime(ctx, len(data))
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if off+int64(len(data)) > int64(len(d.now)) {

@@ -60,6 +60,10 @@ pi: ## the real binary on a whole emulated Raspberry Pi: its pins, its clock, it
 pi-debian: ## the package on a whole emulated Raspberry Pi with Debian and systemd, and a power cut (root, Debian on amd64)
 	scripts/pi-debian
 
+.PHONY: armhf
+armhf: ## the armhf package in emulated systems of Debian 12 and 13, running as the ARMv6 of a first Raspberry Pi (root, Debian on amd64)
+	scripts/armhf
+
 appliance: ## the binary under its units, with a real systemd, in containers of Debian 12 and 13 (root, Debian)
 	scripts/appliance
 
@@ -101,9 +105,9 @@ damage: ## random damage to the files of a data directory: FAULTS=2000
 hostile: ## a node of 512 MiB under everything hostile at once for HOSTILE=20m
 	PICLOUD_E2E_HOSTILE=$(HOSTILE) $(GO) test -count=1 -timeout 0 -run 'TestHostileSoak' -v ./e2e/
 
-nightly: ## the long runs: fuzzing for 2 minutes each, 2 000 power cuts, 200 kills, emulated boards, pins, sensors and a whole Raspberry Pi, the package on one with Debian, the appliance, a network of two machines, an hour of soak, 20 minutes of hostility, 2 000 faults, a minute and an hour of pages, the client in other runtimes and mutated, packages
+nightly: ## the long runs: fuzzing for 2 minutes each, 2 000 power cuts, 200 kills, emulated boards, pins, sensors and a whole Raspberry Pi, the package on one with Debian and in armhf systems, the appliance, a network of two machines, an hour of soak, 20 minutes of hostility, 2 000 faults, a minute and an hour of pages, the client in other runtimes and mutated, packages
 	FUZZTIME=2m scripts/fuzz
-	$(MAKE) powercut crash boards pins i2c pi pi-debian appliance lan soak hostile damage client-long client-soak client-runtimes client-mutation package-test
+	$(MAKE) powercut crash boards pins i2c pi pi-debian armhf appliance lan soak hostile damage client-long client-soak client-runtimes client-mutation package-test
 
 fuzz: ## every fuzz target for FUZZTIME=30s each
 	FUZZTIME=$(FUZZTIME) scripts/fuzz

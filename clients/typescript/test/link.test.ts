@@ -1,7 +1,7 @@
 import { expect, test, vi } from "vitest";
 import { StreamError } from "../src/index.js";
 import { createParser, maxBlock } from "../src/parser.js";
-import { fake, pass, turns } from "./fake.js";
+import { fake, page, pass, turns } from "./fake.js";
 
 const jwt = (iat: number, exp: number): string => ["e30", Buffer.from(JSON.stringify({ iat, exp })).toString("base64url"), "x"].join(".");
 
@@ -158,4 +158,31 @@ test("a token that comes after the client is closed opens nothing", async () => 
   give("new");
   await turns();
   expect([client.state.name, server.requests.length, server.streams.length]).toEqual(["closed", 1, 0]);
+});
+
+// Pauses.
+
+test("a topic that has gone before its stream is due is not asked for", async () => {
+  const { server, client } = fake({}, { heartbeat: 1000 });
+  await client.topic("a").ready;
+  await client.topic("b").ready;
+  const requests = server.requests.length;
+  const c = client.topic("c");
+  await turns();
+  c.close();
+  await pass(60_000);
+  expect([client.state.name, server.requests.length]).toEqual(["open", requests]);
+});
+
+test("a page that is left asks for nothing, though it was about to, and though the network is back", async () => {
+  const { fire } = page();
+  const { server, client } = fake();
+  server.away();
+  client.topic("t");
+  await turns();
+  expect(client.state.name).toBe("waiting");
+  fire("window", "pagehide");
+  fire("window", "online");
+  await pass(60_000);
+  expect([client.state.name, server.requests.length]).toEqual(["paused", 1]);
 });

@@ -60,14 +60,10 @@ func (s *Store) Events(ctx context.Context, q picloud.HistoryQuery) (picloud.His
 		upTo = min(upTo, q.UpTo)
 	}
 	page := picloud.HistoryPage{Next: max(q.After, upTo)}
-	var found []journal.Entry
-	for _, topic := range compact(q.Topics) {
-		found, err = v.collect(found, topic, q.After, upTo, limit+1)
-		if err != nil {
-			return picloud.HistoryPage{}, err
-		}
+	found, err := v.first(compact(q.Topics), q.After, upTo, limit+1)
+	if err != nil {
+		return picloud.HistoryPage{}, err
 	}
-	slices.SortFunc(found, func(a, b journal.Entry) int { return cmp.Compare(a.Seq, b.Seq) })
 	if n := pageLength(found, limit, min(or(q.Bytes, maxPageBytes), maxPageBytes)); n < len(found) {
 		found = found[:n]
 		page.Next, page.More = found[n-1].Seq, true
@@ -92,6 +88,41 @@ func pageLength(entries []journal.Entry, limit, bytes int) int {
 		}
 	}
 	return len(entries)
+}
+
+// first returns up to limit entries of topics with sequences in (after, upTo], in order of
+// sequence. What comes after as many of the topics before is not collected, so that many
+// topics cost little more than one.
+func (v *view) first(topics []string, after, upTo uint64, limit int) (found []journal.Entry, err error) {
+	var more, merged []journal.Entry
+	for _, topic := range topics {
+		if more, err = v.collect(more[:0], topic, after, upTo, limit); err != nil {
+			return nil, err
+		}
+		if len(found) == 0 {
+			found, more = more, nil
+		} else if len(more) > 0 {
+			merged = mergeEntries(merged[:0], found, more, limit)
+			found, merged = merged, found
+		}
+		if len(found) == limit {
+			upTo = found[limit-1].Seq
+		}
+	}
+	return found, nil
+}
+
+// mergeEntries appends up to limit entries of a and b, which are both in order of sequence,
+// to dst.
+func mergeEntries(dst, a, b []journal.Entry, limit int) []journal.Entry {
+	for len(dst) < limit && (len(a) > 0 || len(b) > 0) {
+		if len(b) == 0 || len(a) > 0 && a[0].Seq < b[0].Seq {
+			dst, a = append(dst, a[0]), a[1:]
+		} else {
+			dst, b = append(dst, b[0]), b[1:]
+		}
+	}
+	return dst
 }
 
 // collect appends up to limit entries of a topic with sequences in (after,

@@ -108,9 +108,9 @@ func (s *Seat) Attach(conn net.Conn, sub Subscription) {
 		s.Release()
 		return
 	}
-	tune(fd, h.cfg.WriteTimeout)
 	sh := h.shards[int(h.turn.Add(1))%len(h.shards)]
 	one := newSubscriber(sh, s, fd, sealer, &sub)
+	one.tcp = tune(fd)
 	if err := h.join(one); err != nil {
 		_ = unix.Close(fd) // nothing was sent
 		s.Release()

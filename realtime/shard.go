@@ -3,7 +3,6 @@ package realtime
 import (
 	"errors"
 	"log/slog"
-	"math"
 	"slices"
 	"sync"
 	"time"
@@ -30,6 +29,7 @@ type shard struct {
 	// The goroutine's own.
 	now         time.Time
 	up          time.Duration // since the hub began: does not jump
+	watchUp     time.Duration // when peers are looked at next
 	messages    []message
 	rings       []*ring
 	subscribers []*subscriber
@@ -230,7 +230,7 @@ func (s *shard) add(sub *subscriber) {
 	if len(sub.watches) > 0 {
 		s.watchers[sub] = struct{}{}
 	}
-	sub.lastSent = s.up
+	sub.lastSent, sub.stalledAt = s.up, s.up
 	if err := s.poller.add(sub.fd, sub.id); err != nil {
 		s.hub.log.Warn("subscriber could not be watched", slog.Any("err", err))
 		s.drop(sub)
@@ -265,16 +265,13 @@ func (s *shard) ready(ev *unix.EpollEvent) {
 		return // of one that is gone
 	}
 	if ev.Events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
-		if timedOut(sub.fd) { // the kernel was quicker than inspect
-			s.hub.metrics.cut.Inc()
-		}
 		s.drop(sub)
 		return
 	}
 	if !sub.blocked {
 		return
 	}
-	stalled, queued, sent := sub.stalledAt, sub.queued, sub.lastSent
+	stalled, sent := sub.stalledAt, sub.sent
 	sub.blocked = false
 	switch n, err := s.send(sub, sub.rest); {
 	case err != nil:
@@ -286,23 +283,37 @@ func (s *shard) ready(ev *unix.EpollEvent) {
 		s.forgetRest(sub)
 		s.resume(sub)
 	}
-	if sub.blocked && sub.lastSent == sent {
-		sub.stalledAt, sub.queued = stalled, queued // took nothing after all
+	if sub.blocked && sub.sent == sent {
+		sub.stalledAt = stalled // took nothing after all
 	}
 }
 
 // stall notes that the socket takes nothing more.
 func (s *shard) stall(sub *subscriber) {
 	sub.blocked = true
-	sub.stalledAt, sub.queued = s.up, math.MaxInt
+	sub.stalledAt = s.up
 }
 
-// watch notes whether the peer of a blocked subscriber has taken bytes. The kernel reports
-// room only when much of the socket's buffer is free, which takes a slow reader long.
-func (s *shard) watch(sub *subscriber) {
-	if queued, err := unix.IoctlGetInt(sub.fd, unix.SIOCOUTQ); err == nil && queued < sub.queued {
-		sub.stalledAt, sub.queued = s.up, queued
+// watch cuts a subscriber whose peer takes nothing, and reports whether it has. The kernel
+// reports room only when much of the socket's buffer is free, and counts time without room
+// (TCP_USER_TIMEOUT), which both cut a reader that takes little: so it is asked what the
+// peer has still to take.
+func (s *shard) watch(sub *subscriber) bool {
+	queued, err := unix.IoctlGetInt(sub.fd, unix.SIOCOUTQ)
+	if err != nil {
+		queued = 0 // what is wrong with the socket is told by the poller
 	}
+	taken := sub.sent - queued
+	if queued == 0 && !sub.blocked || taken > sub.taken {
+		sub.stalledAt = s.up
+	}
+	sub.taken = taken
+	if s.up-sub.stalledAt < s.hub.cfg.WriteTimeout {
+		return false
+	}
+	s.hub.metrics.cut.Inc()
+	s.drop(sub)
+	return true
 }
 
 // resume goes on with a subscriber whose socket takes bytes again.
@@ -349,6 +360,7 @@ func (s *shard) push(sub *subscriber, b []byte) (int, error) {
 		if n > 0 {
 			done += n
 			sub.lastSent = s.up
+			sub.sent += n
 			s.hub.metrics.bytes.Add(n)
 		}
 		switch {
@@ -368,17 +380,17 @@ func (s *shard) push(sub *subscriber, b []byte) (int, error) {
 func (s *shard) inspect() {
 	seconds := s.now.Unix()
 	silent := s.up - s.hub.cfg.Heartbeat
-	dead := s.up - s.hub.cfg.WriteTimeout
+	watches := s.up >= s.watchUp
+	if watches {
+		s.watchUp = s.up + s.hub.cfg.WriteTimeout/4
+	}
 	for _, sub := range slices.Backward(s.subscribers) { // ending one moves the last, which was seen, into its place
-		if sub.blocked {
-			s.watch(sub)
+		if watches && (sub.blocked || sub.tcp) && s.watch(sub) {
+			continue
 		}
 		switch {
 		case sub.expires != 0 && (seconds >= sub.expires || s.up >= sub.endsUp):
 			s.end(sub, appendControl(s.scratch[:0], "expired", ending{Reason: reasonToken}))
-		case sub.blocked && sub.stalledAt <= dead:
-			s.hub.metrics.cut.Inc()
-			s.drop(sub)
 		case !sub.blocked && sub.state == stateLive && sub.lastSent <= silent: // in catch-up it could cut into the page on its way
 			s.write(sub, heartbeat)
 		}

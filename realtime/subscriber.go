@@ -69,8 +69,10 @@ type subscriber struct {
 	expires   int64         // seconds since 1970; 0: never
 	endsUp    time.Duration // of the hub, when it expires at the latest
 	lastSent  time.Duration // of the hub, when the socket last took bytes
-	stalledAt time.Duration // of the hub, since when a blocked one takes nothing
-	queued    int           // bytes that the peer of a blocked one had not taken at stalledAt
+	tcp       bool          // a socket of TCP, whose peer may vanish
+	sent      int           // bytes that the socket has taken
+	taken     int           // of those, what the peer had when it was last looked at
+	stalledAt time.Duration // of the hub, since when the peer takes nothing although something is there for it
 	floors    []uint64      // of topics that have events, when catching up began; nil: events after the cursor were all there
 	limit     int           // events of the next page, by how large the last were
 	slot      int           // in shard.subscribers

@@ -81,6 +81,7 @@ func Run(ctx context.Context, cfg Config, opt Options) error {
 	if err := enoughFiles(); err != nil {
 		return err
 	}
+	reload := newReloader(cfg, opt, log.With(slog.String("component", "daemon"))) // a start takes long, and SIGHUP must not end it
 	started := extendStart(extendEvery, workOn(cfg.Data))
 	m, err := wire(cfg, opt.Build, log, l) //nolint:contextcheck // what is announced while stopping must not end with the node
 	if err != nil {
@@ -130,7 +131,6 @@ func Run(ctx context.Context, cfg Config, opt Options) error {
 	addr, status := m.tcp[0].Addr().String(), m.status(l)
 	log.Info("serving", slog.String("listen", addr), slog.String("socket", m.unix[0].Addr().String()),
 		slog.String("data", cfg.Data), slog.String("node", m.store.Node().ID), slog.String("version", opt.Build.Version))
-	reload := newReloader(cfg, opt, log)
 	started()
 	notify(saysReady, saysStatus(status))
 	told := []*part{ // that talk to systemd

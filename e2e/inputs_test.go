@@ -151,7 +151,7 @@ func TestConfigCheckOfInputs(t *testing.T) {
 		"[hw.inputs.a]\nline = \"GPIO1\"\n[hw.inputs.b]\nline = \"GPIO1\"\n":                      ":4: hw.inputs.b.line: it has the line GPIO1, as hw.inputs.a has",
 		"[hw.inputs.a]\nline = \"GPIO1\"\ntopic = \"other:door\"\n":                               ":3: hw.inputs.a.topic: ",
 		"[hw.inputs.a]\nline = \"GPIO1\"\ntopic = \"door\"\ndata = '{\"on\":$on}'\n":              ":4: hw.inputs.a.data: the template is not JSON",
-		"[hw.inputs.a]\nline = \"GPIO1\"\ntopic = \"door\"\nkind = \"counter\"\nevery = \"0s\"\n": ":5: hw.inputs.a.every: \"0s\": use a time from 1s to 24h0m0s",
+		"[hw.inputs.a]\nline = \"GPIO1\"\ntopic = \"door\"\nkind = \"counter\"\nevery = \"0s\"\n": ":5: hw.inputs.a.every: \"0s\": use a time from 1s to 24h with its unit",
 	} {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)

@@ -67,7 +67,7 @@ func (c *cli) client() *client {
 		var d net.Dialer
 		web := caller(d.DialContext)
 		web.Proxy = http.ProxyFromEnvironment
-		return &client{http: &http.Client{Transport: web}, base: base, key: key, name: base}
+		return &client{http: &http.Client{Transport: web}, base: base, key: key, name: withoutPassword(base)}
 	}
 	path := c.socketPath()
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -75,6 +75,14 @@ func (c *cli) client() *client {
 		return d.DialContext(ctx, "unix", path)
 	}
 	return &client{http: &http.Client{Transport: caller(dial)}, base: "http://picloud", key: key, name: path}
+}
+
+// withoutPassword is a URL for people, who may pass it on.
+func withoutPassword(base string) string {
+	if u, err := url.Parse(base); err == nil {
+		return u.Redacted()
+	}
+	return base
 }
 
 // patience is how long a node may take until it begins to answer. It is more

@@ -261,7 +261,7 @@ func (c *cli) scriptsRunCommand() *cobra.Command {
 				}
 			}
 			if out.Outcome != picloud.RunOK {
-				return fmt.Errorf("%w: %s%s", errRunFailed, out.Error, indented(out.Stack))
+				return fmt.Errorf("%w: %s%s", errRunFailed, plain(out.Error), indented(out.Stack))
 			}
 			return nil
 		},
@@ -285,7 +285,7 @@ func indented(stack string) string {
 	}
 	var b strings.Builder
 	for line := range strings.SplitSeq(stack, "\n") {
-		b.WriteString("\n    " + plain(strings.TrimSpace(line)))
+		b.WriteString("\n        " + plain(strings.TrimSpace(line))) // deeper than lines of the console, which it cannot pass for
 	}
 	return b.String()
 }

@@ -1,6 +1,6 @@
 // The console: what scripts print, as lines of the record of a run. A call never fails, and
 // shows a value without running code of it: no toString, no toJSON, no getter. Only traps of
-// a Proxy cannot be avoided; what they throw ends where it is. JSON is shown as JSON, and what
+// a Proxy, and what a script has made of an Error, cannot be avoided; what they throw ends where it is. JSON is shown as JSON, and what
 // has no notation there as in JavaScript, all on one line.
 //
 // The value of this script makes of the function by which scripts get out what run.js calls.
@@ -144,17 +144,17 @@ function add(v, out, path) {
 
 // show shows v alone: a text as it is, an error with its stack and what led to it.
 function show(v) {
-  if (typeof v === "string") return v;
-  if (v instanceof E) {
-    try {
+  if (typeof v === "string") return cut(v, maxText);
+  try {
+    if (v instanceof E) {
       const out = { words: "", stacks: "", seen: [v] };
       behind(v, out);
-      return v.name + ": " + v.message + (v.stack ? "\n" + v.stack : "") + out.stacks;
-    } catch { return "[error that cannot be shown]"; }
-  }
-  const out = start();
-  add(v, out, []);
-  return whole(out);
+      return cut(v.name, maxText) + ": " + cut(v.message, maxText) + (v.stack ? "\n" + cut(v.stack, maxText) : "") + out.stacks;
+    }
+    const out = start();
+    add(v, out, []);
+    return whole(out);
+  } catch { return "[object that cannot be shown]"; }
 }
 
 // number shows v as %d and %i do.

@@ -33,6 +33,9 @@ func TestConsoleShowsValues(t *testing.T) {
 		"toJSON throws":      {`{toJSON() { throw new Error("no") }, q: 1}`, `{"toJSON":[Function: toJSON],"q":1}`},
 		"constructor throws": {`Object.create({get constructor() { throw 1 }}, {a: {value: 1, enumerable: true}})`, `{"a":1}`},
 		"proxy":              {`new Proxy({}, {ownKeys() { throw new Error("p") }}), 2`, `[object that cannot be shown] 2`},
+		"prototype of proxy": {`new Proxy({}, {getPrototypeOf() { throw 1 }}), Object.create(new Proxy({}, {getPrototypeOf() { throw 1 }})), 2`, `[object that cannot be shown] [object that cannot be shown] 2`},
+		"revoked proxy":      {`(() => { const p = Proxy.revocable({}, {}); p.revoke(); return p.proxy })(), {a: 1}`, `[object that cannot be shown] {"a":1}`},
+		"iterator changed":   {`(() => { Array.prototype[Symbol.iterator] = () => { throw 1 }; return {a: [1]} })()`, `{"a":[1]}`},
 		"error":              {`{e: new TypeError("why")}`, `{"e":[TypeError: why]}`},
 		"format":             {`"%s is %d and %j, %i%% of %o", "x", "3.5", {a: 1}, 7.9, ["b"], "rest"`, `x is 3.5 and {"a":1}, 7% of ["b"] rest`},
 		"format, too few":    {`"%s %s %q", 1`, `1 %s %q`},
@@ -60,6 +63,10 @@ func TestConsoleHasWhatConsolesHave(t *testing.T) {
 		"group":  {`group("outer"); info("in"); group(); warn("a\nb"); groupEnd(); groupEnd(); groupEnd(); info("out")`, "info outer|info   in|warn     a\n    b|info out"},
 		"dir":    {`dir({a: 1}, {depth: 0}); dirxml(2)`, `info {"a":1}|info 2`},
 		"trace":  {`trace("here")`, "debug here"},
+		"revoked": {
+			`const p = Proxy.revocable({}, {}); p.revoke(); const v = p.proxy; dir(v); table(v); count(v); group(v); groupEnd(); assert(false, v)`,
+			"info [object that cannot be shown]|info [object that cannot be shown]|info [object that cannot be shown]: 1|info [object that cannot be shown]|error Assertion failed: [object that cannot be shown]",
+		},
 		"table": {
 			`table([{pin: "lamp", on: true}, {pin: "door"}]); table({a: {n: 1}}, ["n"]); table(5)`,
 			"info (index)  pin     on\n0        \"lamp\"  true\n1        \"door\"|info (index)  n\na        1|info 5",

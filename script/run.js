@@ -7,7 +7,7 @@ delete globalThis.__host;
 
 // Our own references to what is needed of the language, so that a script that
 // changes Promise.prototype or JSON harms itself alone.
-const { parse, stringify } = JSON, { freeze, keys, defineProperty } = Object, E = Error, S = String;
+const { parse, stringify } = JSON, { freeze, keys, defineProperty } = Object, { apply } = Reflect, E = Error, S = String;
 const uncurry = (f) => f.call.bind(f);
 const then = uncurry(Promise.prototype.then), slice = uncurry(S.prototype.slice), includes = uncurry(S.prototype.includes);
 
@@ -27,16 +27,22 @@ function more() {
 
 const plain = (v) => typeof v === "string" || typeof v === "boolean" || (typeof v === "number" && v !== 0);
 
+// A call never fails: whatever is handed to it, and whatever the script has made of the language.
 function print(level, args) {
-  let s = "";
-  for (let i = 0; i < args.length; i++) {
-    if (made || !plain(args[i]) || (i === 0 && args.length > 1 && includes(S(args[i]), "%"))) { more().print(level, args); return; }
-    s += (i ? " " : "") + args[i];
-  }
-  host("line", level, slice(s, 0, maxText));
+  try {
+    let s = "";
+    for (let i = 0; i < args.length; i++) {
+      if (made || !plain(args[i]) || (i === 0 && args.length > 1 && includes(S(args[i]), "%"))) { more().print(level, args); return; }
+      s += (i ? " " : "") + cut(args[i], maxText);
+    }
+    host("line", level, slice(s, 0, maxText));
+  } catch { host("line", level, "[values that cannot be shown]"); }
 }
 
-const line = (level) => (...args) => print(level, args), later = (name) => (...args) => more()[name](...args);
+const line = (level) => (...args) => print(level, args);
+const later = (name) => (...args) => {
+  try { apply(more()[name], undefined, args); } catch { host("line", "info", "[values that cannot be shown]"); }
+};
 const log = freeze({ debug: line("debug"), info: line("info"), warn: line("warn"), error: line("error") });
 globalThis.console = freeze({
   debug: log.debug, log: log.info, info: log.info, warn: log.warn, error: log.error, trace: log.debug, dirxml: log.info,

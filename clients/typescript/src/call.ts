@@ -15,11 +15,12 @@ type Options = CallOptions & { idempotencyKey?: string | undefined };
 export const longestTimer = 2 ** 31 - 1;
 
 /**
- * call sends a request and returns the body of its answer, if that is a success: a value where it is JSON, undefined where
+ * call sends a request, with a body of JSON if it has one, and returns that of its answer, if that is a success: a value where it is JSON, undefined where
  * it is empty, else text. An abort by the caller is thrown as the caller's reason.
  */
 export async function call<T>(http: Http, path: string, init: RequestInit, { signal, timeout, idempotencyKey: key }: Options = {}): Promise<T> {
   const headers = new Headers(init.headers);
+  if (init.body) headers.set("Content-Type", "application/json");
   if (key !== undefined) headers.set("Idempotency-Key", key);
   const abort = new AbortController();
   const aborted = new Promise<never>((_, reject) => abort.signal.addEventListener("abort", reject)); // a token may be long in coming

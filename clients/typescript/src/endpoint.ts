@@ -41,20 +41,16 @@ export function endpoint<Req, Res>(http: Http, app: string, method: Method, path
     let body: unknown = await validate(options.request as Validator<unknown> | undefined, req);
     let url = "/apps/" + segment(app) + path.replace(/\{(\w+)\}/g, (_, name: string) => {
       const { [name]: value, ...others } = Object(body) as Record<string, unknown>;
-      if (value == null) throw new InvalidError("the path needs `" + name + "` of the request", undefined, req);
+      if ((value ?? "") === "") throw new InvalidError("the path needs `" + name + "` of the request", undefined, req);
       body = others;
       return segment(textOf(value));
     });
-    const all = new Headers(headers);
-    const init: RequestInit = { method, headers: all };
+    const init: RequestInit = { method, headers: headers! };
     if (method === "GET" || method === "DELETE") {
       const query = new URLSearchParams();
       for (const [name, value] of Object.entries(Object(body))) for (const each of [value].flat()) if (each != null) query.append(name, textOf(each));
       if ("" + query) url += "?" + query;
-    } else if (body !== undefined) {
-      all.set("Content-Type", "application/json");
-      init.body = JSON.stringify(body);
-    }
+    } else if (body !== undefined) init.body = JSON.stringify(body);
     return validate(options.response, await call<unknown>(http, url, init, { timeout: options.timeout, ...rest }));
   };
 }

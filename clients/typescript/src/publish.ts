@@ -25,7 +25,7 @@ export interface PublishOptions extends CallOptions {
 
 /** post sends JSON, and returns an answer that `is` takes. */
 function post<T>(http: Http, path: string, body: unknown, is: (answer: T) => unknown, options?: PublishOptions): Promise<T> {
-  return ask<T>(http, path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body ?? null) }, options, is);
+  return ask<T>(http, path, { method: "POST", body: JSON.stringify(body ?? null) }, options, is);
 }
 
 /** publishedOf makes the public form of the node's answer. */

@@ -33,7 +33,7 @@ export interface MintedToken {
 export async function mintToken({ url, app, key, topics, ttl, fetch: fetcher = fetch, ...options }: MintOptions): Promise<MintedToken> {
   const http = { base: url.replace(/\/$/, ""), auth: createAuth({ token: key }), fetch: fetcher, init: undefined };
   const body: api.NewToken = { topics: [...topics], ...(ttl && { ttl_sec: ttl }) };
-  const init = { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+  const init = { method: "POST", body: JSON.stringify(body) };
   const answer = await ask<api.Token>(http, "/v1/apps/" + segment(app) + "/subscriber-tokens", init, options, (minted) => minted.token);
   return { token: answer.token, expiresAt: new Date(answer.expires_at!), topics: answer.topics };
 }

@@ -26,23 +26,24 @@ export type RequestValidator<Req> = StandardSchema<unknown, Req> | { parse(value
 
 /**
  * validate returns what a validator makes of a value. It throws an InvalidError where the value does not pass. A schema whose answer
- * is a promise gives a promise.
+ * is a promise gives a promise, and rejects alike.
  */
 export function validate<T>(validator: Validator<T> | undefined, value: unknown): T | Promise<T> {
   if (!validator) return value as T;
-  const invalid = (issues: unknown, detail: string): never => {
-    throw new InvalidError(detail, issues, value);
+  const fail = (thrown: unknown): never => {
+    throw thrown instanceof InvalidError ? thrown : new InvalidError(String((thrown as Error)?.message ?? thrown), thrown, value);
   };
-  const judge = (result: StandardResult<T>): T =>
-    result.issues ? invalid(result.issues, result.issues.map((issue) => issue.message).join("; ")) : result.value;
+  const schema = (validator as StandardSchema<T>)["~standard"];
+  const judge = (result: StandardResult<T> | T): T => {
+    if (!schema) return result as T;
+    const { issues, value: made } = result as { issues?: readonly Error[]; value: T };
+    if (!issues) return made;
+    throw new InvalidError(issues.map((issue) => issue.message).join("; "), issues, value);
+  };
   try {
-    if ("~standard" in validator) {
-      const result = validator["~standard"].validate(value);
-      return result instanceof Promise ? result.then(judge) : judge(result);
-    }
-    return "parse" in validator ? validator.parse(value) : validator(value);
+    const result = schema ? schema.validate(value) : "parse" in validator ? validator.parse(value) : (validator as (value: unknown) => T)(value);
+    return result instanceof Promise ? result.then(judge, fail) : judge(result);
   } catch (thrown) {
-    if (thrown instanceof InvalidError) throw thrown;
-    return invalid(thrown, String((thrown as Error)?.message ?? thrown));
+    return fail(thrown);
   }
 }

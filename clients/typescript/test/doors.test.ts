@@ -80,6 +80,7 @@ test("a request to an endpoint says what it lacks, and its query is what was ask
   });
   await expect(client.endpoint("GET", "/o/{id}")()).rejects.toThrow(InvalidError);
   await expect(client.endpoint("GET", "/o/{id}")()).rejects.toThrow("`id`");
+  await expect(client.endpoint<object>("DELETE", "/o/{id}")({ id: "" })).rejects.toThrow("`id`"); // it would be another resource
   await client.endpoint<object>("GET", "/o/{id}")({ id: 0, q: undefined, none: null, list: [1, "b&c"], at: new Date(0), where: { n: 1 } });
   expect(urls.map((url) => decodeURIComponent(url))).toEqual(['http://fake.test/apps/a/o/0?list=1&list=b&c&at=1970-01-01T00:00:00.000Z&where={"n":1}']);
 });

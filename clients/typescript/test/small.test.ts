@@ -195,4 +195,12 @@ describe("validate", () => {
     expect(await validate(slow, "a")).toBe("a");
     await expect(validate(slow, "b")).rejects.toThrow("not a");
   });
+  test("validators that reject", async () => {
+    const rejects = async (): Promise<never> => raise();
+    for (const validator of [rejects, { parse: rejects }, { "~standard": { version: 1, vendor: "own", validate: rejects } } as const]) {
+      const error = await Promise.resolve(validate<unknown>(validator, 1)).catch((thrown: unknown) => thrown);
+      expect(error).toBeInstanceOf(InvalidError);
+      expect(error).toMatchObject({ message: "no door", value: 1 });
+    }
+  });
 });

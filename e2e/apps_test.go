@@ -96,7 +96,8 @@ func TestExamples(t *testing.T) {
 	is("the heating", []string{`{"on":false,"celsius":20.5}`, `{"on":true,"celsius":19.9}`, `{"on":false,"celsius":21}`, `{"on":true,"celsius":18}`, `{"on":false,"why":"it is gone"}`}, func() []string { return data("thermostat", "heating") })
 	n.cli("publish", "--app", "thermostat", "room", `{"celsius":18.5}`)
 	until(t, "it heats again", func() bool { return slices.Contains(data("thermostat", "heating"), `{"on":true,"celsius":18.5}`) })
-	n.kill()
+	until(t, "the run has ended", func() bool { return strings.TrimSpace(n.cli("kv", "--app", "thermostat", "get", "told")) == "true" })
+	n.stop()  // after which nothing is delivered again
 	n.start() // with the relay off
 	n.cli("scripts", "--app", "thermostat", "run", "heat", "--export", "silence", `{"kind":"cron"}`)
 	until(t, "the heating is off after a restart", func() bool {

@@ -303,7 +303,7 @@ func (s *shard) watch(sub *subscriber) bool {
 	if err != nil {
 		queued = 0 // what is wrong with the socket is told by the poller
 	}
-	taken := sub.sent - queued
+	taken := sub.sent - int64(queued)
 	if queued == 0 && !sub.blocked || taken > sub.taken {
 		sub.stalledAt = s.up
 	}
@@ -360,7 +360,7 @@ func (s *shard) push(sub *subscriber, b []byte) (int, error) {
 		if n > 0 {
 			done += n
 			sub.lastSent = s.up
-			sub.sent += n
+			sub.sent += int64(n)
 			s.hub.metrics.bytes.Add(n)
 		}
 		switch {

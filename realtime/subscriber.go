@@ -70,8 +70,8 @@ type subscriber struct {
 	endsUp    time.Duration // of the hub, when it expires at the latest
 	lastSent  time.Duration // of the hub, when the socket last took bytes
 	tcp       bool          // a socket of TCP, whose peer may vanish
-	sent      int           // bytes that the socket has taken
-	taken     int           // of those, what the peer had when it was last looked at
+	sent      int64         // bytes that the socket has taken
+	taken     int64         // of those, bytes that the peer had acknowledged at the last look
 	stalledAt time.Duration // of the hub, since when the peer takes nothing although something is there for it
 	floors    []uint64      // of topics that have events, when catching up began; nil: events after the cursor were all there
 	limit     int           // events of the next page, by how large the last were

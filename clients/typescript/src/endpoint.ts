@@ -8,7 +8,7 @@ export type Method = "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
 
 /** What an endpoint may be told. */
 export interface EndpointOptions<Req, Res> {
-  /** Validates the request, and makes of it what is sent. */
+  /** Validates the request; its output is sent. */
   request?: RequestValidator<Req> | undefined;
   /** Validates the response, and turns it into a Res. */
   response?: Validator<Res> | undefined;

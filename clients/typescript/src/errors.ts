@@ -1,6 +1,6 @@
 /** PicloudError is every failure that this package tells. `type` says which in a stable word, `detail` what to do now. */
 export class PicloudError extends Error {
-  /** What was thrown by `fetch`, say. */
+  /** The error below, such as that of `fetch`. */
   override cause?: unknown;
 
   constructor(
@@ -57,7 +57,7 @@ for (const [name, kind] of Object.entries({ PicloudError, StatusError, AuthError
 }
 
 /**
- * asError returns what was thrown as a PicloudError: any other error comes from the network, and is the cause of what is returned.
+ * asError returns a PicloudError as it is; any other error comes from the network, and becomes the cause of a NetworkError.
  *
  * @param url of the node that has not answered
  * @param fatal whether it can be that of no node

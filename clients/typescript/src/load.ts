@@ -1,2 +1,2 @@
-/** load returns what makes streams: a file of its own, which is loaded here, but where scripts/build.mjs makes one file of all. */
+/** load imports the module of streams, which is a file of its own; in the single file of scripts/build.mjs it is a part of that. */
 export const load = (): Promise<typeof import("./streaming.js")> => import("./streaming.js");

@@ -1,4 +1,4 @@
-import { NetworkError } from "./errors.js";
+import { InvalidError, NetworkError } from "./errors.js";
 
 /** Why a token is asked for: its time is over, the node does not take it, or its time is over soon. */
 export type TokenReason = "expired" | "refused" | "soon";
@@ -19,11 +19,15 @@ export interface Auth {
   renew(old: string | undefined, why: TokenReason): Promise<string> | undefined;
 }
 
-/** createAuth keeps the token of a client. */
+/** isToken reports whether a value can be sent as a credential. */
+const isToken = (value: unknown): value is string => typeof value === "string" && /^[!-~]+$/.test(value);
+
+/** createAuth keeps the token of a client. It throws an InvalidError for one that cannot be sent. */
 export function createAuth({ token, onTokenExpired }: TokenSource): Auth {
   const first = typeof token === "function" ? token : undefined;
   let current = first ? undefined : (token as string | undefined);
   let flight: Promise<string> | undefined;
+  if (current && !isToken(current)) throw new InvalidError("a token has no spaces or line breaks");
 
   const fly = (source: () => string | Promise<string>): Promise<string> => {
     if (flight) return flight;
@@ -31,7 +35,7 @@ export function createAuth({ token, onTokenExpired }: TokenSource): Auth {
       .then(source)
       .then((fresh) => {
         // The page of an error, say; what it is stays out of messages.
-        if (typeof fresh !== "string" || !/^[!-~]+$/.test(fresh)) throw new NetworkError("token", "the token function has returned no token");
+        if (!isToken(fresh)) throw new NetworkError("token", "the token function has returned no token");
         return (current = fresh);
       })
       .finally(() => (flight = undefined));

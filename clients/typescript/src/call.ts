@@ -5,7 +5,7 @@ import { type Http, send } from "./http.js";
 export interface CallOptions {
   /** Ends the request; it is then not certain whether it took effect. */
   signal?: AbortSignal | undefined;
-  /** Milliseconds until a TimeoutError; none: as long as it takes. */
+  /** Milliseconds until a TimeoutError; none, or 0: as long as it takes. */
   timeout?: number | undefined;
 }
 
@@ -27,7 +27,7 @@ export async function call<T>(http: Http, path: string, init: RequestInit, { sig
   const onAbort = (): void => abort.abort(signal!.reason);
   if (signal?.aborted) onAbort();
   signal?.addEventListener("abort", onAbort);
-  const timer = timeout! <= longestTimer ? setTimeout(() => abort.abort(new TimeoutError("timeout", "no answer in " + timeout + " ms")), timeout) : undefined;
+  const timer = timeout && timeout <= longestTimer ? setTimeout(() => abort.abort(new TimeoutError("timeout", "no answer in " + timeout + " ms")), timeout) : undefined;
   try {
     const [res] = await Promise.race([aborted, send(http, path, { ...init, headers, signal: abort.signal })]);
     const text = await res.text();

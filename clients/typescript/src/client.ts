@@ -2,8 +2,8 @@ import { createAuth, type TokenSource } from "./auth.js";
 import type { Core } from "./core.js";
 import { createEmitter } from "./emitter.js";
 import { type Endpoint, endpoint, type EndpointOptions, type Method } from "./endpoint.js";
-import { asError, PicloudError } from "./errors.js";
-import { history, type HistoryOptions } from "./history.js";
+import { PicloudError } from "./errors.js";
+import type { HistoryOptions } from "./history.js";
 import { type Http, segment } from "./http.js";
 import { load } from "./load.js";
 import { type Draft, publish, publishAll, type Published, type PublishOptions } from "./publish.js";
@@ -32,8 +32,8 @@ export interface ClientOptions extends TokenSource {
   pauseWhenHidden?: boolean | number | undefined;
   /** Sends requests; the global one, if not given. It has to stream: in React Native pass that of `expo/fetch`. */
   fetch?: typeof fetch | undefined;
-  /** Added to each request. */
-  init?: RequestInit | undefined;
+  /** Added to each request: headers, `credentials` and the like; what makes a request that one, and ends it, is the client's. */
+  init?: Omit<RequestInit, "method" | "body" | "signal"> | undefined;
 }
 
 /** What a client tells, by kind. */
@@ -63,7 +63,7 @@ export interface Client {
   publishAll(drafts: readonly Draft[], options?: PublishOptions): Promise<Published[]>;
   /** history reads the events of a topic that are kept, oldest first. */
   history<T = unknown>(topic: string, options?: HistoryOptions): AsyncGenerator<TopicEvent<T>, void, undefined>;
-  /** endpoint returns a function that asks a script of the app; `{name}` in the path stands for that field of the request. */
+  /** endpoint returns a function that asks a script of the app; `{name}` in the path stands for that field of the request. It throws an InvalidError for a path that none can have. */
   endpoint<Req = void, Res = unknown>(method: Method, path: string, options?: EndpointOptions<Req, Res>): Endpoint<Req, Res>;
   readonly state: State;
   /** The id up to which all has come: keep it and pass it to the next client. null while nothing is read. */
@@ -110,7 +110,7 @@ export function createClient(options: ClientOptions): Client {
           readers.forEach(streaming.join);
         }
       } catch (thrown) {
-        core.changed(stateOf("waiting", false, { error: asError(thrown), retryAt: Date.now() + loadAgain }));
+        core.changed(stateOf("waiting", false, { error: thrown as PicloudError, retryAt: Date.now() + loadAgain }));
         setTimeout(run, loadAgain);
         return;
       }
@@ -142,7 +142,10 @@ export function createClient(options: ClientOptions): Client {
     },
     publish: (topic, data, o) => publish(http, path, topic, data, o),
     publishAll: (drafts, o) => publishAll(http, path, drafts, o),
-    history: (topic, o) => history(http, path, topic, o),
+    async *history(topic, o) {
+      const { history } = await load();
+      yield* history(http, path, topic, o);
+    },
     endpoint: (method, at, o) => endpoint(http, app, method, at, o),
     get state() {
       return core.state;

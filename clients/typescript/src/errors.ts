@@ -44,9 +44,9 @@ export class InvalidError extends PicloudError {
   constructor(
     detail: string,
     /** What the validator says, as it says it. */
-    readonly issues: unknown,
+    readonly issues?: unknown,
     /** The value that did not pass. */
-    readonly value: unknown,
+    readonly value?: unknown,
   ) {
     super("invalid", detail, true);
   }

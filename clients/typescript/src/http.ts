@@ -11,17 +11,28 @@ export interface Http {
   readonly init: RequestInit | undefined;
 }
 
-/** segment returns a name as a part of a path. Nothing can write `.` and `..` there: to a URL they are steps to other paths. */
+/** segment returns a name as a part of a path. Nothing can write `.` and `..` there, which are steps to other paths, nor half a character. */
 export function segment(name: string): string {
-  if (/^\.\.?$/.test(name)) throw new InvalidError("'" + name + "' cannot be in a path", undefined, name);
+  if (/^\.\.?$|[\ud800-\udfff]/u.test(name)) throw new InvalidError("'" + name + "' cannot be in a path", undefined, name);
   return encodeURIComponent(name);
+}
+
+/** jsonOf returns a value as JSON, null where it has none. It throws an InvalidError for what cannot be: a BigInt, a circle. */
+export function jsonOf(value: unknown): string {
+  try {
+    return JSON.stringify(value) ?? "null";
+  } catch (thrown) {
+    throw new InvalidError("" + thrown, thrown, value);
+  }
 }
 
 /** refusalOf returns the error that an answer is: the node's problem document, where it has one. */
 export async function refusalOf(res: Response): Promise<StatusError> {
   const { status } = res;
   const problem: Partial<api.Problem> = (await res.json().catch(() => undefined)) ?? {}; // else of a proxy
-  const after = parseInt(res.headers.get("Retry-After")!);
+  const told = res.headers.get("Retry-After")!; // seconds, or, from a proxy, a time
+  const seconds = parseInt(told);
+  const after = seconds >= 0 ? seconds : Math.ceil((Date.parse(told) - Date.now()) / 1000);
   const error = new StatusError(
     ("" + (problem.type ?? "status-" + status)).replace("urn:picloud:problem:", ""),
     "" + (problem.detail ?? problem.title ?? "status " + status),

@@ -1,11 +1,11 @@
 import { renewIn } from "./auth.js";
 import { delay } from "./backoff.js";
-import { AuthError, type PicloudError, type StatusError, StreamError } from "./errors.js";
+import { AuthError, NetworkError, type PicloudError, type StatusError, StreamError } from "./errors.js";
 import { type Http, send } from "./http.js";
 import { type Input, next, type StateName } from "./machine.js";
 import type { Frame } from "./parser.js";
 import { type LinkState, type State, stateOf } from "./state.js";
-import { openStream, type Stream } from "./stream.js";
+import { notOfNode, openStream, type Stream } from "./stream.js";
 
 /** What a stream is to begin with. */
 export interface Wants {
@@ -108,10 +108,15 @@ export function createLink(http: Http, path: string, lossless: boolean | undefin
       timer = undefined;
       enter("retry");
       if (!live || isOther()) dial();
+      else enter("hello"); // what was to join has left
     };
     if (ms === undefined && wait <= 0) due();
     else timer = setTimeout(due, wait);
-    if (error && timer && !live) enter("lost", { error, retryAt: Date.now() + wait });
+    if (error && timer) {
+      const more = { error, retryAt: Date.now() + wait };
+      if (live) owner.changed(stateOf(name, true, { attempt, ...more })); // it goes on, without the topics that were to join
+      else enter("lost", more);
+    }
     return wait;
   };
 
@@ -145,8 +150,8 @@ export function createLink(http: Http, path: string, lossless: boolean | undefin
       let begins = false;
       if (stream === dialing) {
         const [{ event, data, retry: told }] = frames as [Frame];
-        if (event !== "hello") throw new StreamError("stream", "this is no stream of a node");
-        const hello = JSON.parse(data!);
+        const hello = event === "hello" && JSON.parse(data!);
+        if (!hello) throw notOfNode();
         retry = told ?? retry;
         if ((begins = hello.resume)) {
           live?.close();
@@ -163,6 +168,7 @@ export function createLink(http: Http, path: string, lossless: boolean | undefin
       if (stream !== live && stream !== dialing) return; // the owner has closed it
       owner.frames(frames, wants);
       for (const { event, data } of frames) {
+        if (event === "bye") throw new NetworkError("network", "the node has ended the stream: " + JSON.parse(data!).reason); // a proxy may keep the connection
         if (event !== "expired") continue;
         const { reason } = JSON.parse(data!);
         const detail = "the right to read has ended: " + reason;

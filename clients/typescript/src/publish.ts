@@ -1,6 +1,6 @@
 import type * as api from "./api.js";
 import { ask, type CallOptions } from "./call.js";
-import { type Http, segment } from "./http.js";
+import { type Http, jsonOf, segment } from "./http.js";
 
 /** An event that is to be published. */
 export interface Draft<T = unknown> {
@@ -25,7 +25,7 @@ export interface PublishOptions extends CallOptions {
 
 /** post sends JSON, and returns an answer that `is` takes. */
 function post<T>(http: Http, path: string, body: unknown, is: (answer: T) => unknown, options?: PublishOptions): Promise<T> {
-  return ask<T>(http, path, { method: "POST", body: JSON.stringify(body ?? null) }, options, is);
+  return ask<T>(http, path, { method: "POST", body: jsonOf(body) }, options, is);
 }
 
 /** publishedOf makes the public form of the node's answer. */

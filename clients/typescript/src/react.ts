@@ -7,6 +7,7 @@ import { createContext, createElement, type ReactElement, type ReactNode, useCal
 import { useEffect, useMemo, useRef, useState, useSyncExternalStore } from "react";
 import type { Client } from "./client.js";
 import type { Endpoint, RequestOptions } from "./endpoint.js";
+import { jsonOf } from "./http.js";
 import { validate } from "./validate.js";
 import { type TopicView, type ViewOptions, watch } from "./watch.js";
 
@@ -106,10 +107,16 @@ export function useEndpoint<Req, Res>(endpoint: Endpoint<Req, Res>, args?: Req, 
       signal?.removeEventListener("abort", onAbort);
     }
   }, []);
-  const key = skip || args === undefined ? undefined : JSON.stringify(args);
+  let key: string | undefined;
+  let invalid: unknown; // a component that shows an error is better than one that throws
+  try {
+    key = skip || args === undefined ? undefined : jsonOf(args);
+  } catch (thrown) {
+    invalid = thrown;
+  }
   useEffect(() => {
     if (key !== undefined) run(JSON.parse(key) as Req).catch(() => {}); // told by `error`
     return abort;
   }, [key]);
-  return { ...view, run, abort };
+  return { ...view, error: invalid ?? view.error, run, abort };
 }

@@ -38,7 +38,7 @@ export function createReading(core: Core): Reading {
     if (id && isAfter(id, core.cursor)) core.cursor = id;
     if (data === undefined) return;
     const body = JSON.parse(data);
-    if (event === undefined) {
+    if (!event || event === "message") {
       const told = eventOf(body, body.id ?? id);
       each([told.topic], (reader) => reader.sink?.(told));
     } else if (event === "hello") {

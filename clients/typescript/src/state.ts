@@ -8,9 +8,9 @@ export interface LinkState {
   readonly since: number;
   /** How many attempts have failed in a row. */
   readonly attempt: number;
-  /** While waiting: when the next attempt is due, in milliseconds since 1970. */
+  /** With an error: when the next attempt is due, in milliseconds since 1970. */
   readonly retryAt?: number;
-  /** Why the stream is not open. */
+  /** Why the stream is not open, or not yet with all topics. */
   readonly error?: PicloudError;
 }
 

@@ -13,6 +13,9 @@ export interface Stream {
   close(): void;
 }
 
+/** notOfNode returns the error for what is no stream of a node, such as the page of a portal. */
+export const notOfNode = (): StreamError => new StreamError("no-node", "this is no stream of a node: check the url");
+
 /** How long the node may take until its first bytes, in milliseconds. */
 const firstByteTimeout = 20_000;
 
@@ -55,6 +58,7 @@ export function openStream(
     if (res.status === 204) throw await refusalOf(res);
     const reader = res.body?.getReader?.();
     if (!reader) throw new StreamError("stream", "this fetch does not stream: pass one that does as `fetch`", true);
+    if (!res.headers.get("Content-Type")?.startsWith("text/event-stream")) throw notOfNode();
     const frames: Frame[] = [];
     const feed = createParser((frame) => frames.push(frame));
     for (;;) {
@@ -66,7 +70,7 @@ export function openStream(
       if (frames.length) onFrames(frames.splice(0));
     }
   };
-  read().catch((thrown) => end(asError(thrown)));
+  read().catch((thrown) => end(thrown instanceof SyntaxError ? notOfNode() : asError(thrown)));
   check();
 
   return {

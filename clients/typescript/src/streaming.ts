@@ -8,6 +8,8 @@ import { stateOf, type State } from "./state.js";
 import { shareLink } from "./tabs.js";
 import type { Reader } from "./topic.js";
 
+export { history } from "./history.js";
+
 /** The streams of a client: one, unless it reads more topics than fit on one. */
 export interface Streaming extends Pick<Link, "input"> {
   /** join puts a topic that is read on a stream. */
@@ -40,6 +42,7 @@ export async function createStreaming(core: Core): Promise<Streaming> {
   const { app, lossless, share = typeof document === "object", pauseWhenHidden } = options;
   const lanes: Lane[] = [];
   let channel = "";
+  let paused = false;
   if (share && typeof BroadcastChannel === "function") {
     try {
       const token = await http.auth.get();
@@ -78,10 +81,20 @@ export async function createStreaming(core: Core): Promise<Streaming> {
     input(input) {
       if (input === "close") unwatch();
       for (const { link } of lanes) link.input(input);
+      paused = input === "pause";
+      if (input === "resume") update(); // topics may have joined meanwhile
     },
     wake() {
       for (const { link } of lanes) link.wake();
     },
+  };
+  const update = (): void => {
+    for (const lane of lanes) {
+      if (paused && lane.state.name === "idle") continue;
+      const { anew } = lane;
+      lane.anew = false;
+      lane.link.update(anew);
+    }
   };
   const unwatch = watchPage(all, pauseWhenHidden === true ? 30_000 : pauseWhenHidden || undefined);
 
@@ -95,13 +108,7 @@ export async function createStreaming(core: Core): Promise<Streaming> {
     leave(reader) {
       for (const { readers } of lanes) readers.delete(reader);
     },
-    update() {
-      for (const lane of lanes) {
-        const { anew } = lane;
-        lane.anew = false;
-        lane.link.update(anew);
-      }
-    },
+    update,
     cursor: oldest,
     input: all.input,
   };

@@ -1,4 +1,4 @@
-import { expect, expectTypeOf, test, vi } from "vitest";
+import { describe, expect, expectTypeOf, test, vi } from "vitest";
 import * as v from "valibot";
 import { z } from "zod";
 import { createClient, InvalidError, NetworkError, PicloudError } from "../src/index.js";
@@ -83,6 +83,45 @@ test("a request to an endpoint says what it lacks, and its query is what was ask
   await expect(client.endpoint<object>("DELETE", "/o/{id}")({ id: "" })).rejects.toThrow("`id`"); // it would be another resource
   await client.endpoint<object>("GET", "/o/{id}")({ id: 0, q: undefined, none: null, list: [1, "b&c"], at: new Date(0), where: { n: 1 } });
   expect(urls.map((url) => decodeURIComponent(url))).toEqual(['http://fake.test/apps/a/o/0?list=1&list=b&c&at=1970-01-01T00:00:00.000Z&where={"n":1}']);
+});
+
+test("a field may be in a path twice, and what JSON does not have is in no query", async () => {
+  const urls: string[] = [];
+  const fetch = async (url: unknown): Promise<Response> => (urls.push(String(url)), Response.json({}));
+  const client = createClient({ app: "a", url: "http://fake.test", fetch: fetch as never });
+  await client.endpoint<object>("GET", "/{a}/{a}{b}")({ a: 1, b: "x", f: () => {}, at: new Date("x"), n: NaN, list: [NaN, 0] });
+  expect(urls).toEqual(["http://fake.test/apps/a/1/1x?list=0"]);
+});
+
+describe("what cannot be sent is refused before anything is", () => {
+  const circle: Record<string, unknown> = {};
+  circle.circle = circle;
+  const bodies = { BigInt: { a: 1n, b: 1n }, circle: { a: circle, b: circle } };
+  const parts = { NaN: NaN, "no time": new Date("x"), function: () => {}, "half a character": "\ud83d", null: null, circle };
+  const client = createClient({ app: "a", url: "http://fake.test", fetch: () => expect.unreachable() });
+  for (const [what, body] of Object.entries(bodies)) {
+    test.each(["GET", "DELETE", "POST", "PUT", "PATCH"] as const)(what + " to an endpoint by %s", async (method) => {
+      await expect(client.endpoint<object>(method, "/o")(body)).rejects.toThrow(InvalidError);
+    });
+    test(what + " to a topic", async () => {
+      await expect(client.publish("t", body)).rejects.toThrow(InvalidError);
+      await expect(client.publishAll([{ topic: "t", data: body }])).rejects.toThrow(InvalidError);
+    });
+  }
+  test.each(Object.entries(parts))("%s in a path", async (_, a) => {
+    await expect(client.endpoint<object>("GET", "/o/{a}")({ a })).rejects.toThrow(InvalidError);
+  });
+  test.each(["", "o", "/o?x=1", "/o#x", "http://other.test/"])("the path %j", (path) => {
+    expect(() => client.endpoint("GET", path)).toThrow("begins with /");
+  });
+  test.each(["t\n", "a b", "ü"])("the token %j", (token) => {
+    expect(() => createClient({ app: "a", token })).toThrow("a token has no spaces or line breaks");
+  });
+});
+
+test("no timeout, and 0, are none", async () => {
+  const client = createClient({ app: "a", url: "http://fake.test", fetch: async () => (await turns(), Response.json(1)) });
+  for (const timeout of [null, 0, undefined]) expect(await client.endpoint("GET", "/o", { timeout: timeout! })()).toBe(1);
 });
 
 test("a request to an endpoint has the type of what goes into its schema", () => {

@@ -14,7 +14,7 @@ function frames(text: string): { response: Response; send(more: string): void } 
   const send = (more: string): void => out.enqueue(new TextEncoder().encode(more));
   const body = new ReadableStream<Uint8Array>({ start: (controller) => void (out = controller) });
   send(text);
-  return { response: new Response(body), send };
+  return { response: new Response(body, { headers: { "Content-Type": "text/event-stream" } }), send };
 }
 
 const hello = (resume: string | null): string =>
@@ -50,10 +50,10 @@ test("an error says why the stream has ended", async () => {
 });
 
 test("a stream that does not begin as one of a node says so", async () => {
-  const { client } = fake({ fetch: async () => new Response("data: x\n\n") });
+  const { client } = fake({ fetch: async () => new Response("data: x\n\n", { headers: { "Content-Type": "text/event-stream" } }) });
   client.topic("t");
   await turns();
-  expect(client.state.error).toMatchObject({ type: "stream", detail: "this is no stream of a node" });
+  expect(client.state.error).toMatchObject({ type: "no-node", detail: "this is no stream of a node: check the url" });
 });
 
 test("a block that is too large is a StreamError that says so", () => {

@@ -74,6 +74,60 @@ test("Retry-After is honoured, and spread", async () => {
   expect(client.state.name).toBe("open");
 });
 
+test("Retry-After may be a time, as proxies write it", async () => {
+  const { client } = fake({ fetch: async () => new Response("", { status: 503, headers: { "Retry-After": new Date(Date.now() + 40_000).toUTCString() } }) });
+  collect(client);
+  await turns();
+  expect(client.state.error!.retryAfter).toBeGreaterThan(38);
+  expect(client.state.error!.retryAfter).toBeLessThanOrEqual(40);
+});
+
+// CL-3
+test("the page of a portal in place of a stream says so, and is asked again", async () => {
+  let portal = true;
+  const { server, client, log } = fake({
+    fetch: (url, init) => (portal ? Promise.resolve(new Response("<p>", { headers: { "Content-Type": "text/html" } })) : server.fetch(url, init)),
+  });
+  collect(client);
+  await turns();
+  expect(client.state).toMatchObject({ name: "waiting", error: { name: "StreamError", type: "no-node", fatal: false } });
+  portal = false;
+  await pass(1000);
+  expect(log).toEqual(["state:connecting", "state:waiting", "error:no-node", "state:connecting", "state:open", "open"]);
+});
+
+test.each(["event: hello\ndata: null\n\n", "event: hello\ndata: {\n\n", "data: 1\n\n"])("a stream that begins with %j is none of a node", async (text) => {
+  const { client } = fake({ fetch: async () => new Response(text, { headers: { "Content-Type": "text/event-stream" } }) });
+  collect(client);
+  await turns();
+  expect(client.state).toMatchObject({ name: "waiting", error: { name: "StreamError", type: "no-node" } });
+});
+
+// RT-6: proxies keep a connection that the node has ended.
+test("`bye` ends a stream that nothing else ends", async () => {
+  const { server, client, log } = fake();
+  const got = collect(client);
+  await turns();
+  server.streams[0]!.frame("bye", { reason: "shutdown" });
+  await turns();
+  expect(server.streams).toEqual([]);
+  expect(client.state).toMatchObject({ name: "waiting", error: { detail: expect.stringContaining("shutdown") } });
+  server.publish("t", 1);
+  await pass(1000);
+  expect(got).toEqual([1]);
+  expect(log).toContain("bye");
+});
+
+test.each(["", "message"])("an event of the name %j is one of a topic, as in EventSource", async (name) => {
+  const { server, client } = fake();
+  const got = collect(client);
+  await turns();
+  const { id } = server.publish("t", 1);
+  server.streams[0]!.send(`event: ${name}\nid: ${id.replace(/\d+$/, "7")}\ndata: {"topic":"t","data":2,"published_at":"2026-01-01T00:00:00Z"}\n\n`);
+  await turns();
+  expect(got).toEqual([1, 2]);
+});
+
 test.each([408, 429, 500, 502, 503, 507])("%i is tried again", async (status) => {
   const { server, client } = fake();
   server.refuse(status);
@@ -131,13 +185,13 @@ test("a node that does not answer in 20 s is asked again", async () => {
 });
 
 test("what is no stream of a node is tried again; a fetch that does not stream is not", async () => {
-  const answers = [new Response("<html>", { headers: { "Content-Type": "text/html" } }), new Response("data: x\n\n")];
+  const answers = ["text/html", "text/event-stream"].map((type) => new Response("data: x\n\n", { headers: { "Content-Type": type } }));
   const { client } = fake({ fetch: async () => answers.shift() ?? ({ ok: true, status: 200, body: null } as Response) });
   const topic = client.topic("t");
   await turns();
-  expect(client.state).toMatchObject({ name: "waiting", error: { type: "network" } });
+  expect(client.state).toMatchObject({ name: "waiting", error: { type: "no-node", fatal: false } });
   await pass(1000);
-  expect(client.state).toMatchObject({ name: "waiting", error: { type: "stream", fatal: false } });
+  expect(client.state).toMatchObject({ name: "waiting", error: { type: "no-node", fatal: false } });
   await pass(2000);
   await expect(topic.ready).rejects.toMatchObject({ type: "stream", detail: expect.stringContaining("fetch") });
   expect(client.state).toMatchObject({ name: "stopped" });
@@ -329,6 +383,27 @@ test("pauseWhenHidden pauses after its time, and not before", async () => {
   fire("document", "visibilitychange");
   await turns();
   expect(client.state.name).toBe("open");
+});
+
+test("a topic that is read while the page is paused waits for the page", async () => {
+  const { document, fire } = page();
+  const { server, client } = fake({ pauseWhenHidden: 100 });
+  const topic = client.topic("t");
+  await topic.ready;
+  topic.close();
+  await turns();
+  document.visibilityState = "hidden";
+  fire("document", "visibilitychange");
+  await pass(100);
+  const got = collect(client);
+  await pass(60_000);
+  expect([client.state.name, server.requests.length]).toEqual(["idle", 1]);
+  document.visibilityState = "visible";
+  fire("document", "visibilitychange");
+  await turns();
+  server.publish("t", 1);
+  await turns();
+  expect(got).toEqual([1]);
 });
 
 test("close is the end of everything", async () => {

@@ -193,6 +193,22 @@ test.each(["beside others", "alone"])("a node that is busy is not asked sooner f
   await ready;
 });
 
+test.each(["joins at last", "leaves"])("while the node is too busy for a topic to join the state says why, until it %s", async (how) => {
+  const { server, client, log } = fake();
+  const a = collect(client, "a");
+  await turns();
+  server.refuse(429, { type: "busy", retryAfter: 60 });
+  const { topic } = collect(client, "b");
+  await pass(0);
+  expect(client.state).toMatchObject({ name: "open", stale: false, attempt: 1, retryAt: Date.now() + 61_000, error: { type: "busy" } });
+  server.publish("a", 1);
+  if (how === "leaves") topic.close();
+  await pass(61_000);
+  expect(client.state).not.toHaveProperty("error");
+  expect(log).toEqual(["state:connecting", "state:open", "open", "state:open", "error:busy", "state:open"]);
+  expect([a.got, server.streams.length]).toEqual([[1], 1]);
+});
+
 test("a topic that the node refuses ends alone", async () => {
   const { server, client, log } = fake();
   const a = collect(client, "a");

@@ -212,6 +212,21 @@ test("an endpoint is not loading any more after abort, after skip, and when the 
   expect(element.textContent).toBe("30 false undefined");
 });
 
+test("arguments that are no JSON are an error of the view, until others come", async () => {
+  const endpoint = vi.fn<Endpoint<unknown, string>>().mockResolvedValue("answer");
+  let set!: (args: unknown) => void;
+  const Order = (): string => {
+    const [args, setArgs] = useState<unknown>({ n: 1n });
+    set = setArgs;
+    const { data, loading, error } = useEndpoint(endpoint, args);
+    return `${data} ${loading} ${(error as Error | undefined)?.name}`;
+  };
+  await show(Order);
+  expect([element.textContent, endpoint.mock.calls]).toEqual(["undefined false InvalidError", []]);
+  await happen(() => set({ n: 1 }));
+  expect(element.textContent).toBe("answer false undefined");
+});
+
 test("the caller's signal ends a run, also one that has been aborted before, and keeps no listener", async () => {
   const signals: AbortSignal[] = [];
   const endpoint: Endpoint<number, number> = async (n, options) => {

@@ -1,8 +1,6 @@
 /** What each client does otherwise than the scenario of that name wants it. */
 export const known: Record<string, Record<string, string>> = {
   "@picloud/client": {
-    "an empty name is none": "the events of a node have no name: what has one is no event, even if the name is empty",
-    "the name message is none": "as above",
     "an empty id forgets the one before": "a cursor is never given up, since events would be lost (docs/protocol.md, Coming back)",
   },
   "eventsource": {

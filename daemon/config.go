@@ -273,6 +273,9 @@ func (c *Config) check() (faults []fault) {
 	if err := checkAddress(c.Listen); err != nil {
 		faults = append(faults, fault{"listen", err})
 	}
+	if strings.HasPrefix(c.Socket, "@") {
+		faults = append(faults, fault{"socket", fmt.Errorf("%q: give the path of a file; such a name has no owner who could protect it", c.Socket)})
+	}
 	if path := c.SocketPath(); len(path) > maxSocketPath {
 		key := "socket"
 		if c.Socket == "" {

@@ -15,6 +15,11 @@ var ownFolders = []string{"journal", "files", "damaged", ".restoring"}
 // checkSpool finds files that the spool would take, though they are not dropped there: those of the node
 // itself. Links are followed, since the spool follows them, too.
 func (c *Config) checkSpool() (faults []fault) {
+	for key, value := range map[string]string{"spool": c.Spool, "apps_dir": c.Apps} {
+		if value != "off" && strings.EqualFold(value, "off") {
+			return []fault{{key, fmt.Errorf("%q: write \"off\" for none, or a path with a / for a folder of that name", value)}}
+		}
+	}
 	if c.Spool == "off" || c.Data == "" {
 		return nil
 	}
@@ -37,8 +42,7 @@ func (c *Config) checkSpool() (faults []fault) {
 			faults = append(faults, fault{key, fmt.Errorf("%q has the spool (%s) in it: use a folder of its own", path, c.spoolPath())})
 		}
 	}
-	slices.SortFunc(faults, func(a, b fault) int { return strings.Compare(a.key, b.key) })
-	return faults
+	return sorted(faults)
 }
 
 // within returns where a path is below a folder; "." is the folder itself.

@@ -1,7 +1,6 @@
 package daemon
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -51,23 +50,6 @@ func checkTopicOfInput(v string) error {
 		return fmt.Errorf("%q: an input publishes to topics of its own app alone; name the app with app", v)
 	}
 	return check.TopicName(v)
-}
-
-// CheckLines returns what is wrong with the lines of the pins on this machine, or
-// hw.ErrLinesUnknown.
-func (c Config) CheckLines() error {
-	if c.Driver != hw.DriverKernel || len(c.Pins) == 0 {
-		return nil
-	}
-	list, err := hw.CheckLines(c.Pins)
-	if err != nil {
-		return err
-	}
-	faults := make([]fault, len(list))
-	for i, f := range list {
-		faults[i] = fault{pinTable(&c.Pins[f.Pin]) + ".line", f.Err}
-	}
-	return errors.Join(c.locate(faults)...)
 }
 
 // unset is a duration that the file does not give, where 0 means something.

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
@@ -107,7 +108,7 @@ func listenTCP(addr string) (net.Listener, error) {
 	case errors.Is(err, syscall.EACCES):
 		return nil, fmt.Errorf("listen on %s: not permitted; choose a port above 1023 with --listen", addr)
 	case err != nil:
-		return nil, fmt.Errorf("listen on %s: %w", addr, err)
+		return nil, fmt.Errorf("listen on %s: %w", addr, cmp.Or(noAddress(err), err))
 	}
 	return ln, nil
 }
@@ -115,13 +116,13 @@ func listenTCP(addr string) (net.Listener, error) {
 // listenUnix opens the operator's socket. One that a dead process left is
 // replaced; one that answers belongs to another node.
 func listenUnix(path, group string) (net.Listener, error) {
+	if err := socketPlace(path); err != nil {
+		return nil, err
+	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { // #nosec G301 -- group members must get through
 		return nil, fmt.Errorf("make the socket's directory: %w", err)
 	}
-	if info, err := os.Lstat(path); err == nil {
-		if info.Mode().Type() != os.ModeSocket {
-			return nil, fmt.Errorf("socket %s: there is something else; remove it, or choose another path with --socket", path)
-		}
+	if _, err := os.Lstat(path); err == nil {
 		if conn, err := net.DialTimeout("unix", path, time.Second); err == nil { //nolint:noctx // has a timeout
 			_ = conn.Close() // only knocked
 			return nil, fmt.Errorf("socket %s: another picloud answers there; stop it, or choose another path with --socket", path)

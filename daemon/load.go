@@ -85,8 +85,8 @@ func (src Source) files() ([]string, error) {
 func dropInsOf(file string) ([]string, error) {
 	dir := filepath.Join(filepath.Dir(file), dropIns)
 	entries, err := os.ReadDir(dir) // by name
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
-		return nil, nil
+	if _, at := os.Lstat(dir); at != nil && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)) {
+		return nil, nil // a link to nothing and a file are there, and a fault
 	}
 	var files []string
 	for _, e := range entries {

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -24,6 +25,12 @@ func (c *Config) locate(list []fault) (faults []error) {
 		}
 		faults = append(faults, err)
 	}
+	return faults
+}
+
+// sorted returns faults in the order of their keys.
+func sorted(faults []fault) []fault {
+	slices.SortFunc(faults, func(a, b fault) int { return strings.Compare(a.key, b.key) })
 	return faults
 }
 

@@ -93,12 +93,3 @@ func busText(bus api.ScannedBus) string {
 	}
 	return fmt.Sprintf("%s: %d addresses in use", name, len(bus.Devices))
 }
-
-// plainLines takes from each line what a terminal would obey.
-func plainLines(text string) string {
-	var out strings.Builder
-	for l := range strings.Lines(text) {
-		out.WriteString(plain(strings.TrimSuffix(l, "\n")) + "\n")
-	}
-	return out.String()
-}

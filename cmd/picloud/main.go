@@ -62,7 +62,7 @@ func run(args []string, in io.Reader, out, errOut io.Writer) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintln(errOut, "picloud:", err)
+	fmt.Fprint(errOut, plainLines("picloud: "+err.Error()))
 	return exitCode(err)
 }
 

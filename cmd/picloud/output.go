@@ -69,6 +69,15 @@ func plain(s string) string {
 	}, s)
 }
 
+// plainLines takes from each line what a terminal would obey.
+func plainLines(text string) string {
+	var out strings.Builder
+	for l := range strings.Lines(text) {
+		out.WriteString(plain(strings.TrimSuffix(l, "\n")) + "\n")
+	}
+	return out.String()
+}
+
 // when writes a time for people.
 func when(t api.Time) string {
 	if t.IsZero() {

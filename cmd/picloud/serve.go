@@ -1,14 +1,13 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/picloud/picloud/daemon"
-	"github.com/picloud/picloud/hw"
 )
 
 func (c *cli) serveCommand() *cobra.Command {
@@ -60,12 +59,13 @@ func (c *cli) configCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				switch err := cfg.CheckLines(); {
-				case errors.Is(err, hw.ErrLinesUnknown):
-					c.printf("The configuration is sound, but whether the board has the lines of the pins was not checked: %v.\n", err)
-				case err != nil:
+				notes, err := cfg.CheckHere()
+				if err != nil {
 					return err
-				default:
+				}
+				if len(notes) > 0 {
+					c.printf("The configuration is sound, but %s.\n", plain(strings.Join(notes, "; ")))
+				} else {
 					c.printf("The configuration is sound.\n")
 				}
 				return nil

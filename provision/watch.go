@@ -140,7 +140,10 @@ func (w *Watcher) links() map[string]keyfile.State {
 // apps lists the directories in the folder; those without an app.toml may get one.
 func (w *Watcher) apps() []string {
 	entries, err := os.ReadDir(w.cfg.Dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil // it may come later
+	}
+	if w.isNew(w.cfg.Dir, err) {
 		w.log.Warn("apps cannot be read", slog.Any("err", err))
 	}
 	var dirs []string
@@ -169,14 +172,21 @@ func (w *Watcher) apply(ctx context.Context) {
 		for _, s := range done {
 			w.log.Debug("app was changed", slog.String("dir", dir), slog.String("action", string(s.Action)), slog.String("kind", s.Kind), slog.String("name", s.Name))
 		}
-		switch {
-		case err == nil:
-			delete(w.failed, dir)
-		case ctx.Err() == nil && w.failed[dir] != err.Error():
-			w.failed[dir] = err.Error()
+		if ctx.Err() == nil && w.isNew(dir, err) {
 			w.log.Error("app could not be applied; 'picloud apply --dry-run' says the same", slog.String("dir", dir), slog.Any("err", err))
 		}
 	}
+}
+
+// isNew reports whether a directory has a fault that is not the one it had before.
+func (w *Watcher) isNew(dir string, err error) bool {
+	if err == nil {
+		delete(w.failed, dir)
+		return false
+	}
+	before := w.failed[dir]
+	w.failed[dir] = err.Error()
+	return before != err.Error()
 }
 
 func (w *Watcher) applyOne(ctx context.Context, dir string, from map[string]string) ([]Step, error) {

@@ -166,3 +166,23 @@ func TestWatcherFollowsLinks(t *testing.T) {
 		})
 	})
 }
+
+// A folder of apps that is none is told once, and used when it is one.
+func TestWatcherOfAFile(t *testing.T) {
+	t.Parallel()
+	st, dir := open(t), filepath.Join(t.TempDir(), "apps.d")
+	write(t, dir, "")
+	log := watch(t, st, dir)
+	eventually(t, "the fault is not told", func() bool { return log.Count("apps cannot be read") > 0 })
+	if err := os.Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "shop", "app.toml"), "")
+	eventually(t, "shop is not created", func() bool {
+		_, err := st.App("shop")
+		return err == nil
+	})
+	if got := log.Count("apps cannot be read"); got != 1 {
+		t.Errorf("the fault is logged %d times", got)
+	}
+}

@@ -13,7 +13,7 @@ export interface Core extends Pick<Emitter<ClientEvents>, "emit"> {
   /** The topics that are read. */
   readonly readers: Set<Reader>;
   state: State;
-  /** The id after which the stream has to go on. */
+  /** The id that the stream resumes after. */
   cursor: string | null;
   /** changed makes a state that of the client, and tells it. Where it has several streams `told` is that of the one that has changed, and `readers` are its. */
   changed(state: State, told?: State, readers?: Set<Reader>): void;

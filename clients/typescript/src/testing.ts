@@ -105,7 +105,7 @@ export function fakeServer({ heartbeat = 30, retry = 1000 }: FakeServerOptions =
           headers: { "Content-Type": "application/problem+json", ...(retryAfter !== undefined && { "Retry-After": "" + retryAfter }) },
         });
 
-  /** startOf returns what is after the beginning that `since` tells; undefined where it tells none. */
+  /** startOf returns a filter for the events that `since` asks for; undefined where it is no beginning. */
   const startOf = (since: string): ((event: FakeEvent) => boolean) | undefined => {
     if (since === "all") return () => true;
     if (since === "latest") return ({ topic, id }) => !events.some((other) => other.topic === topic && seqOf(other.id) > seqOf(id));

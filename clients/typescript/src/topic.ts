@@ -93,7 +93,7 @@ export interface Reader<T = unknown> extends Pick<Emitter<TopicEvents<T>>, "emit
   latest: boolean;
   /** Gets the events of the stream; undefined while the topic is on none. */
   sink: ((event: TopicEvent<unknown>) => void) | undefined;
-  /** The id after which events are new, by node; "" is the one that is asked. While a stream takes the place of another both bring what comes. */
+  /** The id of the newest event delivered, by node ("" is the node that is asked). Two streams that overlap bring events twice: those up to it are dropped. */
   readonly seen: Map<string, string>;
   /** Whether it has ended. */
   over: boolean;

@@ -1,6 +1,6 @@
 import { type Answer, type Part, redirected, turns } from "./server.js";
 
-/** What a client of a node has to do with what comes: the standard of Server-Sent Events, and where it differs, docs/protocol.md. */
+/** What a node sends, and what a client must make of it: the standard of Server-Sent Events or, where the two differ, docs/protocol.md. */
 export interface Scenario {
   readonly name: string;
   readonly parts: readonly Part[];

@@ -1,6 +1,7 @@
 import { expect, test, vi } from "vitest";
 import { StreamError } from "../src/index.js";
 import { createParser, maxBlock } from "../src/parser.js";
+import { openStream } from "../src/stream.js";
 import { fake, page, pass, turns } from "./fake.js";
 
 const jwt = (iat: number, exp: number): string => ["e30", Buffer.from(JSON.stringify({ iat, exp })).toString("base64url"), "x"].join(".");
@@ -39,14 +40,25 @@ test("a client without other tabs leads", async () => {
 test("an error says why the stream has ended", async () => {
   const { server, client } = fake({}, { heartbeat: 10 });
   const said: string[] = [];
-  client.on("error", (error) => said.push(error.detail));
+  client.on("error", (error) => said.push(error.type + ": " + error.detail));
   await client.topic("t").ready;
   server.streams[0]!.end();
   await pass(1000);
   server.streams[0]!.frame("expired", { reason: "topic" });
   await pass(2000);
   await pass(25_000);
-  expect(said).toEqual(["the stream has ended", "the right to read has ended: topic", "the node has been silent for 25000 ms"]);
+  expect(said).toEqual(["network: the stream has ended", "stream: the right to read has ended: topic", "timeout: the node has been silent for 25000 ms"]);
+});
+
+test("a stream tells nothing after close", async () => {
+  const { response, send } = frames("");
+  const told = vi.fn();
+  const stream = openStream(async () => response, told, told);
+  await turns();
+  stream.close();
+  send(event(1));
+  await turns();
+  expect(told).not.toHaveBeenCalled();
 });
 
 test("a stream that does not begin as one of a node says so", async () => {

@@ -200,7 +200,7 @@ test.each(["joins at last", "leaves"])("while the node is too busy for a topic t
   server.refuse(429, { type: "busy", retryAfter: 60 });
   const { topic } = collect(client, "b");
   await pass(0);
-  expect(client.state).toMatchObject({ name: "open", stale: false, attempt: 1, retryAt: Date.now() + 61_000, error: { type: "busy" } });
+  expect(client.state).toMatchObject({ name: "open", stale: false, leader: true, attempt: 1, retryAt: Date.now() + 61_000, error: { type: "busy" } });
   server.publish("a", 1);
   if (how === "leaves") topic.close();
   await pass(61_000);

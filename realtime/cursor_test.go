@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/picloud/picloud"
 	"github.com/picloud/picloud/realtime"
@@ -52,8 +53,8 @@ func (c *client) take(t *testing.T, f frame) {
 	t.Helper()
 	switch f.event {
 	case "hello":
-		var h struct{ Resume *picloud.Position }
-		if err := json.Unmarshal([]byte(f.data), &h); err != nil || h.Resume == nil {
+		var h struct{ Resume, Newest *picloud.Position }
+		if err := json.Unmarshal([]byte(f.data), &h); err != nil || h.Resume == nil || h.Newest == nil || h.Newest.Epoch != h.Resume.Epoch || h.Newest.Seq < h.Resume.Seq {
 			t.Fatalf("%v: %+v", err, f)
 		}
 		c.cursor = h.Resume
@@ -298,5 +299,29 @@ func TestEventSourceLosesNothing(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// CL-2: the first frame says which events are history: a topic that joins a stream that resumes can begin behind them.
+func TestHelloTellsTheNewest(t *testing.T) {
+	t.Parallel()
+	n := newNode(t, realtime.Config{})
+	var ids []picloud.Position
+	for range 3 {
+		ids = append(ids, n.publish(t, "a", `1`)[0].Position)
+	}
+	for name, start := range map[string]picloud.Start{
+		"live": {}, "an id": {Mode: picloud.StartAfter, Position: ids[0]}, "all": {Mode: picloud.StartAll}, "latest": {Mode: picloud.StartLatest},
+		"another history": {Mode: picloud.StartAfter, Position: picloud.Position{Epoch: 7, Seq: 1}},
+	} {
+		s := n.subscribe(t, realtime.Subscription{Topics: []string{"a"}, Start: start})
+		var h struct {
+			Newest picloud.Position
+			Time   time.Time
+		}
+		err := json.Unmarshal([]byte(s.expect(t, "hello").data), &h)
+		if now := n.store.Now(); err != nil || h.Newest != ids[2] || h.Time.Before(now.Add(-time.Minute)) || h.Time.After(now) {
+			t.Errorf("%s: %+v, want %v, %v, %v", name, h, ids[2], now, err)
+		}
 	}
 }

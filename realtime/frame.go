@@ -78,6 +78,8 @@ type hello struct {
 	Topics       []string `json:"topics"`
 	HeartbeatSec float64  `json:"heartbeat_sec"`
 	Resume       *string  `json:"resume"` // the cursor the stream begins at; nil: it ended before it had begun
+	Newest       *string  `json:"newest"` // the newest id of the app; nil: as above
+	Time         string   `json:"time"`   // of the node
 	Resumed      bool     `json:"resumed"`
 	Lossless     bool     `json:"lossless"`
 }

@@ -129,8 +129,12 @@ func (s *subscriber) appendHello(b []byte, resume *string, resumed bool) []byte 
 	b = append(b, s.sub.Head...)
 	s.sub.Head, s.opened = nil, true
 	b = appendRetry(b, h.retry())
+	var newest *string
+	if resume != nil {
+		newest = new(s.position(s.app.last.Load()))
+	}
 	return appendControl(b, "hello", hello{
 		Node: h.cfg.Node, App: s.sub.App, Topics: s.sub.Topics, HeartbeatSec: h.cfg.Heartbeat.Seconds(),
-		Resume: resume, Resumed: resumed, Lossless: s.sub.Lossless,
+		Resume: resume, Newest: newest, Time: h.cfg.Now().UTC().Format(picloud.TimeLayout), Resumed: resumed, Lossless: s.sub.Lossless,
 	})
 }

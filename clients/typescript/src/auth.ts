@@ -17,6 +17,8 @@ export interface Auth {
   get(): Promise<string | undefined>;
   /** renew returns a token that is not `old`; undefined when there is no way to get one. */
   renew(old: string | undefined, why: TokenReason): Promise<string> | undefined;
+  /** forget asks for a token anew the next time, where one that was asked for has not come. */
+  forget(): void;
 }
 
 /** isToken reports whether a value can be sent as a credential. */
@@ -35,7 +37,7 @@ export function createAuth({ token, onTokenExpired }: TokenSource): Auth {
       .then(source)
       .then((fresh) => {
         // The page of an error, say; what it is stays out of messages.
-        if (!isToken(fresh)) throw new NetworkError("token", "the token function has returned no token");
+        if (!isToken(fresh)) throw new NetworkError("token", "the token function returned no token");
         return (current = fresh);
       })
       .finally(() => (flight = undefined));
@@ -50,6 +52,7 @@ export function createAuth({ token, onTokenExpired }: TokenSource): Auth {
       const source = onTokenExpired ? () => onTokenExpired(why) : first;
       return source && fly(source);
     },
+    forget: () => (flight = undefined),
   };
 }
 

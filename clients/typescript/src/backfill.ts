@@ -8,14 +8,15 @@ import type { Reader, Since, TopicEvent } from "./topic.js";
 /** How long a page may take, in milliseconds. */
 const timeout = 20_000;
 
-/** backfill makes a reader take the events that are older than its stream, up to the id `border`, and then those that came there meanwhile. */
+/** backfill makes a reader take the events since a beginning up to the id `border`, and then those behind it that its stream has brought meanwhile. */
 export async function backfill({ http, path, emit }: Core, reader: Reader, since: Since, border: string): Promise<void> {
-  const { signal } = reader;
+  const { seen, signal } = reader;
   const later: TopicEvent<unknown>[] = [];
   reader.sink = (event) => later.push(event);
+  if (/^\w+\.\d+$/.test("" + since)) seen.set("", since as string);
   for (let attempt = 0; !reader.over; attempt++) {
     try {
-      for await (const event of history<unknown>(http, path, reader.name, { since: reader.seen.get("") ?? since, page: 1000, signal, timeout })) {
+      for await (const event of history<unknown>(http, path, reader.name, { since: seen.get("") ?? since, page: 1000, signal, timeout })) {
         if (reader.over || isAfter(event.id!, border)) break;
         reader.take(event);
       }
@@ -26,6 +27,7 @@ export async function backfill({ http, path, emit }: Core, reader: Reader, since
       const { status, type, fatal, retryAfter } = error;
       emit("error", error);
       if (status === 410) {
+        seen.set("", border);
         reader.emit("reset", { reason: type.replace("position-", ""), position: border });
         break;
       }
@@ -37,6 +39,7 @@ export async function backfill({ http, path, emit }: Core, reader: Reader, since
         });
     }
   }
+  if (isAfter(border, seen.get(""))) seen.set("", border);
   reader.sink = reader.take;
   later.forEach(reader.take);
 }

@@ -66,7 +66,7 @@ export function asError(thrown: unknown, url?: string, fatal?: boolean): Picloud
   if (thrown instanceof PicloudError) return thrown;
   const { message = "" + thrown, cause } = Object(thrown) as { message?: string; cause?: { message?: string; code?: string } };
   let detail = [message, cause?.message || cause?.code].filter(Boolean).join(": "); // Node.js has the reason in the cause alone
-  if (url) detail = `no answer from ${url} (${detail}): check the url (http://pi.local:7420), the node, and the app's allowed_origins`;
+  if (url) detail = `no answer from ${url} (${detail}): check the url (http://pi.local:7420), the node and its allowed_origins`;
   const error = new NetworkError("network", detail, fatal);
   error.cause = thrown;
   return error;

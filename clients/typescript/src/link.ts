@@ -1,6 +1,6 @@
 import { renewIn } from "./auth.js";
 import { delay } from "./backoff.js";
-import { AuthError, NetworkError, type PicloudError, type StatusError, StreamError } from "./errors.js";
+import { AuthError, NetworkError, type PicloudError, type StatusError, StreamError, TimeoutError } from "./errors.js";
 import { type Http, send } from "./http.js";
 import { type Input, next, type StateName } from "./machine.js";
 import type { Frame } from "./parser.js";
@@ -135,7 +135,7 @@ export function createLink(http: Http, path: string, lossless: boolean | undefin
     // Names have nothing that would have to be escaped, and escaping may make them three times as long.
     const query = "?topic=" + topics.join("&topic=") + latest.map((topic) => "&latest=" + topic).join("") + (lossless ? "&lossless=1" : "");
     const headers: Record<string, string> = { Accept: "text/event-stream" };
-    if (cursor) headers["Last-Event-ID"] = cursor;
+    if (cursor) headers["Last-Event-ID"] = cursor.replace(/[^!-~]/g, "?"); // the node says of what is no id that it is foreign
     let token: string | undefined;
     let openedAt: number;
     let regains = false; // the stream has ended for want of a right; another token is on its way, or it goes on without a topic
@@ -180,6 +180,7 @@ export function createLink(http: Http, path: string, lossless: boolean | undefin
     };
 
     const onEnd = (error: PicloudError): void => {
+      if (error instanceof TimeoutError) auth.forget(); // what gives tokens may hang
       const { fatal, retryAfter } = error;
       if (stream === live) {
         live = undefined;

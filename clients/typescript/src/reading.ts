@@ -5,12 +5,16 @@ import { eventOf } from "./event.js";
 import type { LinkOwner } from "./link.js";
 import type { Frame } from "./parser.js";
 import { isAfter } from "./position.js";
-import type { Reader } from "./topic.js";
+import type { Reader, Since, TopicEvent } from "./topic.js";
 
 /** The topics that are read, and how far. */
 export interface Reading extends LinkOwner {
+  /** Topics go on after the cursor that the client was made with: the first stream has not begun. */
+  readonly restores: boolean;
   /** join is called when a topic is read whose name may be on the stream already. */
   join(reader: Reader): void;
+  /** cursor returns the id up to which all topics have come: before that of the stream while a topic reads its history. */
+  cursor(): string | null;
 }
 
 /**
@@ -20,18 +24,49 @@ export interface Reading extends LinkOwner {
 export function createReading(core: Core): Reading {
   const { readers, emit } = core;
   let carried: readonly string[] = []; // by the stream that is open; none: it is not
+  let restores = core.cursor !== null;
+  let history = ""; // what is up to this id is no news
+  const behind = new Set<Reader>(); // topics that read their history
+  const asked = new WeakMap<Reader, number>(); // when
 
   /** each calls f for the readers of topics. */
   const each = (topics: readonly string[], f: (reader: Reader) => void): void =>
     readers.forEach((reader) => topics.includes(reader.name) && f(reader));
 
-  /** start: the topic of a reader is on the stream, from `border` on. */
-  const start = (reader: Reader, border: string): void => {
-    const { since } = reader;
-    reader.sink = reader.take;
-    if (since !== undefined && since !== "latest") void backfill(core, reader, since, border);
-    else if (!reader.latest) reader.seen.set("", border);
+  /** fill makes a reader take its history, and then what the stream brings meanwhile. */
+  const fill = (reader: Reader, since: Since): void => {
+    behind.add(reader);
+    void backfill(core, reader, since, history).then(() => behind.delete(reader));
+  };
+
+  /**
+   * start: the topic of a reader is on the stream, which brings what is after `resume`. Of the history among that a topic that begins now takes what
+   * was published after it was asked for, by the clock of the node.
+   */
+  const start = (reader: Reader, resume: string, time?: string): void => {
+    const { since, take } = reader;
+    const border = history;
+    const isOld = ({ id }: TopicEvent<unknown>): boolean => !!id && isAfter(id, resume) && !isAfter(id, border);
+    reader.sink = take;
     reader.ready();
+    if (since === undefined) {
+      const from = Date.parse(time!) - (Date.now() - asked.get(reader)!);
+      reader.seen.set("", resume);
+      if (restores) return;
+      reader.sink = (event) => {
+        const old = isOld(event);
+        if (!old && !event.node) reader.sink = take;
+        if (!old || +event.publishedAt >= from) take(event);
+      };
+    } else if (since !== "latest") fill(reader, since);
+    else {
+      reader.sink = (event) => {
+        if (event.node) return take(event);
+        reader.sink = take; // for the newest event, which the stream brings first, or one that is new
+        if (isOld(event)) fill(reader, since); // there may be newer ones
+        reader.sink(event);
+      };
+    }
   };
 
   const take = ({ event, data, id }: Frame, topics: readonly string[]): void => {
@@ -42,12 +77,14 @@ export function createReading(core: Core): Reading {
       const told = eventOf(body, body.id ?? id);
       each([told.topic], (reader) => reader.sink?.(told));
     } else if (event === "hello") {
-      const { resume, node, resumed } = body;
+      const { resume, newest = resume, time, node, resumed } = body;
       if (!resume) return; // the stream ends before it has begun
       const isBack = !carried.length;
       carried = topics;
       core.cursor = resume;
-      each(topics, (reader) => reader.sink || start(reader, resume));
+      history = newest;
+      each(topics, (reader) => reader.sink || start(reader, resume, time));
+      restores = false;
       if (isBack) emit("open", { node, resumed });
       if (isBack && resumed) emit("resumed", { cursor: resume });
     } else if (event === "reset" || event === "gap" || event === "expired" || event === "bye") {
@@ -69,8 +106,23 @@ export function createReading(core: Core): Reading {
 
   return {
     wants: () => ({ topics: unique([...readers]), latest: unique([...readers].filter((reader) => reader.latest)), cursor: core.cursor }),
+    get restores() {
+      return restores;
+    },
     join(reader) {
-      if (carried.includes(reader.name)) start(reader, core.cursor!);
+      asked.set(reader, Date.now());
+      if (!carried.includes(reader.name)) return;
+      if (isAfter(core.cursor!, history)) history = core.cursor!;
+      start(reader, core.cursor!);
+    },
+    cursor() {
+      let { cursor } = core;
+      for (const { since, seen, over } of behind) {
+        if (over || since === "latest") continue;
+        const own = seen.get("") ?? cursor!.replace(/\d+$/, "0"); // the beginning: nothing has come
+        if (isAfter(cursor!, own)) cursor = own;
+      }
+      return cursor;
     },
     frames(frames, { topics }) {
       for (const frame of frames) {

@@ -5,7 +5,7 @@ import { createParser, type Frame } from "./parser.js";
 
 /** A stream that is being opened or read. */
 export interface Stream {
-  /** expect sets how many milliseconds without a byte are the end of it. */
+  /** expect sets how many milliseconds without a byte are the end of it: it has begun. */
   expect(silence: number): void;
   /** check ends the stream when nothing has come for that long, or for a part of it. */
   check(part?: number): void;
@@ -16,8 +16,8 @@ export interface Stream {
 /** notOfNode returns the error for what is no stream of a node, such as the page of a portal. */
 export const notOfNode = (): StreamError => new StreamError("no-node", "this is no stream of a node: check the url");
 
-/** How long the node may take until its first bytes, in milliseconds. */
-const firstByteTimeout = 20_000;
+/** How long it may take until a stream has begun, a token included, in milliseconds. */
+export const beginTimeout = 20_000;
 
 /**
  * openStream opens a stream by `open` and reads it. onFrames gets what each chunk has ended, at least one frame; what it throws ends the
@@ -33,7 +33,8 @@ export function openStream(
 ): Stream {
   const abort = new AbortController();
   const { signal } = abort;
-  let limit = firstByteTimeout;
+  let limit = beginTimeout;
+  let begun = false;
   let last = Date.now();
   let timer: ReturnType<typeof setTimeout>;
 
@@ -50,7 +51,7 @@ export function openStream(
     if (signal.aborted) return;
     clearTimeout(timer);
     const quiet = Math.abs(Date.now() - last); // the clock may have been set back
-    if (quiet >= limit * part) end(new TimeoutError("timeout", "the node has been silent for " + quiet + " ms"));
+    if (quiet >= limit * part) end(new TimeoutError("timeout", (begun ? "the node has been silent for " : "no stream has begun in ") + quiet + " ms"));
     else timer = setTimeout(check, limit - quiet);
   };
   const read = async (): Promise<void> => {
@@ -65,7 +66,7 @@ export function openStream(
       const { done, value } = await reader.read();
       if (signal.aborted) return;
       if (done) throw new NetworkError("network", "the stream has ended");
-      last = Date.now();
+      if (begun) last = Date.now();
       feed(value);
       if (frames.length) onFrames(frames.splice(0));
     }
@@ -75,6 +76,8 @@ export function openStream(
 
   return {
     expect(silence) {
+      begun = true;
+      last = Date.now();
       limit = Math.min(silence, longestTimer);
       check();
     },

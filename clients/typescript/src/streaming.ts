@@ -5,6 +5,7 @@ import { watchPage } from "./page.js";
 import { isAfter } from "./position.js";
 import { createReading, type Reading } from "./reading.js";
 import { stateOf, type State } from "./state.js";
+import { beginTimeout } from "./stream.js";
 import { shareLink } from "./tabs.js";
 import type { Reader } from "./topic.js";
 
@@ -43,27 +44,36 @@ export async function createStreaming(core: Core): Promise<Streaming> {
   const lanes: Lane[] = [];
   let channel = "";
   let paused = false;
+  let last: string | null | undefined; // the cursor when the client was closed
   if (share && typeof BroadcastChannel === "function") {
+    let timer: ReturnType<typeof setTimeout>;
+    const late = new Promise<never>((_, reject) => (timer = setTimeout(reject, beginTimeout)));
     try {
-      const token = await http.auth.get();
+      const token = await Promise.race([http.auth.get(), late]);
       const { sub, topics } = claims(token) ?? {};
       // Tabs that may read the same share: a token that is renewed, or of another tab, has other times only.
       channel = ["picloud", http.base, app, lossless, sub === undefined ? token : sub + topics].join();
     } catch {
       // Without a token it is not known which tabs have the same rights. The stream reports the error.
+      http.auth.forget();
+    } finally {
+      clearTimeout(timer!);
     }
   }
 
   const makeLink = (owner: LinkOwner): Link => createLink(http, path + "/events", lossless, owner);
 
   const oldest = (): string | null =>
-    lanes.reduce((least: string | null, { cursor }) => (cursor && (!least || isAfter(least, cursor)) ? cursor : least), null);
+    lanes.reduce((least: string | null, { reading }) => {
+      const cursor = reading.cursor();
+      return cursor && (!least || isAfter(least, cursor)) ? cursor : least;
+    }, null);
 
   const open = (): Lane => {
     const lane = {
       ...core,
       readers: new Set(),
-      cursor: lanes.length ? oldest() : core.cursor,
+      cursor: lanes.every(({ reading }) => reading.restores) ? core.cursor : null,
       changed(state: State) {
         lane.state = state;
         const [first] = lanes.map((each) => each.state).sort((a, b) => order.indexOf(a.name) - order.indexOf(b.name));
@@ -79,7 +89,10 @@ export async function createStreaming(core: Core): Promise<Streaming> {
 
   const all: Pick<Link, "input" | "wake"> = {
     input(input) {
-      if (input === "close") unwatch();
+      if (input === "close") {
+        last = oldest();
+        unwatch();
+      }
       for (const { link } of lanes) link.input(input);
       paused = input === "pause";
       if (input === "resume") update(); // topics may have joined meanwhile
@@ -109,7 +122,7 @@ export async function createStreaming(core: Core): Promise<Streaming> {
       for (const { readers } of lanes) readers.delete(reader);
     },
     update,
-    cursor: oldest,
+    cursor: () => (last === undefined ? oldest() : last),
     input: all.input,
   };
 }

@@ -29,6 +29,8 @@ interface Lead {
   latest: string[];
   /** The cursor before `frames`. */
   at: string | null;
+  /** The newest id when the stream began. */
+  newest: string | null;
   frames: Frame[];
 }
 
@@ -66,6 +68,7 @@ export function shareLink(channelName: string, core: Core, owner: LinkOwner, mak
   let carried: string[] = []; // by it
   let fresh: string[] = [];
   let at: string | null = null;
+  let newest: string | null = null; // when the stream of this tab began
   let heard = false; // the leader, since it was asked
   let timer: ReturnType<typeof setTimeout>;
 
@@ -79,7 +82,7 @@ export function shareLink(channelName: string, core: Core, owner: LinkOwner, mak
 
   const say = (frames: Frame[] = [], latest: string[] = []): void => {
     const { error: _, ...state } = core.state; // errors lose their class between tabs
-    if (role === "lead") post({ lead: { term, stream, state, topics: carried, latest, at, frames } });
+    if (role === "lead") post({ lead: { term, stream, state, topics: carried, latest, at, newest, frames } });
   };
 
   const show = (state: State): void => {
@@ -191,7 +194,8 @@ export function shareLink(channelName: string, core: Core, owner: LinkOwner, mak
     if (begins && lead.frames[0]?.event !== "hello") {
       const frame = (event: string, body: object): Frame => ({ event, data: JSON.stringify(body) });
       const foreign = !!cursor && !!at && !sameEpoch(at, cursor);
-      lead.frames.unshift(frame("hello", { resume: at, resumed: !!cursor && !foreign }));
+      const history = at && isAfter(at, lead.newest) ? at : lead.newest;
+      lead.frames.unshift(frame("hello", { resume: at, newest: history, resumed: !!cursor && !foreign }));
       if (foreign) lead.frames.splice(1, 0, frame("reset", { reason: "foreign", position: at }));
     }
     if (lead.frames.length) owner.frames(lead.frames, lead);
@@ -249,7 +253,7 @@ export function shareLink(channelName: string, core: Core, owner: LinkOwner, mak
       if (first!.event === "hello") {
         stream++;
         carried = asked.topics;
-        at = JSON.parse(first!.data!).resume;
+        ({ resume: at, newest } = JSON.parse(first!.data!));
         say(frames, asked.latest);
       } else say(frames);
       for (const { id } of frames) if (id && isAfter(id, at)) at = id;

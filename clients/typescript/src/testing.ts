@@ -148,7 +148,7 @@ export function fakeServer({ heartbeat = 30, retry = 1000 }: FakeServerOptions =
     const resume = foreign ? idOf(seq) : idOf(after);
     const latest = request.url.searchParams.getAll("latest");
     stream.send(`retry: ${retry}\n`);
-    stream.frame("hello", { node: "fake", app: "fake", topics, heartbeat_sec: heartbeat, resume, resumed: cursor !== null && !foreign, lossless: false });
+    stream.frame("hello", { node: "fake", app: "fake", topics, heartbeat_sec: heartbeat, resume, newest: idOf(seq), time: new Date().toISOString(), resumed: cursor !== null && !foreign, lossless: false });
     if (foreign) stream.frame("reset", { reason: "foreign", position: resume });
     for (const topic of latest) {
       const newest = events.filter((event) => event.topic === topic).pop();

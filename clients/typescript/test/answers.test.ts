@@ -63,6 +63,45 @@ describe("a function for tokens", () => {
   });
 });
 
+describe("a function for tokens that does not answer", () => {
+  test.each([false, true])("is asked again, with share: %s", async (share) => {
+    let asked = 0;
+    const { client, log } = fake({ share, token: () => (asked++ ? "t" : new Promise<string>(() => {})) });
+    const topic = client.topic("door");
+    await pass(20_000);
+    await pass(2000);
+    await topic.ready;
+    expect(client.state.name).toBe("open");
+    expect(asked).toBe(2);
+    expect(log).toEqual(share ? ["state:connecting", "state:open", "open"] : ["state:connecting", "state:waiting", "error:timeout", "state:connecting", "state:open", "open"]);
+  });
+});
+
+test("a stream that says no hello in 20 s is asked for again, whatever comes", async () => {
+  const { server, client } = fake();
+  server.hold();
+  let trickle = true;
+  const fetch = async (url: never, init: RequestInit): Promise<Response> => {
+    if (!trickle) return server.fetch(url, init);
+    const body = new ReadableStream({
+      async pull(controller) {
+        await new Promise((resolve) => setTimeout(resolve, 1000));
+        controller.enqueue(new TextEncoder().encode(" "));
+      },
+    });
+    return new Response(body, { headers: { "Content-Type": "text/event-stream" } });
+  };
+  const other = fake({ fetch: fetch as never });
+  other.client.topic("door");
+  for (let i = 0; i < 20; i++) await pass(1000);
+  expect(other.client.state).toMatchObject({ name: "waiting", error: { type: "timeout", detail: "no stream has begun in 20000 ms" } });
+  trickle = false;
+  server.release();
+  await pass(1000);
+  expect(other.client.state.name).toBe("open");
+  client.close();
+});
+
 describe("a validator", () => {
   test("whose onInvalid throws takes no event from others", async () => {
     const thrown = vi.fn();

@@ -178,6 +178,37 @@ test("a tab with a cursor of another history is told", async () => {
   expect([client.state.name, client.cursor]).toEqual(["open", "0000000001.0"]);
 });
 
+test.each(["now", "latest", "the third"])("a tab that reads what the leader does not begins at %s", async (where) => {
+  await open("quiet");
+  const ids = [];
+  for (const n of [1, 2, 3, 4]) {
+    ids.push(server.publish("t", n).id);
+    vi.setSystemTime(Date.now() + 10);
+  }
+  const tab = await open("t", {}, { now: undefined, latest: "latest", "the third": ids[2] }[where]);
+  await pass(1000);
+  server.publish("t", 5);
+  await pass(0);
+  expect(tab.got).toEqual({ now: [5], latest: [4, 5], "the third": [4, 5] }[where]);
+  expect(server.streams).toHaveLength(1);
+});
+
+test("a tab that reads what the leader reads again begins now, while old events still come", async () => {
+  const first = await open(["t", "quiet"]);
+  await pass(1000);
+  server.away();
+  await turns();
+  for (const n of [1, 2, 3]) server.publish("t", n);
+  server.back();
+  vi.setSystemTime(Date.now() + 10);
+  await pass(1000);
+  const tab = await open("t");
+  await pass(1000);
+  server.publish("t", 4);
+  await turns();
+  expect([first.got, tab.got]).toEqual([[1, 2, 3, 4], [4]]);
+});
+
 test("a tab whose topic the node refuses goes alone", async () => {
   await open("a");
   await pass(1000);

@@ -6,6 +6,7 @@ import { mintToken } from "../src/server.js";
 // @ts-expect-error -- a script without types
 import { typesOf } from "../scripts/api.mjs";
 import { TestNode, until } from "./node/node.js";
+import { expected, play } from "./requests.js";
 
 function client(node: TestNode, options: Partial<ClientOptions> = {}): Client {
   const c = createClient({ url: node.url, app: "default", ...options });
@@ -177,6 +178,13 @@ test("history, idempotency and refusals of a real node", async () => {
   expect((await all(topic, 252)).map((e) => e.data)).toEqual(Array.from({ length: 252 }, (_, i) => i + 1));
   await expect(client(node).publish("door", 1)).rejects.toMatchObject({ name: "AuthError", status: 401 });
   await expect(client(node).topic("nowhere").ready).rejects.toMatchObject({ name: "StatusError", status: 404 });
+});
+
+// The fake server is tested with the same requests, so that it cannot drift away from the node.
+test("the answers of a real node to the requests that the fake server is tested with", async () => {
+  const node = await TestNode.start();
+  const Authorization = "Bearer " + (await node.key("app:publish", "app:read"));
+  expect(await play((path, init) => fetch(node.url + path, { ...init, headers: { ...init.headers, Authorization } }))).toEqual(expected);
 });
 
 // CL-5

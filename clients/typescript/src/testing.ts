@@ -317,15 +317,16 @@ export function fakeServer({ heartbeat = 30, retry = 1000 }: FakeServerOptions =
       return [...streams];
     },
     async fetch(input, init) {
-      const sent = new Request(new URL(input instanceof Request ? input.url : input, "http://fake.test"), init);
+      const sent = new Request(input instanceof Request ? input : new URL(input, "http://fake.test"), init);
+      const signal = init?.signal ?? (input instanceof Request ? input.signal : undefined);
       const request = { method: sent.method, url: new URL(sent.url), headers: sent.headers, body: await sent.text() };
       requests.push(request);
-      while (gate) await Promise.race([gate, new Promise((_, reject) => init?.signal?.addEventListener("abort", reject))]);
-      init?.signal?.throwIfAborted();
+      while (gate) await Promise.race([gate, new Promise((_, reject) => signal?.addEventListener("abort", reject))]);
+      signal?.throwIfAborted();
       if (unreachable) throw new TypeError("the fake server is away");
       return (
         refusals.shift() ??
-        answer(request, init?.signal).catch((error) => {
+        answer(request, signal).catch((error) => {
           if (error instanceof Refused) return problem(error.status, error);
           throw error;
         })

@@ -26,3 +26,16 @@ test("the fake server remembers an idempotency key for a day, and not in another
   server.forget();
   expect(await publish(2)).not.toBe(second);
 });
+
+test("the fetch of a fake server takes a Request, as fetch does", async () => {
+  const server = fakeServer();
+  const stop = new AbortController();
+  const url = "http://fake.test/v1/apps/a/topics/door/events";
+  const answer = await server.fetch(new Request(url, { method: "POST", body: "1", headers: { "Content-Type": "application/json" } }));
+  expect(answer.status).toBe(201);
+  const stream = await server.fetch(new Request(url, { headers: { Accept: "text/event-stream" }, signal: stop.signal }));
+  expect(server.streams).toHaveLength(1);
+  stop.abort();
+  expect(server.streams).toEqual([]);
+  await expect(stream.text()).rejects.toThrow("aborted");
+});

@@ -8,11 +8,22 @@ import type { Reader, Since, TopicEvent } from "./topic.js";
 /** How long a page may take, in milliseconds. */
 const timeout = 20_000;
 
+/** How many events of the stream are kept meanwhile. */
+const most = 1000;
+
 /** backfill makes a reader take the events since a beginning up to the id `border`, and then those behind it that its stream has brought meanwhile. */
 export async function backfill({ http, path, emit }: Core, reader: Reader, since: Since, border: string): Promise<void> {
   const { seen, signal } = reader;
   const later: TopicEvent<unknown>[] = [];
-  reader.sink = (event) => later.push(event);
+  reader.sink = (event) => {
+    if (later.push(event) <= most) return;
+    let missed = 0;
+    for (const { id, node } of later.splice(0)) {
+      if (id && !node) border = id; // the history has it
+      else missed++;
+    }
+    if (missed) reader.emit("gap", { missed });
+  };
   if (/^\w+\.\d+$/.test("" + since)) seen.set("", since as string);
   for (let attempt = 0; !reader.over; attempt++) {
     try {

@@ -25,7 +25,7 @@ export function createReading(core: Core): Reading {
   const { readers, emit } = core;
   let carried: readonly string[] = []; // by the stream that is open; none: it is not
   let restores = core.cursor !== null;
-  let history = ""; // what is up to this id is no news
+  let historyEnd = ""; // what is up to this id is history
   const behind = new Set<Reader>(); // topics that read their history
   const asked = new WeakMap<Reader, number>(); // when
 
@@ -36,7 +36,7 @@ export function createReading(core: Core): Reading {
   /** fill makes a reader take its history, and then what the stream brings meanwhile. */
   const fill = (reader: Reader, since: Since): void => {
     behind.add(reader);
-    void backfill(core, reader, since, history).then(() => behind.delete(reader));
+    void backfill(core, reader, since, historyEnd).then(() => behind.delete(reader));
   };
 
   /**
@@ -45,7 +45,7 @@ export function createReading(core: Core): Reading {
    */
   const start = (reader: Reader, resume: string, time?: string): void => {
     const { since, take } = reader;
-    const border = history;
+    const border = historyEnd;
     const isOld = ({ id }: TopicEvent<unknown>): boolean => !!id && isAfter(id, resume) && !isAfter(id, border);
     reader.sink = take;
     reader.ready();
@@ -82,7 +82,7 @@ export function createReading(core: Core): Reading {
       const isBack = !carried.length;
       carried = topics;
       core.cursor = resume;
-      history = newest;
+      historyEnd = newest;
       each(topics, (reader) => reader.sink || start(reader, resume, time));
       restores = false;
       if (isBack) emit("open", { node, resumed });
@@ -112,7 +112,7 @@ export function createReading(core: Core): Reading {
     join(reader) {
       asked.set(reader, Date.now());
       if (!carried.includes(reader.name)) return;
-      if (isAfter(core.cursor!, history)) history = core.cursor!;
+      if (isAfter(core.cursor!, historyEnd)) historyEnd = core.cursor!;
       start(reader, core.cursor!);
     },
     cursor() {

@@ -123,6 +123,40 @@ describe("while a topic reads its history", () => {
   });
 });
 
+test("what a stream brings while a topic reads its history is read there when it is too much to keep", async () => {
+  const { server } = fake();
+  server.publish("t", 0);
+  let away = true;
+  const { client } = fake({
+    fetch: async (url, init) => (away && String(url).includes("since=") ? new Response("", { status: 503 }) : server.fetch(url, init)),
+  });
+  const got = collect(client, "all");
+  await pass(2000);
+  for (let n = 1; n <= 2500; n++) {
+    server.publish("t", n);
+    if (n % 500 === 0) await turns();
+  }
+  expect(got).toEqual([]);
+  away = false;
+  await pass(30_000);
+  server.publish("t", 2501);
+  await turns();
+  expect(got).toEqual(Array.from({ length: 2502 }, (_, n) => n));
+});
+
+test("of what cannot be read again a gap tells how much is missing", async () => {
+  const { server, client } = fake();
+  server.handle("GET", "/v1/apps/a/topics/t/events", () => new Response("", { status: 503 }));
+  const topic = client.topic("t", { since: "all" });
+  const gaps: unknown[] = [];
+  topic.on("gap", (gap) => gaps.push(gap));
+  await topic.ready;
+  const far = { topic: "t", data: 1, published_at: "2026-01-01T00:00:00Z", source: "s", node: "far" };
+  server.streams[0]!.send(Array.from({ length: 1001 }, (_, n) => `data: ${JSON.stringify({ ...far, id: "00000000ff." + n })}\n\n`).join(""));
+  await turns();
+  expect(gaps).toEqual([{ missed: 1001 }]);
+});
+
 test("a cursor that is no id is one of another history", async () => {
   for (const cursor of ["undefined", "a\0b", "é\r\n", "\ud83d"]) {
     const { client, log } = fake({ cursor });

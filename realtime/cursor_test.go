@@ -302,7 +302,7 @@ func TestEventSourceLosesNothing(t *testing.T) {
 	}
 }
 
-// CL-2: the first frame says which events are history: a topic that joins a stream that resumes can begin behind them.
+// CL-4: the first frame says which events are history: a topic that joins a stream that resumes can begin behind them.
 func TestHelloTellsTheNewest(t *testing.T) {
 	t.Parallel()
 	n := newNode(t, realtime.Config{})

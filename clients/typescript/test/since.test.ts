@@ -31,7 +31,7 @@ const ways: Record<string, (options: Partial<ClientOptions>) => Promise<ReturnTy
   "the cursor of a client before": async (options) => fake({ cursor: "0000000001.0", ...options }),
 };
 
-// CL-1: `since` says where a topic begins, whatever the cursor of the stream is.
+// CL-4: `since` says where a topic begins, whatever the cursor of the stream is.
 describe.each(Object.keys(ways))("a topic that joins %s begins where it is told to", (way) => {
   const restored = way.startsWith("the cursor");
   const table: [string, (ids: string[], time: number) => Since | undefined, number[]][] = [
@@ -85,7 +85,7 @@ test("a topic that begins anew after the id of the last one that was handled get
   expect([handled, got]).toEqual([[1, 2, 3], [4]]);
 });
 
-// CL-3: the cursor is the id up to which all has come.
+// CL-4: the cursor is the id up to which all has come.
 describe("while a topic reads its history", () => {
   test.each(["running", "closed"])("a client that goes on from the cursor of one that is %s has all", async (how) => {
     const { server, client } = fake();

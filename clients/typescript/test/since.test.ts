@@ -43,7 +43,8 @@ describe.each(Object.keys(ways))("a topic that joins %s begins where it is told 
     ["a time", (_, time) => new Date(time - 25), [3, 4, 5, 6]],
     ["the present", (_, time) => new Date(time), [5, 6]],
   ];
-  test.each(table)("%s", async (what, since, wanted) => {
+  const cases = [true, false].flatMap((meanwhile) => table.map((row) => [...row, meanwhile] as const));
+  test.each(cases)("%s", async (what, since, wanted, meanwhile) => {
     const { server, client } = await ways[way]!({});
     const ids: string[] = [];
     for (const n of [1, 2, 3, 4]) {
@@ -52,10 +53,11 @@ describe.each(Object.keys(ways))("a topic that joins %s begins where it is told 
       await pass(10);
     }
     const got = collect(client, since(ids, Date.now()));
-    server.publish("t", 5); // before the stream knows of it
+    if (meanwhile) server.publish("t", 5); // before the stream knows of it
     await pass(50);
     server.back();
     await pass(1000);
+    if (!meanwhile) server.publish("t", 5);
     server.publish("t", 6);
     await pass(0);
     if (what === "latest" && got[0] === 5) got.unshift(4); // the newest one when the node answers
@@ -110,6 +112,7 @@ describe("while a topic reads its history", () => {
       return new Promise((resolve) => (answer = (page) => resolve(Response.json({ events: page, next: asked === 1 ? "/v1/apps/a/topics/t/events?page=2" : null }))));
     });
     const got = collect(client, events[0]!.id);
+    client.topic("other");
     const cursors = [];
     await turns();
     cursors.push(client.cursor);
@@ -119,8 +122,40 @@ describe("while a topic reads its history", () => {
     answer(events.slice(3));
     await turns();
     cursors.push(client.cursor);
-    expect([cursors, got]).toEqual([[events[0]!.id, events[2]!.id, events[3]!.id], [2, 3, 4]]);
+    const { id } = server.publish("other", 5);
+    await turns();
+    expect([cursors, client.cursor, got]).toEqual([[events[0]!.id, events[2]!.id, events[3]!.id], id, [2, 3, 4]]);
   });
+
+  test("whose newest event alone is wanted, the cursor is that of the stream", async () => {
+    const { server, client } = fake({ cursor: "0000000001.0" });
+    for (const n of [1, 2, 3]) server.publish("t", n);
+    server.handle("GET", "/v1/apps/a/topics/t/events", () => new Promise(() => {}));
+    collect(client, "latest");
+    await turns();
+    expect(client.cursor).toBe("0000000001.3");
+  });
+});
+
+// RT-6: events of other nodes are live only, and have a history of their own.
+test.each([
+  ["now", undefined, ["far", 3]],
+  ["latest", "latest", ["far", 2, 3]],
+])("an event of another node does not end the history of a topic that begins %s", async (_, since, wanted) => {
+  const event = (id: string, data: unknown, more = {}): object => ({ id, topic: "t", data, published_at: "2026-01-01T00:00:00Z", source: "s", ...more });
+  const hello = { node: "n", topics: ["t"], heartbeat_sec: 30, resume: "0000000001.0", newest: "0000000001.2", time: "2026-01-02T00:00:00Z", resumed: true };
+  const events = [event("00000000ff.9", "far", { node: "far" }), ...[1, 2, 3].map((n) => event("0000000001." + n, n))];
+  const text = `event: hello\ndata: ${JSON.stringify(hello)}\n\n` + events.map((each) => `data: ${JSON.stringify(each)}\n\n`).join("");
+  const { client } = fake({
+    fetch: async (url) => {
+      if (String(url).includes("since=latest")) return Response.json({ events: [events[2]], next: null });
+      const body = new ReadableStream({ start: (controller) => controller.enqueue(new TextEncoder().encode(text)) });
+      return new Response(body, { headers: { "Content-Type": "text/event-stream" } });
+    },
+  });
+  const got = collect(client, since);
+  await turns();
+  expect(got).toEqual(wanted);
 });
 
 test("what a stream brings while a topic reads its history is read there when it is too much to keep", async () => {

@@ -77,6 +77,23 @@ describe("a function for tokens that does not answer", () => {
   });
 });
 
+test("a stream that breaks waits for the token that a request is renewing", async () => {
+  let answer!: (token: string) => void;
+  let asked = 0;
+  const { client, server } = fake({ token: () => (asked++ ? new Promise<string>((resolve) => (answer = resolve)) : "old") });
+  await client.topic("door").ready;
+  server.refuse(401);
+  const published = client.publish("door", 1);
+  await turns();
+  server.drop();
+  await pass(1000);
+  answer("new");
+  await published;
+  await pass(0);
+  expect(asked).toBe(2);
+  expect(server.streams[0]!.request.headers.get("Authorization")).toBe("Bearer new");
+});
+
 test("a stream that says no hello in 20 s is asked for again, whatever comes", async () => {
   const { server, client } = fake();
   server.hold();

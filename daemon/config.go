@@ -289,7 +289,7 @@ func (c *Config) check() (faults []fault) {
 	if c.Cluster == "postgres" && !c.HasDatabase() {
 		faults = append(faults, fault{"cluster", errors.New("\"postgres\" needs database.url")})
 	}
-	faults = append(faults, c.checkSpool()...)
+	faults = append(append(faults, c.checkOff()...), c.checkSpool()...)
 	faults = append(faults, c.checkTLS()...)
 	return append(append(faults, c.checkPins()...), c.checkSensors()...)
 }

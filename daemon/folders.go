@@ -12,14 +12,19 @@ import (
 // ownFolders are folders of the data directory that the node alone writes to.
 var ownFolders = []string{"journal", "files", "damaged", ".restoring"}
 
+// checkOff finds folders whose name was probably meant as the word "off".
+func (c *Config) checkOff() (faults []fault) {
+	for key, value := range map[string]string{"spool": c.Spool, "apps_dir": c.Apps} {
+		if value != "off" && strings.EqualFold(value, "off") {
+			faults = append(faults, fault{key, fmt.Errorf("%q: write \"off\" for none, or a path with a / for a folder of that name", value)})
+		}
+	}
+	return sorted(faults)
+}
+
 // checkSpool finds files that the spool would take, though they are not dropped there: those of the node
 // itself. Links are followed, since the spool follows them, too.
 func (c *Config) checkSpool() (faults []fault) {
-	for key, value := range map[string]string{"spool": c.Spool, "apps_dir": c.Apps} {
-		if value != "off" && strings.EqualFold(value, "off") {
-			return []fault{{key, fmt.Errorf("%q: write \"off\" for none, or a path with a / for a folder of that name", value)}}
-		}
-	}
 	if c.Spool == "off" || c.Data == "" {
 		return nil
 	}

@@ -16,8 +16,8 @@ import (
 // credentials is where systemd puts the credentials of units, for as long as they run.
 const credentials = "/run/credentials/"
 
-// CheckHere returns what of the configuration a node would refuse on this machine. Notes tell what it would not use, though it serves, and what
-// could not be looked at: some files are those of a service, or of another user. It changes nothing.
+// CheckHere returns the settings that a node would refuse on this machine. The notes name settings that a node
+// would ignore, and files that this user may not read. It changes nothing.
 func (c *Config) CheckHere() (notes []string, err error) {
 	var faults []fault
 	switch lines, err := c.checkLines(); {
@@ -38,7 +38,7 @@ func (c *Config) CheckHere() (notes []string, err error) {
 	}
 	for _, folder := range []struct{ key, path string }{{"data", c.Data}, {"spool", c.spoolPath()}, {"apps_dir", c.appsDir()}} {
 		if info, err := os.Stat(folder.path); err != nil || info.IsDir() || folder.path == "off" {
-			continue // what is not there yet is made
+			continue // a node creates a missing directory
 		}
 		const text = "%s: there is something else; give a directory"
 		if folder.key == "data" {

@@ -26,7 +26,7 @@ export interface RequestOptions extends CallOptions {
 /** A function of a script on the node. Without arguments where Req is void. */
 export type Endpoint<Req, Res> = (req: Req, options?: RequestOptions) => Promise<Res>;
 
-/** textOf returns a value as a part of a URL: a text as it is, anything else as JSON; null for what is null in JSON, as a time that is none. */
+/** textOf returns a value as a part of a URL: a string unchanged, any other value as JSON; null for a value that JSON writes as null, such as an invalid Date. */
 function textOf(value: unknown): string | null {
   const text = jsonOf(value);
   return /^["n]/.test(text) ? JSON.parse(text) : text; // dates are texts in JSON

@@ -108,7 +108,7 @@ export function createLink(http: Http, path: string, lossless: boolean | undefin
       timer = undefined;
       enter("retry");
       if (!live || isOther()) dial();
-      else enter("hello"); // what was to join has left
+      else enter("hello"); // the topics that were to join have left
     };
     if (ms === undefined && wait <= 0) due();
     else timer = setTimeout(due, wait);
@@ -135,7 +135,7 @@ export function createLink(http: Http, path: string, lossless: boolean | undefin
     // Names have nothing that would have to be escaped, and escaping may make them three times as long.
     const query = "?topic=" + topics.join("&topic=") + latest.map((topic) => "&latest=" + topic).join("") + (lossless ? "&lossless=1" : "");
     const headers: Record<string, string> = { Accept: "text/event-stream" };
-    if (cursor) headers["Last-Event-ID"] = cursor.replace(/[^!-~]/g, "?"); // the node says of what is no id that it is foreign
+    if (cursor) headers["Last-Event-ID"] = cursor.replace(/[^!-~]/g, "?"); // the node answers a malformed id with a reset
     let token: string | undefined;
     let openedAt: number;
     let regains = false; // the stream has ended for want of a right; another token is on its way, or it goes on without a topic

@@ -25,7 +25,7 @@ export function createReading(core: Core): Reading {
   const { readers, emit } = core;
   let carried: readonly string[] = []; // by the stream that is open; none: it is not
   let restores = core.cursor !== null;
-  let historyEnd = ""; // what is up to this id is history
+  let historyEnd = ""; // the newest id when the stream began: events up to it are history
   const behind = new Set<Reader>(); // topics that read their history
   const asked = new WeakMap<Reader, number>(); // when
 
@@ -40,8 +40,8 @@ export function createReading(core: Core): Reading {
   };
 
   /**
-   * start: the topic of a reader is on the stream, which brings what is after `resume`. Of the history among that a topic that begins now takes what
-   * was published after it was asked for, by the clock of the node.
+   * start connects a reader to the stream, which sends the events after `resume`. A topic that begins now takes those published since the call of
+   * `topic()`, by the clock of the node; older ones are history.
    */
   const start = (reader: Reader, resume: string, time?: string): void => {
     const { since, take } = reader;

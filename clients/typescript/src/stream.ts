@@ -13,7 +13,7 @@ export interface Stream {
   close(): void;
 }
 
-/** notOfNode returns the error for what is no stream of a node, such as the page of a portal. */
+/** notOfNode returns the error for a response that is not the stream of a node, such as a login page. */
 export const notOfNode = (): StreamError => new StreamError("no-node", "this is no stream of a node: check the url");
 
 /** How long it may take until a stream has begun, a token included, in milliseconds. */

@@ -33,7 +33,7 @@ const rows: Row[] = [
   [door, "400 idempotency-key-invalid", "1", key("a b")],
   [door, "400 idempotency-key-invalid", "1", key("k".repeat(256))],
   [door, "400 data-invalid", "{", key("later")],
-  [door, "201 #8 door local", "8", key("later")], // what was refused took no key
+  [door, "201 #8 door local", "8", key("later")], // a refused request does not use up its key
 
   // Bodies.
   [door, "400 data-invalid", ""],
@@ -160,7 +160,7 @@ const publishedKeys = "durability,id,published_at,topic";
 const eventKeys = "data,durability,id,published_at,source,topic";
 const time = /^[\d-]+T[\d:]+\.\d{6}Z$/;
 
-/** told says in a line what an answer is; what has another shape than a node's is told as JSON. */
+/** told describes an answer in one line; an answer of an unknown shape is shown as JSON. */
 async function told(response: Response): Promise<string> {
   const kind = response.headers.get("Content-Type")!;
   if (kind.startsWith("text/event-stream")) return response.status + " hello " + (await hello(response));
